@@ -1,0 +1,66 @@
+# make hello runs the first example, make test the tests, make check the gate
+# that every change passes. The first time, each installs what the host lacks
+# (hack/setup says what, and why); afterwards that costs nothing.
+
+.DEFAULT_GOAL := help
+
+# Containers need root. As a plain user everything is compiled by you and in
+# your caches; only what it makes, the example or the test binary, runs as root.
+ifneq ($(shell id -u),0)
+AS_ROOT := -exec "sudo env PATH=$(PATH) GOMODCACHE=$(shell go env GOMODCACHE) GOFLAGS=-buildvcs=false"
+endif
+
+# -count=1: a test's result depends on the kernel, runc and what an earlier run
+# left behind, and Go's test cache sees none of them: a cached "ok" says nothing.
+# -timeout: what takes longer hangs, and then go test prints every goroutine.
+TEST := go test $(AS_ROOT) -count=1 -timeout 5m
+RACE := go test $(AS_ROOT) -count=1 -timeout 10m -race
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' Makefile
+
+.PHONY: hello
+hello: ## run the first example
+	@hack/setup run
+	go run $(AS_ROOT) ./examples/hello
+
+.PHONY: test
+test: ## vet, and run all tests
+	@hack/setup test
+	go vet ./...
+	$(TEST) ./...
+
+# The inner loop takes results from the cache, and tests skip what is slow.
+.PHONY: short
+short: ## run the fast tests, cached where nothing changed
+	go test $(AS_ROOT) -short ./...
+
+# The one gate, cheapest first. What each line refuses:
+#   gofmt        other formatting
+#   vet, static  likely mistakes (staticcheck.conf)
+#   imports      broken rules of the module's shape, with their reasons
+#   tidy         go.mod or go.sum that do not match the code
+#   CGO_ENABLED  a core that needs a C compiler
+#   race         failing tests, data races
+.PHONY: check
+check: ## the gate: formatting, mistakes, imports, go.mod, data races
+	@hack/setup check
+	@bad=$$(gofmt -l .); test -z "$$bad" || { echo "gofmt -l: $$bad" >&2; exit 1; }
+	go vet ./...
+	go test ./internal/imports
+	go tool staticcheck ./...
+	go mod tidy -diff
+	CGO_ENABLED=0 go build ./...
+	@$(MAKE) --no-print-directory nested
+	$(RACE) ./...
+
+# Modules of their own (the libcontainer shim, build, bench) are invisible to
+# ./... here. Fixtures in testdata are nobody's modules.
+.PHONY: nested
+nested: ## vet and tidy the nested modules (part of check)
+	@find . -mindepth 2 -name go.mod -not -path '*/testdata/*' | sort | while read -r mod; do \
+		dir=$$(dirname "$$mod"); \
+		echo "in $$dir: go vet, go mod tidy -diff"; \
+		(cd "$$dir" && go vet ./... && go mod tidy -diff) || exit 1; \
+	done

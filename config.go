@@ -1,0 +1,74 @@
+package ctor
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/pkg/identifiers"
+)
+
+// Config says where an engine keeps its things. The zero value is an engine in
+// DefaultRoot that logs nothing.
+type Config struct {
+	// Root is the directory of images, snapshots and instances. It is made if
+	// missing, with mode 0700. One engine at a time can have it open. "" means
+	// DefaultRoot. A relative path is taken from the working directory of the
+	// Open.
+	Root string
+
+	// Namespace is the containerd namespace of everything the engine makes;
+	// engines with different namespaces on one containerd do not see each
+	// other's images and containers. "" means "ctor".
+	Namespace string
+
+	// Snapshotter is how layers are laid over each other: "overlayfs", or
+	// "native", which copies and works everywhere. "" means overlayfs where
+	// the kernel and the root's file system offer it, else native. With Dial,
+	// any snapshotter of that containerd; "" is its overlayfs.
+	Snapshotter string
+
+	// Logger receives what the engine and containerd's services have to say.
+	// nil is silence.
+	Logger *slog.Logger
+}
+
+// DefaultRoot is where an engine lives when its Config names no root:
+// /var/lib/ctor for root, else ctor in the user's data directory
+// ($XDG_DATA_HOME, ~/.local/share).
+func DefaultRoot() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/ctor"
+	}
+	if d := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(d) {
+		return filepath.Join(d, "ctor")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = os.TempDir()
+	}
+	return filepath.Join(home, ".local/share/ctor")
+}
+
+// complete fills in defaults and makes the root.
+func (cfg *Config) complete() error {
+	if cfg.Root == "" {
+		cfg.Root = DefaultRoot()
+	}
+	if cfg.Namespace == "" {
+		cfg.Namespace = "ctor"
+	}
+	if err := identifiers.Validate(cfg.Namespace); err != nil {
+		return fmt.Errorf("namespace: %w", err)
+	}
+	root, err := filepath.Abs(cfg.Root)
+	if err != nil {
+		return err
+	}
+	cfg.Root = root
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return fmt.Errorf("root %s can't be made: %w (%w): choose another Config.Root", root, err, ErrUnavailable)
+	}
+	return nil
+}

@@ -1,0 +1,2 @@
+// Package container runs instances of images.
+package container

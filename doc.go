@@ -1,0 +1,2 @@
+// Package ctor embeds containers in Go programs.
+package ctor

@@ -1,0 +1,2 @@
+// Package image is the class of containers.
+package image

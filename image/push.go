@@ -1,0 +1,131 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/reference"
+	"github.com/ctorhq/ctor/registry"
+)
+
+// PushOptions change how Push works. nil is the zero value.
+type PushOptions struct {
+	// Registry says how to reach it. nil means as `docker login` left it.
+	Registry *registry.Options
+
+	// Progress is told how the layers get on, by one goroutine at a time, in
+	// the phases Waiting, Exists, and Fetching for what is sent. nil is nobody.
+	Progress func(Progress)
+}
+
+// Push publishes the image, for its platform, under a name in a registry; ""
+// is its own name. Layers that the repository has are not sent again. The
+// manifest goes last, so that nobody can pull what is not whole.
+func (i *Image) Push(ctx context.Context, ref string, o *PushOptions) (err error) {
+	if ref == "" {
+		ref = i.Ref()
+	}
+	defer wrap(&err, "push image "+i.Ref()+" as", ref)
+	if o == nil {
+		o = &PushOptions{}
+	}
+	r, err := reference.Parse(ref)
+	if err != nil {
+		return err
+	}
+	to, err := registry.New(r.Host, o.Registry)
+	if err != nil {
+		return err
+	}
+	ctx, leave, err := i.e.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	p := pusher{cs: i.e.Client.ContentStore(), to: to, ref: r, report: newReport(o.Progress)}
+	return engine.Cause(ctx, p.push(ctx, i))
+}
+
+// pusher sends one image.
+type pusher struct {
+	cs     content.Store
+	to     *registry.Registry
+	ref    reference.Reference
+	report *report
+}
+
+func (p *pusher) push(ctx context.Context, i *Image) error {
+	var m ocispec.Manifest
+	if err := readJSON(ctx, p.cs, i.manifest, &m); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(concurrent)
+	sent := map[string]bool{} // an image may list one layer twice
+	for _, d := range append(m.Layers, m.Config) {
+		if sent[d.Digest.String()] {
+			continue
+		}
+		sent[d.Digest.String()] = true
+		g.Go(func() error { return p.blob(gctx, d) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	body, err := p.open(ctx, i.manifest)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return p.to.PushManifest(ctx, p.ref.String(), i.manifest, body)
+}
+
+func (p *pusher) blob(ctx context.Context, d ocispec.Descriptor) error {
+	layer := images.IsLayerType(d.MediaType)
+	if layer {
+		p.report.waiting(d)
+	}
+	there, err := p.to.Exists(ctx, p.ref.Repository, d)
+	if err != nil {
+		return err
+	}
+	if there {
+		if layer {
+			p.report.exists(d)
+		}
+		return nil
+	}
+	body, err := p.open(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if layer {
+		body = p.report.fetching(d, body)
+	}
+	if err := p.to.Push(ctx, p.ref.Repository, d, body); err != nil {
+		return err
+	}
+	if layer {
+		p.report.complete([]ocispec.Descriptor{d})
+	}
+	return nil
+}
+
+func (p *pusher) open(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	ra, err := p.cs.ReaderAt(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", d.Digest, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{content.NewReader(ra), ra}, nil
+}

@@ -1,0 +1,172 @@
+// Package engine is what the public packages share of an engine: the
+// containerd client and the names under it, who is using it, and what has to
+// end with it.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/log"
+)
+
+// ErrClosed is the class of calls on a closed engine.
+var ErrClosed = errors.New("engine is closed")
+
+// Of gives the engine behind a *ctor.Engine. The root package sets it: its
+// children reach what it does not export through here.
+var Of func(ctorEngine any) *Engine
+
+// Engine is the waist: everything above speaks to Client only.
+type Engine struct {
+	Client      *containerd.Client
+	Namespace   string
+	Snapshotter string
+	Root        string // absolute
+	Runtime     string // of new containers
+	Embedded    bool   // the services run in this process
+	Logger      *slog.Logger
+
+	entry  *log.Entry
+	life   context.Context // ends when Close begins
+	end    context.CancelCauseFunc
+	inside sync.WaitGroup // calls under way
+
+	mu       sync.Mutex
+	closed   bool
+	attached map[string]Attached
+}
+
+// Attached is a container that ends with the engine.
+type Attached interface{ Close() error }
+
+// Init readies e, whose exported fields are set.
+func (e *Engine) Init() {
+	e.entry = newEntry(e.Logger)
+	e.life, e.end = context.WithCancelCause(e.decorate(context.Background()))
+	e.attached = map[string]Attached{}
+}
+
+// decorate gives ctx what containerd expects in it.
+func (e *Engine) decorate(ctx context.Context) context.Context {
+	return log.WithLogger(namespaces.WithNamespace(ctx, e.Namespace), e.entry)
+}
+
+// Context gives ctx the engine's namespace and logger.
+func (e *Engine) Context(ctx context.Context) context.Context { return e.decorate(ctx) }
+
+// Enter begins a call: the context it gives is decorated and ends when the
+// engine is closed. The caller calls leave when done.
+func (e *Engine) Enter(ctx context.Context) (_ context.Context, leave func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, nil, ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	e.inside.Add(1)
+	ctx, cancel := context.WithCancelCause(e.decorate(ctx))
+	stop := context.AfterFunc(e.life, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		e.inside.Done()
+	}, nil
+}
+
+// Cleanup gives a context for undoing things: ctx's values without its end,
+// and a bound of its own.
+func (e *Engine) Cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(e.decorate(context.WithoutCancel(ctx)), 30*time.Second)
+}
+
+// Attach ties a container to the engine's life.
+func (e *Engine) Attach(id string, a Attached) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	e.attached[id] = a
+	return nil
+}
+
+// Attached finds a container of this engine's life.
+func (e *Engine) Attached(id string) Attached {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.attached[id]
+}
+
+// Forget ends what Attach began.
+func (e *Engine) Forget(id string, a Attached) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.attached[id] == a {
+		delete(e.attached, id)
+	}
+}
+
+// Life ends when the engine begins to close.
+func (e *Engine) Life() context.Context { return e.life }
+
+// Closed tells whether Shut was called.
+func (e *Engine) Closed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
+}
+
+// Shut ends the calls under way and closes what is attached, all at once. It
+// reports whether it was the first to be called.
+func (e *Engine) Shut() (first bool, err error) {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return false, nil
+	}
+	e.closed = true
+	attached := e.attached
+	e.mu.Unlock()
+	e.end(ErrClosed)
+	e.inside.Wait()
+
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+	)
+	for id, a := range attached {
+		wg.Go(func() {
+			if err := a.Close(); err != nil {
+				mu.Lock()
+				errs = append(errs, fmt.Errorf("close container %s: %w", id, err))
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return true, errors.Join(errs...)
+}
+
+// Cause turns the error of a call that the engine's end cut short into
+// ErrClosed, and that of a call whose ctx ended into ctx's own error, which
+// containerd's client hides behind a status.
+func Cause(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", cause, err)
+}

@@ -1,0 +1,54 @@
+// Package host is the one room that asks what this host offers. What it finds
+// missing, it names together with the command that mends it.
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"golang.org/x/sys/unix"
+)
+
+// Snapshotter gives the best snapshotter for a root: overlayfs where the
+// kernel has it and the root's file system can carry it, else native, which
+// copies every layer.
+func Snapshotter(root string) string {
+	files, err := os.ReadFile("/proc/filesystems")
+	if err == nil && overlayListed(files) && carriesOverlay(root) {
+		return "overlayfs"
+	}
+	// A kernel that loads the module on demand does not list it yet. This
+	// mounts one to see, so it comes second.
+	if overlayutils.Supported(root) == nil {
+		return "overlayfs"
+	}
+	return "native"
+}
+
+// overlayListed reads /proc/filesystems.
+func overlayListed(filesystems []byte) bool {
+	for s := bufio.NewScanner(bytes.NewReader(filesystems)); s.Scan(); {
+		f := bytes.Fields(s.Bytes())
+		if len(f) > 0 && string(f[len(f)-1]) == "overlay" {
+			return true
+		}
+	}
+	return false
+}
+
+// carriesOverlay tells whether root's file system is known to serve as upper
+// layer. Overlay itself, network and fuse file systems are not; others are
+// left to the kernel's judgement.
+func carriesOverlay(root string) bool {
+	var fs unix.Statfs_t
+	if unix.Statfs(root, &fs) != nil {
+		return false
+	}
+	switch fs.Type {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC, unix.F2FS_SUPER_MAGIC:
+		return true
+	}
+	return false
+}

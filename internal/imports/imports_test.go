@@ -1,0 +1,182 @@
+// Package imports holds no code, only tests: they pin the shape of this
+// module, and each rule carries its reason, which the failure prints.
+//
+//   - imports: which package of this module may import which (this file)
+//   - deps: what the core may never depend on, however far away (this file)
+//   - api: which types the public signatures may name (api_test.go)
+//   - docs: every exported name is explained (docs_test.go)
+//   - examples: every exported type is shown in use (docs_test.go)
+//
+// The rules are tested themselves, on small broken modules in testdata
+// (broken_test.go). When a rule is in your way, read its reason first; when
+// the reason no longer holds, change the rule here, in the same commit.
+package imports
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// core is what a user's program links. deps holds for these and all they reach.
+var core = []string{".", "image", "container", "layer", "registry"}
+
+// public is the core and the helpers for tests: api, docs and examples hold here.
+var public = append(slices.Clone(core), "container/containertest", "registry/registrytest")
+
+// A rule says which packages of this module a package may import. Test files
+// are free: a test stands outside the package, as a user does.
+type rule struct {
+	pkg string   // path from the module's root; "x/..." is x and all below
+	may []string // likewise
+	why string   // why nothing else
+}
+
+var rules = []rule{
+	{".", []string{"internal/..."},
+		"the engine knows nothing of classes and instances: image and container build on it, so an import back would be a cycle, or drag one into the other"},
+	{"container", []string{".", "layer", "internal/..."},
+		"an instance does not know how its class was pulled or published: image makes containers, and hands them all that they need"},
+	{"image", []string{".", "container", "layer", "registry", "internal/..."},
+		"image is the top of the library, but helpers for tests and examples stand above it"},
+	{"layer", nil,
+		"a layer is a tar and its digests: a program makes and reads one without an engine, and compiles nothing else for it"},
+	{"registry", []string{"internal/..."},
+		"a registry is asked without an engine and without root: a tool that only lists tags must not compile containerd's services"},
+	{"container/containertest", []string{".", "image", "container", "layer", "registry", "internal/..."},
+		"containertest serves tests with an engine; for a registry a test asks registrytest itself"},
+	{"registry/registrytest", []string{"layer", "registry", "internal/..."},
+		"a test of registry code runs without root: a server that drags in an engine could not"},
+	{"internal/...", []string{"internal/..."},
+		"imports point one way: the public packages are made of the internal ones; what both need moves down"},
+	{"examples/...", []string{".", "image", "container", "layer", "registry", "container/containertest", "registry/registrytest"},
+		"an example is what a user can write, and a user cannot import internal"},
+}
+
+// A door is a foreign package that only some of ours may import themselves.
+type door struct {
+	path string
+	only []string
+	why  string
+}
+
+var doors = []door{
+	{"github.com/containerd/containerd/v2/cmd", []string{"internal/shim/..."},
+		"cmd/ is outside containerd's stable API and sets TMPDIR, timeouts and stream processors for the whole process"},
+	{"github.com/distribution/distribution/v3", []string{"registry/registrytest"},
+		"a registry server is some 350 packages: only the helper that runs one for tests pays for it"},
+}
+
+// A ban names what no core package may depend on, over any distance.
+type ban struct {
+	path string // the package and all below
+	why  string
+}
+
+var bans = []ban{
+	{"C", "the core is pure Go: with cgo a user needs a C compiler, and cross-compiling and static binaries end; cgo lives in the nested module of the libcontainer shim"},
+	{"k8s.io", "whoever imports image and container never compiles Kubernetes; containerd's plugins/services/tasks brings it (through goresctrl): speak containerd's TasksClient instead"},
+	{"sigs.k8s.io", "as k8s.io"},
+	{"github.com/prometheus", "it registers metrics in the program's global registry, and the host program stays the host's; containerd's plugins/gc and plugins/services/tasks bring it: drive the metadata DB's GarbageCollect ourselves"},
+	{"github.com/docker/go-metrics", "as github.com/prometheus, which it wraps"},
+	{"github.com/moby/buildkit", "builds are a nested module: 64 lines of go.mod and 15 MB that most programs don't need"},
+	{"github.com/docker/docker", "there is no Docker daemon to speak to, and its module breaks its importers with each release"},
+	{"github.com/moby/moby", "as github.com/docker/docker, its new name"},
+	{"github.com/opencontainers/runc", "libcontainer needs cgo and build tags, and runs the program's own init functions as PID 1 of each container: it lives in the nested module of the shim"},
+	{"github.com/distribution/distribution/v3", "a registry server is some 350 packages; only registrytest runs one"},
+	{"github.com/stretchr/testify", "an assertion library has no business in a user's binary"},
+	{"testing", "test helpers belong in containertest and registrytest: linked into a program, testing brings its flags and profilers"},
+	{"net/http/httptest", "as testing; it even defines a flag, -httptest.serve, in the user's program"},
+	{"net/http/pprof", "its init opens profiling handlers on the program's own http.DefaultServeMux"},
+	{"expvar", "its init puts /debug/vars on the program's own http.DefaultServeMux"},
+	{"plugin", "it keeps the linker from dropping unused methods and needs a dynamic, cgo binary"},
+}
+
+func TestDesign(t *testing.T) {
+	m := here(t)
+	for _, rel := range public {
+		if p := m.pkg(rel); p == nil || len(p.GoFiles) == 0 {
+			t.Errorf("package %s is part of the design (%q), and has no Go files here", rel, m.join(rel))
+		}
+	}
+	complain(t, m.checkLoads(), "")
+}
+
+func TestImports(t *testing.T)      { complain(t, here(t).checkImports(), "") }
+func TestDependencies(t *testing.T) { complain(t, here(t).checkDeps(), "") }
+
+// checkLoads reports the packages that go list itself finds wrong.
+func (m *module) checkLoads() (bad []string) {
+	for _, p := range m.all {
+		if p.Error != nil {
+			bad = append(bad, fmt.Sprintf("%s does not load: %s", m.rel(p.ImportPath), p.Error.Err))
+		}
+	}
+	slices.Sort(bad)
+	return bad
+}
+
+// checkImports reports each direct import that rules or doors forbid.
+func (m *module) checkImports() (bad []string) {
+	for _, p := range m.own {
+		rel := m.rel(p.ImportPath)
+		i := slices.IndexFunc(rules, func(r rule) bool { return within(rel, r.pkg) })
+		if i < 0 {
+			bad = append(bad, fmt.Sprintf("%s has no rule: say in internal/imports what it may import, and why", rel))
+			continue
+		}
+		for _, imp := range p.Imports {
+			if m.has(imp) && !withinAny(m.rel(imp), rules[i].may) {
+				bad = append(bad, fmt.Sprintf("%s imports %s: %s", rel, m.rel(imp), rules[i].why))
+			}
+			for _, d := range doors {
+				if within(imp, d.path+"/...") && !withinAny(rel, d.only) {
+					bad = append(bad, fmt.Sprintf("%s imports %s, which only %s may: %s", rel, imp, strings.Join(d.only, ", "), d.why))
+				}
+			}
+		}
+	}
+	return bad
+}
+
+// checkDeps reports, for each ban that is broken, the shortest way from the
+// core to what it bans.
+func (m *module) checkDeps() (bad []string) {
+	paths, from := m.reach(core)
+	for _, b := range bans {
+		i := slices.IndexFunc(paths, func(p string) bool { return within(p, b.path+"/...") })
+		if i < 0 {
+			continue
+		}
+		var way []string
+		for p := paths[i]; p != ""; p = from[p] {
+			way = append(way, m.rel(p))
+		}
+		slices.Reverse(way)
+		bad = append(bad, fmt.Sprintf("%s: %s", strings.Join(way, " -> "), b.why))
+	}
+	return bad
+}
+
+// within reports whether path is pattern or, where that ends in "/...", below it.
+func within(path, pattern string) bool {
+	base, tree := strings.CutSuffix(pattern, "/...")
+	return path == base || tree && strings.HasPrefix(path, base+"/")
+}
+
+func withinAny(path string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return within(path, p) })
+}
+
+// complain fails the test once for each complaint, then gives the reason that
+// they share, unless each carries its own.
+func complain(t *testing.T, bad []string, why string) {
+	t.Helper()
+	for _, b := range bad {
+		t.Error(b)
+	}
+	if len(bad) > 0 && why != "" {
+		t.Log("why: " + why)
+	}
+}

@@ -1,0 +1,111 @@
+package services
+
+import (
+	"context"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/pkg/gc"
+	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/containerd/plugin"
+)
+
+// gcDelay is how long after a deletion the collection begins: it takes the
+// database's lock, and deletions come in bursts.
+const gcDelay = 100 * time.Millisecond
+
+// collector runs the metadata database's garbage collection after deletions.
+// containerd's own scheduler would do, but its package adds metrics to the
+// program's Prometheus registry and handlers to its HTTP server.
+type collector struct {
+	db    *metadata.DB
+	dirty chan struct{}
+	now   chan chan<- result
+	life  context.Context
+	end   context.CancelFunc
+	ended chan struct{}
+}
+
+type result struct {
+	stats gc.Stats
+	err   error
+}
+
+var gcPlugin = plugin.Registration{
+	Type: plugins.GCPlugin,
+	ID:   "scheduler",
+	InitFn: func(ic *plugin.InitContext) (any, error) {
+		db, err := instance[*metadata.DB](ic.Plugins(), plugins.MetadataPlugin, "bolt")
+		if err != nil {
+			return nil, err
+		}
+		c := &collector{
+			db: db, dirty: make(chan struct{}, 1), now: make(chan chan<- result), ended: make(chan struct{}),
+		}
+		c.life, c.end = context.WithCancel(ic.Context)
+		db.RegisterMutationCallback(func(deletion bool) {
+			if !deletion {
+				return
+			}
+			select {
+			case c.dirty <- struct{}{}:
+			default:
+			}
+		})
+		go c.run()
+		return c, nil
+	},
+}
+
+func (c *collector) run() {
+	defer close(c.ended)
+	timer := time.NewTimer(0)
+	<-timer.C
+	for {
+		select {
+		case <-c.life.Done():
+			return
+		case <-c.dirty:
+			timer.Reset(gcDelay)
+		case <-timer.C:
+			if r := c.collect(); r.err != nil {
+				log.G(c.life).WithError(r.err).Error("garbage collection failed")
+			}
+		case answer := <-c.now:
+			answer <- c.collect()
+		}
+	}
+}
+
+func (c *collector) collect() result {
+	s, err := c.db.GarbageCollect(c.life)
+	return result{s, err}
+}
+
+// ScheduleAndWait collects now. containerd's lease manager calls it when a
+// lease is deleted synchronously.
+func (c *collector) ScheduleAndWait(ctx context.Context) (gc.Stats, error) {
+	answer := make(chan result, 1)
+	select {
+	case c.now <- answer:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-c.ended:
+		return nil, errdefs.ErrUnavailable
+	}
+	select {
+	case r := <-answer:
+		return r.stats, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Close ends the collecting; the database may be closed after it.
+func (c *collector) Close() error {
+	c.end()
+	<-c.ended
+	return nil
+}

@@ -1,0 +1,185 @@
+// Package shim is the process between an engine and its containers: where it
+// comes from, how it is reached, and what it does when the program ends.
+//
+// A shim is the program itself, executed again under the name
+// containerd-shim-ctor-v2 and caught in this package's init before the
+// program's main. It serves containerd's task API over a connection that it
+// inherits, so nobody else can reach it. The containers are run by
+// containerd's own runc service.
+//
+// There are two kinds. One attached shim serves all containers that live and
+// die with the program: it holds the read end of a pipe whose write end only
+// the program has, and when that closes, by whatever means the program ended,
+// the shim kills its containers, undoes them and exits. A detached shim serves
+// one container, listens on a socket in that container's directory, and stays.
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	eventsapi "github.com/containerd/containerd/api/services/ttrpc/events/v1"
+	"github.com/containerd/ttrpc"
+
+	"github.com/ctorhq/ctor/internal/unwind"
+)
+
+// Name is what a shim process calls itself.
+const Name = "containerd-shim-ctor-v2"
+
+// Socket is the name of a detached shim's socket in its directory.
+const Socket = "task.sock"
+
+// Shim is the engine's end of a running shim process.
+type Shim struct {
+	taskapi.TTRPCTaskService
+
+	process  *process // nil: another program started it
+	lifeline *os.File // nil: detached
+	client   *ttrpc.Client
+	events   *eventStream // nil: none
+	gone     chan struct{}
+	once     sync.Once
+}
+
+// Events receives what happens in the shim's containers.
+type Events = eventsapi.TTRPCEventsService
+
+// Attach starts a shim whose containers end with this program.
+func Attach(log string, events Events) (_ *Shim, err error) {
+	var undo unwind.Stack
+	defer undo.OnError(&err)
+	ours, theirs, err := socketpair("tasks")
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	undo.Close(ours)
+	oursEvents, theirsEvents, err := socketpair("events")
+	if err != nil {
+		return nil, err
+	}
+	defer theirsEvents.Close()
+	undo.Close(oursEvents)
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	undo.Close(w)
+	p, err := start("attached", "", log, theirs, theirsEvents, r)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := serveEvents(oursEvents, events)
+	if err != nil {
+		p.kill()
+		return nil, err
+	}
+	return newShim(ours, p, w, stream), nil
+}
+
+// Detach starts a shim for one container that outlives this program. It is
+// found again through its socket in dir.
+func Detach(dir, log string) (_ *Shim, err error) {
+	l, err := listen(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	p, err := start("detached", dir, log, l)
+	if err != nil {
+		return nil, err
+	}
+	s, err := Connect(dir)
+	if err != nil {
+		p.kill()
+		return nil, err
+	}
+	s.process = p
+	return s, nil
+}
+
+// Connect reaches the detached shim that listens in dir.
+func Connect(dir string) (*Shim, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	c, err := net.Dial("unix", socketPath(d))
+	if err != nil {
+		return nil, fmt.Errorf("connect to the shim in %s: %w", dir, errors.Unwrap(err))
+	}
+	return newShim(c, nil, nil, nil), nil
+}
+
+func newShim(c net.Conn, p *process, lifeline *os.File, events *eventStream) *Shim {
+	s := &Shim{process: p, lifeline: lifeline, events: events, gone: make(chan struct{})}
+	s.client = ttrpc.NewClient(c, ttrpc.WithOnClose(func() { close(s.gone) }))
+	s.TTRPCTaskService = taskapi.NewTTRPCTaskClient(s.client)
+	return s
+}
+
+// Gone is closed when the shim can no longer be reached.
+func (s *Shim) Gone() <-chan struct{} { return s.gone }
+
+// Close lets go of the shim. An attached one undoes what is left of its
+// containers and ends, and Close waits for that; a detached one goes on.
+func (s *Shim) Close() {
+	s.once.Do(func() {
+		if s.lifeline != nil {
+			s.lifeline.Close()
+			s.process.wait(context.Background())
+		}
+		s.client.Close()
+		<-s.gone
+		if s.events != nil {
+			s.events.close()
+		}
+		if s.process != nil {
+			s.process.release()
+		}
+	})
+}
+
+// Stop ends a detached shim whose container has been deleted, and waits for it.
+func (s *Shim) Stop(ctx context.Context, id string) {
+	if s.lifeline == nil {
+		_, _ = s.Shutdown(ctx, &taskapi.ShutdownRequest{ID: id, Now: true}) // answered by its end
+		if s.process != nil {
+			s.process.wait(ctx)
+		}
+	}
+	s.Close()
+}
+
+// listen makes the socket that a detached shim inherits. The path is taken
+// relative to the directory's descriptor: a socket's own path may have no more
+// than 107 bytes, and roots can be long.
+func listen(dir string) (*os.File, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	_ = os.Remove(filepath.Join(dir, Socket)) // of a dead one
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socketPath(d), Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("listen in %s: %w", dir, err)
+	}
+	l.SetUnlinkOnClose(false)
+	defer l.Close()
+	return l.File()
+}
+
+func socketPath(dir *os.File) string {
+	return filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), Socket)
+}

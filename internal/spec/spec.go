@@ -1,0 +1,157 @@
+// Package spec writes the OCI runtime configuration of a container: what the
+// image says, what the caller changes of it, and the walls around both. The
+// walls are Docker's defaults or stricter: its capabilities, masked and
+// read-only paths and seccomp filter, no new privileges, a limit of processes,
+// and namespaces of its own for network, processes, mounts, names, IPC and
+// cgroups.
+package spec
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/contrib/seccomp"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Options are the caller's wishes. Zero values mean what the image says.
+type Options struct {
+	ID         string
+	Args       []string
+	Entrypoint []string // non-nil empty clears the image's
+	Env        []string
+	Dir        string
+	Hostname   string
+	TTY        bool
+	Mounts     []specs.Mount
+	Limits     Limits
+	User       specs.User // resolved
+	Cgroup     string     // path of the container's own
+	Files      string     // host directory for hosts and hostname
+}
+
+// New writes the configuration. ctx carries a containerd namespace.
+func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec, error) {
+	s, err := oci.GenerateSpec(ctx, nil, &containers.Container{ID: o.ID})
+	if err != nil {
+		return nil, err
+	}
+	p := s.Process
+	if p.Args, err = args(image, o); err != nil {
+		return nil, err
+	}
+	if p.Env, err = env(image, o); err != nil {
+		return nil, err
+	}
+	dir := o.Dir
+	if dir == "" {
+		dir = image.WorkingDir
+	}
+	p.Cwd = path.Join("/", dir)
+	p.User = o.User
+	p.Terminal = o.TTY
+	p.Rlimits = nil // the program's own: what it may, its containers may
+	s.Hostname = o.Hostname
+	s.Linux.CgroupsPath = o.Cgroup
+	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	s.Linux.Seccomp = seccomp.DefaultProfile(s)
+	if err := o.Limits.apply(s.Linux.Resources); err != nil {
+		return nil, err
+	}
+	names, err := nameFiles(o)
+	if err != nil {
+		return nil, err
+	}
+	// The caller's come last, so that they win.
+	s.Mounts = append(append(s.Mounts, names...), o.Mounts...)
+	return s, nil
+}
+
+// args joins entrypoint and command the way Docker does: a caller's entrypoint
+// drops the image's command along with its entrypoint.
+func args(image ocispec.ImageConfig, o Options) ([]string, error) {
+	entrypoint, cmd := image.Entrypoint, image.Cmd
+	if o.Entrypoint != nil {
+		entrypoint, cmd = o.Entrypoint, nil
+	}
+	if len(o.Args) > 0 {
+		cmd = o.Args
+	}
+	all := slices.Concat(entrypoint, cmd)
+	if len(all) == 0 || all[0] == "" {
+		return nil, fmt.Errorf("the image names no command to run, and Config.Args is empty: %w", errdefs.ErrInvalidArgument)
+	}
+	for _, a := range all {
+		if strings.ContainsRune(a, 0) {
+			return nil, fmt.Errorf("argument %q holds a zero byte: %w", a, errdefs.ErrInvalidArgument)
+		}
+	}
+	return all, nil
+}
+
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// env lays the caller's variables over the image's. Of one name the last wins.
+func env(image ocispec.ImageConfig, o Options) ([]string, error) {
+	all := []string{defaultPath, "HOSTNAME=" + o.Hostname}
+	if o.TTY {
+		all = append(all, "TERM=xterm")
+	}
+	for _, e := range image.Env {
+		if name, _, ok := strings.Cut(e, "="); ok && name != "" && !strings.ContainsRune(e, 0) {
+			all = append(all, e)
+		}
+	}
+	for _, e := range o.Env {
+		if name, _, ok := strings.Cut(e, "="); !ok || name == "" || strings.ContainsRune(e, 0) {
+			return nil, fmt.Errorf("environment variable %q is not of the form NAME=value: %w", e, errdefs.ErrInvalidArgument)
+		}
+		all = append(all, e)
+	}
+	return lastOfName(all), nil
+}
+
+func lastOfName(env []string) []string {
+	at := map[string]int{}
+	var out []string
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		if i, ok := at[name]; ok {
+			out[i] = e
+			continue
+		}
+		at[name] = len(out)
+		out = append(out, e)
+	}
+	return out
+}
+
+// nameFiles gives the container the files by which it knows its own name. An
+// image has none, or those of the machine that built it.
+func nameFiles(o Options) ([]specs.Mount, error) {
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	if o.Hostname != "localhost" {
+		hosts += "127.0.0.1\t" + o.Hostname + "\n"
+	}
+	var mounts []specs.Mount
+	for _, f := range []struct{ name, text string }{{"hosts", hosts}, {"hostname", o.Hostname + "\n"}} {
+		source := filepath.Join(o.Files, f.name)
+		if err := os.WriteFile(source, []byte(f.text), 0o644); err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, specs.Mount{
+			Type: "bind", Source: source, Destination: "/etc/" + f.name,
+			Options: []string{"bind", "rprivate", "rw"},
+		})
+	}
+	return mounts, nil
+}

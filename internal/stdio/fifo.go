@@ -1,0 +1,163 @@
+package stdio
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"syscall"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/fifo"
+)
+
+// Streams are the program's ends. nil is no input, or output to the log only.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+	TTY      bool // Err is not used
+}
+
+// Fifos connects a container's streams through fifos. It implements cio.IO.
+type Fifos struct {
+	config cio.Config
+	cancel context.CancelFunc
+	files  []io.Closer
+	in     io.Reader
+	stdin  io.WriteCloser
+	copies sync.WaitGroup
+	err    error // of the copies
+	mu     sync.Mutex
+}
+
+// Connect makes the fifos in dir and begins to copy output, into log too.
+func Connect(dir string, s Streams, log *Log) (_ *Fifos, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &Fifos{cancel: cancel, in: s.In, config: cio.Config{Terminal: s.TTY}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	open := func(name string, flag int) (io.ReadWriteCloser, string, error) {
+		path := filepath.Join(dir, name)
+		p, err := fifo.OpenFifo(ctx, path, flag|syscall.O_CREAT|syscall.O_NONBLOCK, 0o600)
+		if err == nil {
+			f.files = append(f.files, p)
+		}
+		return p, path, err
+	}
+	if s.In != nil {
+		if f.stdin, f.config.Stdin, err = open("stdin", syscall.O_WRONLY); err != nil {
+			return nil, err
+		}
+	}
+	s.Out, s.Err = share(s.Out, s.Err)
+	out, path, err := open("stdout", syscall.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	f.config.Stdout = path
+	f.copy(log, Stdout, s.Out, out)
+	if s.TTY {
+		return f, nil
+	}
+	eout, path, err := open("stderr", syscall.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	f.config.Stderr = path
+	f.copy(log, Stderr, s.Err, eout)
+	return f, nil
+}
+
+func (f *Fifos) copy(log *Log, s Stream, w io.Writer, r io.ReadCloser) {
+	f.copies.Go(func() {
+		err := log.Copy(s, w, r)
+		r.Close()
+		f.mu.Lock()
+		f.err = errors.Join(f.err, err)
+		f.mu.Unlock()
+	})
+}
+
+// Feed copies the input, and calls eof when there is no more. It returns at
+// once. A Read of the program's that never returns keeps its goroutine, as
+// with os/exec.
+func (f *Fifos) Feed(eof func()) {
+	if f.stdin == nil {
+		return
+	}
+	go func() {
+		_, _ = io.Copy(f.stdin, f.in)
+		f.stdin.Close()
+		eof()
+	}()
+}
+
+// Err is what the copies met, after Wait.
+func (f *Fifos) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// Config implements cio.IO.
+func (f *Fifos) Config() cio.Config { return f.config }
+
+// Wait implements cio.IO: it returns when all output is copied.
+func (f *Fifos) Wait() { f.copies.Wait() }
+
+// Cancel implements cio.IO: it ends opens that wait for the other end, and
+// reads.
+func (f *Fifos) Cancel() {
+	f.cancel()
+	for _, c := range f.files {
+		c.Close()
+	}
+}
+
+// Close implements cio.IO.
+func (f *Fifos) Close() error {
+	f.Cancel()
+	f.copies.Wait()
+	var errs []error
+	for _, p := range []string{f.config.Stdin, f.config.Stdout, f.config.Stderr} {
+		if p == "" {
+			continue
+		}
+		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// share puts a lock around one writer that takes both streams. Without it
+// output was lost in one of five runs with a bytes.Buffer.
+func share(out, err io.Writer) (io.Writer, io.Writer) {
+	if out == nil || err == nil || !same(out, err) {
+		return out, err
+	}
+	l := &locked{w: out}
+	return l, l
+}
+
+func same(a, b io.Writer) bool {
+	// Types that can't be compared would panic; they are never the same.
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
+}
+
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

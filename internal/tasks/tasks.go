@@ -1,0 +1,192 @@
+// Package tasks is the engine's task service: containerd's tasks API on one
+// side, shims on the other. It decides which shim a container belongs to,
+// keeps the bundle that the shim works in, and finds detached shims again.
+//
+// It stands where containerd has its runtime v2 manager. That one executes the
+// shim's binary twice for every container, wants sockets in a directory with a
+// short path, can't let go of a shim without deleting its container, and has
+// no end: its event exchange is never closed.
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/identifiers"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+
+	"github.com/ctorhq/ctor/internal/shim"
+)
+
+// DetachLabel marks the record of a container that has a shim of its own.
+const DetachLabel = "io.ctor.detached"
+
+// Config says what a service works with.
+type Config struct {
+	Dir        string // bundles and shim logs
+	Containers containers.Store
+	Events     shim.Events
+}
+
+// Service implements containerd's TasksClient over shims.
+type Service struct {
+	cfg Config
+
+	mu       sync.Mutex
+	attached *shim.Shim            // nil until the first container
+	shims    map[string]*shim.Shim // by key of the container
+	closed   bool
+}
+
+var _ api.TasksClient = (*Service)(nil)
+
+// New makes a service and connects it to the detached shims that it finds.
+func New(cfg Config) (*Service, error) {
+	s := &Service{cfg: cfg, shims: map[string]*shim.Shim{}}
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "runc"), 0o700); err != nil {
+		return nil, err
+	}
+	sockets, err := filepath.Glob(filepath.Join(cfg.Dir, "bundle", "*", "*", shim.Socket))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range sockets {
+		bundle := filepath.Dir(path)
+		c, err := shim.Connect(bundle)
+		if err != nil {
+			continue // it is dead; Sweep removes what it left
+		}
+		s.shims[filepath.Join(filepath.Base(filepath.Dir(bundle)), filepath.Base(bundle))] = c
+	}
+	return s, nil
+}
+
+// Close ends the attached shim, with what is left of its containers, and lets
+// go of the detached ones.
+func (s *Service) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	all := map[*shim.Shim]bool{}
+	if s.attached != nil {
+		all[s.attached] = true
+	}
+	for _, c := range s.shims {
+		all[c] = true
+	}
+	s.attached, s.shims = nil, nil
+	s.mu.Unlock()
+	for c := range all {
+		c.Close()
+	}
+	return nil
+}
+
+func key(ctx context.Context, id string) (string, error) {
+	ns, err := namespaces.NamespaceRequired(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, n := range []string{ns, id} {
+		if err := identifiers.Validate(n); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Join(ns, id), nil
+}
+
+func (s *Service) bundle(key string) string { return filepath.Join(s.cfg.Dir, "bundle", key) }
+
+// find gives the shim of a task.
+func (s *Service) find(ctx context.Context, id string) (*shim.Shim, error) {
+	k, err := key(ctx, id)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.shims[k]
+	if c == nil {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("task %s: %w", id, errdefs.ErrNotFound))
+	}
+	return c, nil
+}
+
+// shimFor gives the shim that a new container is to live in.
+func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
+	if detached {
+		return shim.Detach(bundle, filepath.Join(bundle, "shim.log"))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fmt.Errorf("task service is closed: %w", errdefs.ErrUnavailable)
+	}
+	if s.attached != nil {
+		select {
+		case <-s.attached.Gone(): // it was killed: start anew
+			go s.attached.Close()
+			s.attached = nil
+		default:
+			return s.attached, nil
+		}
+	}
+	c, err := shim.Attach(filepath.Join(s.cfg.Dir, "shim.log"), s.cfg.Events)
+	if err != nil {
+		return nil, err
+	}
+	s.attached = c
+	return c, nil
+}
+
+func (s *Service) put(key string, c *shim.Shim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shims != nil {
+		s.shims[key] = c
+	}
+}
+
+func (s *Service) drop(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.shims, key)
+}
+
+// Sweep removes the bundles of containers that no shim runs any more.
+func (s *Service) Sweep() error {
+	bundles, err := filepath.Glob(filepath.Join(s.cfg.Dir, "bundle", "*", "*"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, b := range bundles {
+		k := filepath.Join(filepath.Base(filepath.Dir(b)), filepath.Base(b))
+		s.mu.Lock()
+		live := s.shims[k] != nil
+		s.mu.Unlock()
+		if live {
+			continue
+		}
+		if err := os.RemoveAll(b); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Any tells whether there are tasks: once all attached ones are closed, those
+// are detached.
+func (s *Service) Any() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.shims) > 0
+}

@@ -1,0 +1,64 @@
+package registry_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor/registry/registrytest"
+)
+
+func TestReferrers(t *testing.T) {
+	r := open(t, registrytest.NewServer(t, nil))
+	ctx := t.Context()
+	image, layer := publish(t, r, "app:v1")
+	require.Empty(t, all(t, r.Referrers(ctx, "app:v1", "")))
+
+	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: "application/x.signature",
+		Config: layer, Layers: []ocispec.Descriptor{layer}, Subject: &image}
+	m.SchemaVersion = 2
+	b, err := json.Marshal(m)
+	require.NoError(t, err)
+	signature := describe(m.MediaType, b)
+	require.NoError(t, r.Push(ctx, "app", signature, bytes.NewReader(b)))
+
+	for _, ref := range []string{"app:v1", "app@" + image.Digest.String()} {
+		got := all(t, r.Referrers(ctx, ref, "application/x.signature"))
+		require.Len(t, got, 1)
+		require.Equal(t, signature.Digest, got[0].Digest)
+		require.Equal(t, "application/x.signature", got[0].ArtifactType)
+		require.Len(t, all(t, r.Referrers(ctx, ref, "")), 1)
+		require.Empty(t, all(t, r.Referrers(ctx, ref, "application/x.other")))
+	}
+	_, err = last(r.Referrers(ctx, "app:none", ""))
+	require.ErrorIs(t, err, errdefs.ErrNotFound)
+	_, err = last(r.Referrers(ctx, "App", ""))
+	require.ErrorIs(t, err, errdefs.ErrInvalidArgument)
+}
+
+func TestDelete(t *testing.T) {
+	r := open(t, registrytest.NewServer(t, nil))
+	ctx := t.Context()
+	image, _ := publish(t, r, "app:v1")
+	require.NoError(t, r.Tag(ctx, "app:v2", image))
+
+	// A tag takes nothing with it.
+	require.NoError(t, r.Delete(ctx, "app:v2"))
+	_, err := r.Resolve(ctx, "app:v2")
+	require.ErrorIs(t, err, errdefs.ErrNotFound)
+	_, err = r.Resolve(ctx, "app:v1")
+	require.NoError(t, err)
+
+	// A digest takes its tags with it.
+	require.NoError(t, r.Delete(ctx, "app@"+image.Digest.String()))
+	_, err = r.Resolve(ctx, "app:v1")
+	require.ErrorIs(t, err, errdefs.ErrNotFound)
+
+	require.ErrorIs(t, r.Delete(ctx, "app@"+digest.FromString("none").String()), errdefs.ErrNotFound)
+	require.ErrorIs(t, r.Delete(ctx, "App"), errdefs.ErrInvalidArgument)
+}

@@ -66,8 +66,6 @@ func ExampleOptions() {
 	list(l)
 	fmt.Println(l.CreatedBy)
 	// Output:
-	// drwxr-xr-x usr/
-	// drwxr-xr-x usr/bin/
 	// -rwxr-xr-x usr/bin/hello
 	// add hello
 }

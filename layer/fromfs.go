@@ -21,9 +21,10 @@ type Options struct {
 	// root. It is slash-separated; a slash in front or behind is as good as none.
 	// It may not hold "..", "//" or a name that starts with ".wh.".
 	//
-	// Its directories become entries of mode 0755. They replace the mode and owner
-	// of a directory the image has already, so don't put anything right below
-	// /tmp or /root (see the package comment).
+	// Its directories are no entries of the layer, so that one the image has already
+	// stays what it is: /tmp keeps its sticky bit, and a link from /bin to usr/bin is
+	// followed. Where there is none, whatever unpacks the layer makes it, with mode
+	// 0755 and owned by root.
 	Prefix string
 
 	// ModTime is that of every entry, cut to the second; zero = the Unix epoch.

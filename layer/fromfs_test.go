@@ -164,7 +164,7 @@ func TestFromFSReproducible(t *testing.T) {
 	}}
 	want := layer.FromFS(sub, opts)
 	require.NoError(t, want.Err())
-	require.Equal(t, []string{"srv/", "srv/bin/", "srv/bin/hello", "srv/etc/", "srv/etc/hello.conf"}, names(t, want))
+	require.Equal(t, []string{"srv/bin/", "srv/bin/hello", "srv/etc/", "srv/etc/hello.conf"}, names(t, want))
 	require.Equal(t, want.DiffID, layer.FromFS(os.DirFS(dir), opts).DiffID)
 	require.Equal(t, want.DiffID, layer.FromFS(inMemory, opts).DiffID)
 
@@ -180,7 +180,7 @@ func TestFromFSOptionsAreCopied(t *testing.T) {
 	opts := &layer.Options{Prefix: "a"}
 	l := layer.FromFS(fstest.MapFS{"x": {}}, opts)
 	opts.Prefix = "b"
-	require.Equal(t, []string{"a/", "a/x"}, names(t, l))
+	require.Equal(t, []string{"a/x"}, names(t, l))
 }
 
 func TestFromFSPrefix(t *testing.T) {
@@ -188,20 +188,16 @@ func TestFromFSPrefix(t *testing.T) {
 		"":         {"x"},
 		".":        {"x"},
 		"/":        {"x"},
-		"/app/":    {"app/", "app/x"},
-		"a/b/c":    {"a/", "a/b/", "a/b/c/", "a/b/c/x"},
-		"grüße/日本": {"grüße/", "grüße/日本/", "grüße/日本/x"},
+		"/app/":    {"app/x"},
+		"a/b/c":    {"a/b/c/x"},
+		"grüße/日本": {"grüße/日本/x"},
 	} {
 		l := layer.FromFS(fstest.MapFS{"x": {}}, &layer.Options{
 			Prefix: prefix,
 			Mode:   func(string, fs.FileMode) fs.FileMode { return 0 },
 		})
 		require.NoError(t, l.Err(), prefix)
-		list, _ := headers(t, l)
-		require.Equal(t, want, names(t, l))
-		for _, h := range list[:len(list)-1] {
-			require.EqualValues(t, 0o755, h.Mode, "directories of the prefix")
-		}
+		require.Equal(t, want, names(t, l), "the prefix's directories are the image's own affair")
 	}
 	empty := layer.FromFS(fstest.MapFS{}, nil)
 	require.Empty(t, names(t, empty))

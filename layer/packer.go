@@ -41,21 +41,8 @@ type entry struct {
 func newPacker(fsys fs.FS, opts Options) *packer {
 	p := &packer{fsys: fsys, opts: opts, chunk: make([]byte, 64<<10)}
 	p.tw = tar.NewWriter(&p.buf)
-	p.err = p.start()
+	p.err = p.pushDir(".")
 	return p
-}
-
-func (p *packer) start() error {
-	if p.opts.Prefix != "." {
-		dir := ""
-		for elem := range strings.SplitSeq(p.opts.Prefix, "/") {
-			dir += elem + "/"
-			if err := p.writeHeader(tar.TypeDir, dir, 0o755, "", 0); err != nil {
-				return err
-			}
-		}
-	}
-	return p.pushDir(".")
 }
 
 func (p *packer) Read(b []byte) (int, error) {

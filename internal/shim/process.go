@@ -29,6 +29,11 @@ func start(kind, dir, log string, files ...*os.File) (*process, error) {
 		return nil, fmt.Errorf("open shim log: %w", err)
 	}
 	defer out.Close()
+	// The lock goes with the descriptor into the process and ends with it:
+	// Settle waits for that.
+	if err := unix.Flock(int(out.Fd()), unix.LOCK_SH); err != nil {
+		return nil, fmt.Errorf("lock shim log: %w", err)
+	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err

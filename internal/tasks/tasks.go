@@ -49,6 +49,14 @@ type Service struct {
 
 var _ api.TasksClient = (*Service)(nil)
 
+// Settle waits until the shims of an earlier service on dir, whose program was
+// killed, have undone their containers.
+func Settle(ctx context.Context, dir string) error {
+	return shim.Settle(ctx, attachedLog(dir))
+}
+
+func attachedLog(dir string) string { return filepath.Join(dir, "shim.log") }
+
 // New makes a service and connects it to the detached shims that it finds.
 func New(cfg Config) (*Service, error) {
 	s := &Service{cfg: cfg, shims: map[string]*shim.Shim{}}
@@ -139,7 +147,7 @@ func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
 			return s.attached, nil
 		}
 	}
-	c, err := shim.Attach(filepath.Join(s.cfg.Dir, "shim.log"), s.cfg.Events)
+	c, err := shim.Attach(attachedLog(s.cfg.Dir), s.cfg.Events)
 	if err != nil {
 		return nil, err
 	}

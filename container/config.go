@@ -3,14 +3,10 @@ package container
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
-	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/spec"
@@ -96,63 +92,6 @@ type Limits struct {
 	Pids   int64   // processes and threads; 0 = 4096; -1 = no limit
 }
 
-// MountType is the kind of a Mount.
-type MountType string
-
-// The kinds of mounts.
-const (
-	Bind  MountType = "bind"  // a file or directory of the host
-	Tmpfs MountType = "tmpfs" // memory, empty at first
-)
-
-// Mount is something of the host, or of memory, in a container.
-type Mount struct {
-	Type     MountType // "" = Bind
-	Source   string    // Bind: a path on the host, absolute; it must exist
-	Target   string    // where in the container, absolute
-	ReadOnly bool
-	Size     int64 // Tmpfs: bytes; 0 = half of the host's memory
-}
-
-func (m Mount) spec() (specs.Mount, error) {
-	invalid := func(what string) (specs.Mount, error) {
-		return specs.Mount{}, fmt.Errorf("mount on %q: %s: %w", m.Target, what, errdefs.ErrInvalidArgument)
-	}
-	if !filepath.IsAbs(m.Target) || filepath.Clean(m.Target) == "/" {
-		return invalid("the target must be an absolute path below /")
-	}
-	mode := "rw"
-	if m.ReadOnly {
-		mode = "ro"
-	}
-	switch m.Type {
-	case Bind, "":
-		if m.Size != 0 {
-			return invalid("only Tmpfs has a size")
-		}
-		if !filepath.IsAbs(m.Source) {
-			return invalid(fmt.Sprintf("the source %q must be an absolute path", m.Source))
-		}
-		if _, err := os.Stat(m.Source); err != nil {
-			return specs.Mount{}, fmt.Errorf("mount on %q: source: %w: %w", m.Target, err, errdefs.ErrNotFound)
-		}
-		return specs.Mount{
-			Type: "bind", Source: m.Source, Destination: m.Target,
-			Options: []string{"rbind", "rprivate", mode},
-		}, nil
-	case Tmpfs:
-		if m.Source != "" || m.Size < 0 {
-			return invalid("Tmpfs has no source, and no negative size")
-		}
-		options := []string{"nosuid", "nodev", "noexec", "mode=1777", mode}
-		if m.Size > 0 {
-			options = append(options, fmt.Sprintf("size=%d", m.Size))
-		}
-		return specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: m.Target, Options: options}, nil
-	}
-	return invalid(fmt.Sprintf("unknown type %q", m.Type))
-}
-
 // check finds what is wrong with a Config before anything is made.
 func (cfg Config) check() error {
 	if cfg.Name != "" {
@@ -161,27 +100,33 @@ func (cfg Config) check() error {
 		}
 	}
 	if cfg.Detach && (cfg.Stdin != nil || cfg.Stdout != nil || cfg.Stderr != nil) {
-		return fmt.Errorf("a detached container outlives the program's readers and writers: leave Stdin, Stdout and Stderr nil and read Logs: %w", errdefs.ErrInvalidArgument)
+		return invalid("a detached container outlives the program's readers and writers: leave Stdin, Stdout and Stderr nil and read Logs")
 	}
-	if strings.ContainsAny(cfg.Hostname, " \t\n\x00/") || len(cfg.Hostname) > 64 {
-		return fmt.Errorf("hostname %q: %w", cfg.Hostname, errdefs.ErrInvalidArgument)
+	if len(cfg.Hostname) > maxHostname || strings.Trim(cfg.Hostname, hostnameChars) != "" {
+		return invalid("hostname %q: it must be at most %d letters, digits, '-', '.' and '_'", cfg.Hostname, maxHostname)
 	}
-	for name := range cfg.Labels {
-		if name == "" || strings.HasPrefix(name, ownLabels) || strings.HasPrefix(name, "containerd.io/") {
-			return fmt.Errorf("label %q: the name is reserved: %w", name, errdefs.ErrInvalidArgument)
+	if cfg.StopSignal != "" {
+		if _, err := parseSignal(cfg.StopSignal); err != nil {
+			return err
 		}
 	}
-	if _, err := parseSignal(cfg.StopSignal); cfg.StopSignal != "" && err != nil {
-		return err
-	}
-	return nil
+	return checkLabels(cfg.Labels)
 }
+
+// maxHostname is Linux's HOST_NAME_MAX.
+const (
+	maxHostname   = 64
+	hostnameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
+)
 
 func (cfg Config) options() (spec.Options, error) {
 	o := spec.Options{
 		ID: cfg.Name, Args: cfg.Args, Entrypoint: cfg.Entrypoint, Env: cfg.Env,
 		Dir: cfg.Dir, Hostname: cfg.Hostname, TTY: cfg.TTY,
 		Limits: spec.Limits(cfg.Limits),
+	}
+	if o.Hostname == "" {
+		o.Hostname = cfg.Name[:min(len(cfg.Name), maxHostname)]
 	}
 	for _, m := range cfg.Mounts {
 		s, err := m.spec()
@@ -190,6 +135,5 @@ func (cfg Config) options() (spec.Options, error) {
 		}
 		o.Mounts = append(o.Mounts, s)
 	}
-	o.Args, o.Env = slices.Clone(o.Args), slices.Clone(o.Env)
 	return o, nil
 }

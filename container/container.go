@@ -3,11 +3,7 @@ package container
 import (
 	"context"
 	"fmt"
-	"maps"
-	"strings"
 	"sync"
-	"syscall"
-	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -15,17 +11,6 @@ import (
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
-	"github.com/ctorhq/ctor/internal/tasks"
-)
-
-// Labels in which a container's record keeps what a later program must know.
-const (
-	ownLabels        = "io.ctor."
-	refLabel         = ownLabels + "image.ref"
-	digestLabel      = ownLabels + "image.digest"
-	stopSignalLabel  = ownLabels + "stop.signal"
-	stopTimeoutLabel = ownLabels + "stop.timeout"
-	detachedLabel    = tasks.DetachLabel
 )
 
 // Container is an instance of an image. It is safe for use by any number of
@@ -34,31 +19,34 @@ type Container struct {
 	ctor   *ctor.Engine
 	e      *engine.Engine
 	record containers.Container
-	task   containerd.Task // nil: there is none; Get tells when
+	task   containerd.Task // nil: there is none; see found
 	run    *run            // nil: detached
+
+	starting sync.Mutex
 
 	closing sync.Once
 	closed  chan struct{} // after Close
 	err     error         // of Close
 }
 
-// Get finds a container by id, which is the name it was given, if any. One
+// Get finds a container by id, which is the name it was given, if any. An
+// attached container of this engine is the same *Container that New gave. One
 // that does not exist is ctor.ErrNotFound.
-func Get(ctx context.Context, e *ctor.Engine, id string) (_ *Container, err error) {
+func Get(ctx context.Context, e *ctor.Engine, id string) (*Container, error) {
 	in := engine.Of(e)
 	ctx, leave, err := in.Enter(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("get container %q: %w", id, err)
 	}
 	defer leave()
-	if c, ok := in.Attached(id).(*Container); ok {
-		return c, nil
-	}
 	record, err := in.Client.ContainerService().Get(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("get container %q: %w", id, engine.Cause(ctx, notFound(err)))
+	var c *Container
+	if err == nil {
+		c, err = found(ctx, e, record)
 	}
-	c, err := found(ctx, e, record)
+	if errdefs.IsNotFound(err) {
+		err = fmt.Errorf("no such container: %w", errdefs.ErrNotFound)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("get container %q: %w", id, engine.Cause(ctx, err))
 	}
@@ -66,7 +54,7 @@ func Get(ctx context.Context, e *ctor.Engine, id string) (_ *Container, err erro
 }
 
 // List gives all containers of the engine's namespace that this package made,
-// in the order of their ids.
+// running or not, in the order of their ids.
 func List(ctx context.Context, e *ctor.Engine) ([]*Container, error) {
 	in := engine.Of(e)
 	ctx, leave, err := in.Enter(ctx)
@@ -80,11 +68,10 @@ func List(ctx context.Context, e *ctor.Engine) ([]*Container, error) {
 	}
 	var list []*Container
 	for _, r := range records {
-		if c, ok := in.Attached(r.ID).(*Container); ok {
-			list = append(list, c)
-			continue
-		}
 		c, err := found(ctx, e, r)
+		if errdefs.IsNotFound(err) {
+			continue // it went away meanwhile
+		}
 		if err != nil {
 			return nil, fmt.Errorf("list containers: %s: %w", r.ID, engine.Cause(ctx, err))
 		}
@@ -93,27 +80,27 @@ func List(ctx context.Context, e *ctor.Engine) ([]*Container, error) {
 	return list, nil
 }
 
-// found makes a Container of a record that this program has no Container for.
+// found gives the Container of a record. One that is being made or deleted is
+// not found: it has an owner, but not all it needs.
 func found(ctx context.Context, e *ctor.Engine, record containers.Container) (*Container, error) {
 	in := engine.Of(e)
+	if c, ok := in.Attached(record.ID).(*Container); ok {
+		return c, nil
+	}
+	_, owned := record.Labels[engine.OwnerLabel]
+	if owned && in.Embedded {
+		return nil, errdefs.ErrNotFound
+	}
 	c := &Container{ctor: e, e: in, record: record, closed: make(chan struct{})}
 	loaded, err := in.Client.LoadContainer(ctx, record.ID)
 	if err != nil {
 		return nil, err
 	}
-	// No task: the host was restarted, or its creation failed.
-	if c.task, err = loaded.Task(ctx, nil); err != nil && !errdefs.IsNotFound(err) {
-		return nil, err
+	c.task, err = loaded.Task(ctx, nil)
+	if errdefs.IsNotFound(err) && !owned {
+		return c, nil // the host was restarted
 	}
-	return c, nil
-}
-
-// notFound drops the transport's words from an error of that class.
-func notFound(err error) error {
-	if errdefs.IsNotFound(err) {
-		return fmt.Errorf("no such container: %w", errdefs.ErrNotFound)
-	}
-	return err
+	return c, err
 }
 
 // ID is the container's name in its engine.
@@ -121,68 +108,6 @@ func (c *Container) ID() string { return c.record.ID }
 
 // Engine is the engine the container belongs to.
 func (c *Container) Engine() *ctor.Engine { return c.ctor }
-
-// State is where a container is in its life.
-type State string
-
-// The states.
-const (
-	Created State = "created" // not started yet
-	Running State = "running"
-	Paused  State = "paused"
-	Exited  State = "exited"
-)
-
-// Info is what a container tells about itself.
-type Info struct {
-	ID       string
-	State    State
-	Pid      int // on the host; 0 unless it runs
-	ExitCode int // once State is Exited; 128+n where signal n ended it; -1: not known
-	Created  time.Time
-	Finished time.Time         // zero until State is Exited
-	ImageRef string            // the name it was made from; may mean another image now
-	Image    string            // the digest of the manifest it was made from
-	Labels   map[string]string // as given in Config
-	Detached bool
-}
-
-// Info asks for the container's state.
-func (c *Container) Info(ctx context.Context) (Info, error) {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return Info{}, c.wrap("info of", err)
-	}
-	defer leave()
-	i := Info{
-		ID: c.ID(), State: Exited, ExitCode: -1, Created: c.record.CreatedAt,
-		ImageRef: c.record.Labels[refLabel], Image: c.record.Labels[digestLabel],
-		Detached: c.record.Labels[detachedLabel] != "",
-		Labels:   maps.Clone(c.record.Labels),
-	}
-	maps.DeleteFunc(i.Labels, func(name, _ string) bool { return strings.HasPrefix(name, ownLabels) })
-	if c.task == nil {
-		return i, nil
-	}
-	s, err := c.task.Status(ctx)
-	if errdefs.IsNotFound(err) {
-		return i, nil
-	}
-	if err != nil {
-		return Info{}, c.wrap("info of", engine.Cause(ctx, err))
-	}
-	switch s.Status {
-	case containerd.Created:
-		i.State, i.ExitCode = Created, 0
-	case containerd.Running:
-		i.State, i.ExitCode, i.Pid = Running, 0, int(c.task.Pid())
-	case containerd.Paused, containerd.Pausing:
-		i.State, i.ExitCode, i.Pid = Paused, 0, int(c.task.Pid())
-	case containerd.Stopped:
-		i.ExitCode, i.Finished = int(s.ExitStatus), s.ExitTime
-	}
-	return i, nil
-}
 
 // enter begins a call on a container that is not closed.
 func (c *Container) enter(ctx context.Context) (context.Context, func(), error) {
@@ -200,20 +125,4 @@ func (c *Container) wrap(op string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s container %q: %w", op, c.ID(), err)
-}
-
-func (c *Container) stopTimeout() time.Duration {
-	d, err := time.ParseDuration(c.record.Labels[stopTimeoutLabel])
-	if err != nil {
-		return 10 * time.Second
-	}
-	return d
-}
-
-func (c *Container) stopSignal() syscall.Signal {
-	s, err := parseSignal(c.record.Labels[stopSignalLabel])
-	if err != nil {
-		return syscall.SIGTERM
-	}
-	return s
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,12 +38,20 @@ import (
 // programs call [image.Image.New], which calls this. ref is the name the image
 // goes by, for Info.
 //
-// A command that the image does not have is found here, not by Start.
+// Bad fields of cfg are ctor.ErrInvalid, a name that is taken is
+// ctor.ErrAlreadyExists, and a command, user or mount source that does not
+// exist is ctor.ErrNotFound; errors.Is finds exec.ErrNotFound as well in the
+// error of a command. What the image alone can tell of a command is found here,
+// not by Start. A host that can't run containers is ctor.ErrUnavailable.
+//
+// When New fails, or ctx ends before it returns, nothing is left of the
+// container. The runtime can't be stopped halfway, so New may go on for the
+// some 50 milliseconds that it takes, and then undo.
 //
 // [image.Image.New]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.New
 func New(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descriptor, cfg Config) (_ *Container, err error) {
 	in := engine.Of(e)
-	if cfg.Name == "" && cfg.check() == nil {
+	if cfg.Name == "" {
 		cfg.Name = strings.ToLower(rand.Text()[:16])
 	}
 	defer func() {
@@ -52,9 +61,6 @@ func New(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descr
 	}()
 	if err := cfg.check(); err != nil {
 		return nil, err
-	}
-	if cfg.Hostname == "" {
-		cfg.Hostname = cfg.Name[:min(len(cfg.Name), 64)]
 	}
 	ctx, leave, err := in.Enter(ctx)
 	if err != nil {
@@ -85,7 +91,13 @@ type builder struct {
 }
 
 func (b *builder) build(ctx context.Context) (_ *Container, err error) {
-	defer b.undo.OnError(&err)
+	built := false
+	defer func() {
+		// Not by err alone: Config.Spec may panic.
+		if !built {
+			err = errors.Join(err, b.undo.Run())
+		}
+	}()
 	options, err := b.cfg.options()
 	if err != nil {
 		return nil, err
@@ -94,31 +106,40 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	owner := map[string]string{engine.OwnerLabel: engine.Owner()}
-	if b.cfg.Detach {
-		owner = map[string]string{detachedLabel: "true"}
-	}
-	mounts, err := b.snapshot(ctx, chain, owner)
+	// From here on ctx is looked at between the steps: of a step that it cut
+	// off nobody could tell what there is to undo.
+	own, cancel := b.in.Cleanup(ctx)
+	defer cancel()
+	mounts, err := b.snapshot(own, chain)
 	if err != nil {
 		return nil, err
 	}
-	dir := b.in.Dir(b.cfg.Name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	b.undo.Push(func() error { return os.RemoveAll(dir) })
-	s, err := b.spec(ctx, img, options, mounts, dir)
+	dir, err := b.dir()
 	if err != nil {
 		return nil, err
 	}
-	record, err := b.record(ctx, img, s, owner)
+	s, err := b.spec(own, img, options, mounts, dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	record, err := b.record(own, img, s)
 	if err != nil {
 		return nil, err
 	}
 	c := &Container{ctor: b.ctor, e: b.in, record: record, closed: make(chan struct{})}
-	if err := c.create(ctx, b.cfg, dir, &b.undo); err != nil {
+	if err := c.create(own, b.cfg, dir, &b.undo); err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := c.adopt(own, b.cfg.Detach); err != nil {
+		return nil, err
+	}
+	built = true
 	return c, nil
 }
 
@@ -155,26 +176,49 @@ func (b *builder) unpack(ctx context.Context) (ocispec.Image, string, error) {
 }
 
 // snapshot makes the writable layer. It is marked as its own root for the
-// collector, so that it lives before there is a record that refers to it.
-func (b *builder) snapshot(ctx context.Context, chain string, owner map[string]string) ([]mount.Mount, error) {
+// collector, so that it lives before there is a record that refers to it, and
+// with its owner, so that it does not live on when there never is one.
+func (b *builder) snapshot(ctx context.Context, chain string) ([]mount.Mount, error) {
 	sn := b.in.Client.SnapshotService(b.in.Snapshotter)
-	labels := map[string]string{"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339)}
-	for k, v := range owner {
-		labels[k] = v
-	}
-	mounts, err := sn.Prepare(ctx, b.cfg.Name, chain, snapshots.WithLabels(labels))
+	mounts, err := sn.Prepare(ctx, b.cfg.Name, chain, snapshots.WithLabels(map[string]string{
+		"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339),
+		engine.OwnerLabel:       engine.Owner(),
+	}))
 	if errdefs.IsAlreadyExists(err) {
-		return nil, fmt.Errorf("the name is taken: %w", errdefs.ErrAlreadyExists)
+		return nil, errTaken
 	}
 	if err != nil {
 		return nil, fmt.Errorf("prepare snapshot: %w", err)
 	}
+	b.push(ctx, func(ctx context.Context) error { return sn.Remove(ctx, b.cfg.Name) })
+	return mounts, nil
+}
+
+var errTaken = fmt.Errorf("the name is taken: %w", errdefs.ErrAlreadyExists)
+
+// push adds a step to undo, with a context of its own.
+func (b *builder) push(ctx context.Context, undo func(context.Context) error) {
 	b.undo.Push(func() error {
 		ctx, cancel := b.in.Cleanup(ctx)
 		defer cancel()
-		return sn.Remove(ctx, b.cfg.Name)
+		return undo(ctx)
 	})
-	return mounts, nil
+}
+
+// dir makes the directory for the container's files, which is nobody else's:
+// engines with different snapshotters may share a root.
+func (b *builder) dir() (string, error) {
+	dir := b.in.Dir(b.cfg.Name)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return "", errTaken
+	} else if err != nil {
+		return "", err
+	}
+	b.undo.Push(func() error { return os.RemoveAll(dir) })
+	return dir, nil
 }
 
 func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, mounts []mount.Mount, dir string) (*specs.Spec, error) {
@@ -182,16 +226,15 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 	if user == "" {
 		user = img.Config.User
 	}
-	root, err := rootfs.Open(mounts)
+	root, err := rootfs.Open(mounts, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	if o.User, err = spec.User(root, user); err != nil {
+	if o.User, o.Home, err = spec.User(root, user); err != nil {
 		return nil, err
 	}
 	o.Files = dir
-	o.ID = b.cfg.Name
 	o.Cgroup = filepath.Join(host.CgroupParent(b.in.Root, b.in.Namespace), b.cfg.Name)
 	s, err := spec.New(ctx, img.Config, o)
 	if err != nil {
@@ -202,27 +245,21 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 			return nil, fmt.Errorf("Config.Spec: %w", err)
 		}
 	}
-	return s, nil
+	if err := spec.Check(s); err != nil {
+		return nil, err
+	}
+	return s, spec.CheckCommand(root, s)
 }
 
-func (b *builder) record(ctx context.Context, img ocispec.Image, s *specs.Spec, owner map[string]string) (containers.Container, error) {
-	labels := map[string]string{
-		refLabel:         b.ref,
-		digestLabel:      b.manifest.Digest.String(),
-		stopSignalLabel:  b.cfg.StopSignal,
-		stopTimeoutLabel: b.cfg.StopTimeout.String(),
+// record makes the container known. It says who the owner is until the whole
+// container is made, even of one that outlives its owner: an owner that is
+// killed in between leaves no half of one.
+func (b *builder) record(ctx context.Context, img ocispec.Image, s *specs.Spec) (containers.Container, error) {
+	labels, err := b.labels(img)
+	if err != nil {
+		return containers.Container{}, err
 	}
-	if b.cfg.StopSignal == "" {
-		labels[stopSignalLabel] = img.Config.StopSignal
-	}
-	if b.cfg.StopTimeout == 0 {
-		delete(labels, stopTimeoutLabel)
-	}
-	for _, m := range []map[string]string{b.cfg.Labels, owner} {
-		for k, v := range m {
-			labels[k] = v
-		}
-	}
+	labels[engine.OwnerLabel] = engine.Owner()
 	encoded, err := typeurl.MarshalAny(s)
 	if err != nil {
 		return containers.Container{}, err
@@ -234,36 +271,11 @@ func (b *builder) record(ctx context.Context, img ocispec.Image, s *specs.Spec, 
 		Snapshotter: b.in.Snapshotter, SnapshotKey: b.cfg.Name,
 	})
 	if errdefs.IsAlreadyExists(err) {
-		return record, fmt.Errorf("the name is taken: %w", errdefs.ErrAlreadyExists)
+		return record, errTaken
 	}
 	if err != nil {
 		return record, fmt.Errorf("record: %w", err)
 	}
-	b.undo.Push(func() error {
-		ctx, cancel := b.in.Cleanup(ctx)
-		defer cancel()
-		return store.Delete(ctx, b.cfg.Name)
-	})
+	b.push(ctx, func(ctx context.Context) error { return store.Delete(ctx, b.cfg.Name) })
 	return record, nil
-}
-
-// explain gives the runtime's complaints a class and fewer words.
-func explain(err error) error {
-	text := err.Error()
-	if !strings.Contains(text, "OCI runtime create failed") {
-		return err
-	}
-	var class error = errdefs.ErrUnavailable
-	switch {
-	case strings.Contains(text, "executable file not found"),
-		strings.Contains(text, "no such file or directory") && strings.Contains(text, "exec:"):
-		class = errdefs.ErrNotFound
-	case strings.Contains(text, "exec format error"), strings.Contains(text, "permission denied") && strings.Contains(text, "exec:"),
-		strings.Contains(text, "is a directory") && strings.Contains(text, "exec:"):
-		class = errdefs.ErrInvalidArgument
-	}
-	if i := strings.Index(text, "exec: "); i >= 0 {
-		return fmt.Errorf("%s: %w", strings.TrimSuffix(strings.TrimSpace(text[i:]), ": unknown"), class)
-	}
-	return errors.Join(err, class)
 }

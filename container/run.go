@@ -9,6 +9,7 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 
+	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -17,9 +18,14 @@ import (
 // streams and waits for the end.
 type run struct {
 	streams *stdio.Fifos
-	done    chan struct{} // after the last byte of output
-	status  containerd.ExitStatus
-	err     error // of the copies
+	log     *stdio.Log
+	ended   <-chan containerd.ExitStatus
+
+	exited chan struct{} // after the process has ended; status and oom are set
+	status containerd.ExitStatus
+	oom    bool
+	done   chan struct{} // after the last byte of output; err is set
+	err    error         // of the copies
 }
 
 func (c *Container) logPath() string { return filepath.Join(c.e.Dir(c.ID()), "log") }
@@ -30,60 +36,93 @@ func (c *Container) create(ctx context.Context, cfg Config, dir string, undo *un
 	if err != nil {
 		return err
 	}
+	streams := c.connect
 	if cfg.Detach {
-		logger := "/proc/self/exe"
-		if !c.e.Embedded {
-			if logger, err = os.Executable(); err != nil {
-				return err
-			}
-		}
-		// The log is there from the start, for a Logs that comes early.
-		if err := os.WriteFile(c.logPath(), nil, 0o600); err != nil {
-			return err
-		}
-		c.task, err = loaded.NewTask(ctx, stdio.Logger(logger, c.logPath(), cfg.TTY))
-		return err
+		streams = c.logger
 	}
-	log, err := stdio.Create(c.logPath())
+	io, err := streams(cfg, dir, undo)
 	if err != nil {
 		return err
 	}
-	streams, err := stdio.Connect(dir, stdio.Streams{In: cfg.Stdin, Out: cfg.Stdout, Err: cfg.Stderr, TTY: cfg.TTY}, log)
-	if err != nil {
-		log.End()
+	if c.task, err = loaded.NewTask(ctx, io); err != nil {
 		return err
 	}
-	undo.Push(func() error { streams.Close(); return log.End() })
-	c.task, err = loaded.NewTask(ctx, func(string) (cio.IO, error) { return streams, nil })
-	if err != nil {
-		return err
-	}
-	life := c.e.Context(context.Background())
 	undo.Push(func() error {
 		ctx, cancel := c.e.Cleanup(ctx)
 		defer cancel()
 		_, err := c.task.Delete(ctx, containerd.WithProcessKill)
 		return err
 	})
-	ended, err := c.task.Wait(life)
+	if c.run != nil {
+		c.run.ended, err = c.task.Wait(c.e.Context(context.Background()))
+	}
+	return err
+}
+
+// connect ties the streams of an attached container to this program.
+func (c *Container) connect(cfg Config, dir string, undo *unwind.Stack) (cio.Creator, error) {
+	log, err := stdio.Create(c.logPath())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := c.e.Attach(c.ID(), c); err != nil {
-		return err
+	undo.Push(log.End)
+	streams, err := stdio.Connect(dir, stdio.Streams{In: cfg.Stdin, Out: cfg.Stdout, Err: cfg.Stderr, TTY: cfg.TTY}, log)
+	if err != nil {
+		return nil, err
 	}
-	c.run = &run{streams: streams, done: make(chan struct{})}
-	go func() {
-		defer close(c.run.done)
-		c.run.status = <-ended
-		if c.run.status.Error() != nil {
-			streams.Cancel() // the shim is gone: nobody ends the streams
+	undo.Push(func() error {
+		err := streams.Close()
+		streams.Wait() // nothing has been written that could make a copy wait
+		return err
+	})
+	c.run = &run{streams: streams, log: log, exited: make(chan struct{}), done: make(chan struct{})}
+	return func(string) (cio.IO, error) { return streams, nil }, nil
+}
+
+// logger has the runtime start a process that keeps a detached container's log.
+func (c *Container) logger(cfg Config, _ string, _ *unwind.Stack) (cio.Creator, error) {
+	program := "/proc/self/exe" // of the engine's own shim, which is this program
+	if !c.e.Embedded {
+		var err error
+		if program, err = os.Executable(); err != nil {
+			return nil, err
 		}
-		streams.Wait()
-		c.run.err = streams.Err()
-		if err := log.End(); err != nil && c.run.err == nil {
-			c.run.err = fmt.Errorf("log: %w", err)
+	}
+	// The log is there from the start, for a Logs that comes early.
+	if err := os.WriteFile(c.logPath(), nil, 0o600); err != nil {
+		return nil, err
+	}
+	return stdio.Logger(program, c.logPath(), cfg.TTY), nil
+}
+
+// adopt settles to whom the finished container belongs: to the engine, or to
+// nobody.
+func (c *Container) adopt(ctx context.Context, detach bool) (err error) {
+	if !detach {
+		if err := c.e.Attach(c.ID(), c); err != nil {
+			return err
 		}
-	}()
-	return nil
+		go c.watch()
+		return nil
+	}
+	delete(c.record.Labels, engine.OwnerLabel)
+	c.record, err = c.e.Client.ContainerService().Update(ctx, c.record, "labels")
+	return err
+}
+
+// watch sees an attached container to its end.
+func (c *Container) watch() {
+	r := c.run
+	defer close(r.done)
+	r.status = <-r.ended
+	r.oom = c.oomKilled()
+	close(r.exited)
+	if r.status.Error() != nil {
+		r.streams.Cancel() // the shim is gone: nobody ends the streams
+	}
+	r.streams.Wait()
+	r.err = r.streams.Err()
+	if err := r.log.End(); err != nil && r.err == nil {
+		r.err = fmt.Errorf("log: %w", err)
+	}
 }

@@ -4,47 +4,47 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/engine"
 )
 
 // Stop asks the container to end with its stop signal, waits for its stop
-// timeout, then kills it. It returns when the container has ended, which one
-// that had ended before, or was never started, does at once; the exit code is
-// Wait's. The end of ctx ends the call, not the container.
+// timeout, then kills it. One that is paused goes on, to hear the signal. Stop
+// returns when the container has ended, which one that had ended before, or
+// was never started, does at once; the exit code is Wait's. The end of ctx ends
+// the call, not the container.
 func (c *Container) Stop(ctx context.Context) error {
 	ctx, leave, err := c.enter(ctx)
 	if err != nil {
 		return c.wrap("stop", err)
 	}
 	defer leave()
-	return c.wrap("stop", engine.Cause(ctx, c.stop(ctx)))
+	return c.wrap("stop", gone(engine.Cause(ctx, c.stop(ctx))))
 }
 
 func (c *Container) stop(ctx context.Context) error {
-	if c.task == nil {
-		return nil
+	s, err := c.status(ctx)
+	if err != nil || s.Status == containerd.Stopped {
+		return err
 	}
-	ended, err := c.task.Wait(ctx)
+	ended, err := c.exited(ctx)
 	if err != nil {
-		return gone(err)
-	}
-	s, err := c.task.Status(ctx)
-	if err != nil {
-		return gone(err)
+		return err
 	}
 	// A process that was only created has no handler for anything.
 	if patience := c.stopTimeout(); patience > 0 && s.Status != containerd.Created {
 		if err := c.task.Kill(ctx, c.stopSignal()); err != nil {
-			return gone(err)
+			return err
+		}
+		if s.Status == containerd.Paused || s.Status == containerd.Pausing {
+			if err := c.task.Resume(ctx); err != nil {
+				return err
+			}
 		}
 		t := time.NewTimer(patience)
 		defer t.Stop()
@@ -57,7 +57,7 @@ func (c *Container) stop(ctx context.Context) error {
 		}
 	}
 	if err := c.task.Kill(ctx, syscall.SIGKILL); err != nil {
-		return gone(err)
+		return err
 	}
 	select {
 	case <-ended:
@@ -65,6 +65,25 @@ func (c *Container) stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// exited is closed when the container has ended.
+func (c *Container) exited(ctx context.Context) (<-chan struct{}, error) {
+	if c.run != nil {
+		return c.run.exited, nil
+	}
+	status, err := c.task.Wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() {
+		<-status
+		if ctx.Err() == nil {
+			close(ended)
+		}
+	}()
+	return ended, nil
 }
 
 // gone takes the end for granted where the task is no more.
@@ -75,57 +94,54 @@ func gone(err error) error {
 	return err
 }
 
-// Signal sends a signal to the container's first process. A container that
-// has ended, or was not started, is ctor.ErrNotFound.
+// Signal sends a signal to the container's first process, which the kernel
+// drops if it has no handler for it, other than SIGKILL and SIGSTOP. A
+// container that has ended, or was not started, is ctor.ErrNotFound; a sig that
+// is no syscall.Signal is ctor.ErrInvalid.
 func (c *Container) Signal(ctx context.Context, sig os.Signal) error {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap("signal", err)
+	n, ok := sig.(syscall.Signal)
+	if !ok || n < 1 || n > 64 {
+		return c.wrap("signal", invalid("%v is no signal of this system", sig))
 	}
-	defer leave()
-	s, ok := sig.(syscall.Signal)
-	if !ok {
-		return c.wrap("signal", fmt.Errorf("%v is no signal of this system: %w", sig, errdefs.ErrInvalidArgument))
-	}
-	if c.task == nil {
-		return c.wrap("signal", fmt.Errorf("it has ended: %w", errdefs.ErrNotFound))
-	}
-	return c.wrap("signal", engine.Cause(ctx, c.task.Kill(ctx, s)))
+	return c.tell(ctx, "signal", func(ctx context.Context, s containerd.ProcessStatus) error {
+		if s == containerd.Created || s == containerd.Stopped {
+			return fmt.Errorf("it is %s: %w", s, errdefs.ErrNotFound)
+		}
+		return c.task.Kill(ctx, n)
+	})
 }
 
-// Pause freezes all processes of the container until Resume.
+// Pause freezes all processes of the container until Resume. A container that
+// does not run is ctor.ErrInvalid.
 func (c *Container) Pause(ctx context.Context) error {
-	return c.freeze(ctx, "pause", func(ctx context.Context) error { return c.task.Pause(ctx) })
+	return c.tell(ctx, "pause", func(ctx context.Context, s containerd.ProcessStatus) error {
+		if s != containerd.Running {
+			return invalid("it is %s", s)
+		}
+		return c.task.Pause(ctx)
+	})
 }
 
-// Resume ends a Pause.
+// Resume ends a Pause. A container that is not paused is ctor.ErrInvalid.
 func (c *Container) Resume(ctx context.Context) error {
-	return c.freeze(ctx, "resume", func(ctx context.Context) error { return c.task.Resume(ctx) })
+	return c.tell(ctx, "resume", func(ctx context.Context, s containerd.ProcessStatus) error {
+		if s != containerd.Paused {
+			return invalid("it is %s", s)
+		}
+		return c.task.Resume(ctx)
+	})
 }
 
-func (c *Container) freeze(ctx context.Context, op string, f func(context.Context) error) error {
+// tell does something to a task whose state it finds out first.
+func (c *Container) tell(ctx context.Context, op string, do func(context.Context, containerd.ProcessStatus) error) error {
 	ctx, leave, err := c.enter(ctx)
 	if err != nil {
 		return c.wrap(op, err)
 	}
 	defer leave()
-	if c.task == nil {
-		return c.wrap(op, fmt.Errorf("it has ended: %w", errdefs.ErrNotFound))
+	s, err := c.status(ctx)
+	if err == nil {
+		err = do(ctx, s.Status)
 	}
-	return c.wrap(op, engine.Cause(ctx, f(ctx)))
-}
-
-// parseSignal reads "SIGTERM", "TERM" or "15".
-func parseSignal(s string) (syscall.Signal, error) {
-	if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= 64 {
-		return syscall.Signal(n), nil
-	}
-	name := strings.ToUpper(s)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if n := unix.SignalNum(name); n != 0 {
-		return n, nil
-	}
-	return 0, fmt.Errorf("signal %q is not known: %w", s, errdefs.ErrInvalidArgument)
+	return c.wrap(op, engine.Cause(ctx, err))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/stdio"
@@ -14,23 +15,28 @@ import (
 
 // ExitError is a container's end with another code than 0.
 type ExitError struct {
-	ID     string         // of the container
-	Code   int            // 128+n where signal n ended it
-	Signal syscall.Signal // that ended it, as far as Code tells; else 0
+	ID        string         // of the container
+	Code      int            // 128+n where signal n ended it
+	Signal    syscall.Signal // that ended it, as far as Code tells; else 0
+	OOMKilled bool           // the kernel has killed a process of it for want of memory
 }
 
 func (e *ExitError) Error() string {
+	s := fmt.Sprintf("container %q: exit code %d", e.ID, e.Code)
 	if e.Signal != 0 {
-		return fmt.Sprintf("container %q: exit code %d (%v)", e.ID, e.Code, e.Signal)
+		s += fmt.Sprintf(" (%v)", e.Signal)
 	}
-	return fmt.Sprintf("container %q: exit code %d", e.ID, e.Code)
+	if e.OOMKilled {
+		s += ", out of memory"
+	}
+	return s
 }
 
-func newExitError(id string, code uint32) error {
+func newExitError(id string, code uint32, oom bool) error {
 	if code == 0 {
 		return nil
 	}
-	e := &ExitError{ID: id, Code: int(code)}
+	e := &ExitError{ID: id, Code: int(code), OOMKilled: oom}
 	if code > 128 && code <= 128+64 {
 		e.Signal = syscall.Signal(code - 128)
 	}
@@ -38,10 +44,12 @@ func newExitError(id string, code uint32) error {
 }
 
 // Wait waits until the container has ended and all its output is in its log
-// and its writers. It returns nil for exit code 0, else an *ExitError; another
-// error means that the end was not seen, or that a writer failed.
+// and its writers. It returns nil for exit code 0, else an *ExitError. Another
+// error means that Stdin or a writer failed, which it gives only for exit code
+// 0, or that the end was not seen, which is ctor.ErrUnavailable.
 //
-// The end of ctx ends the wait, not the container.
+// Any number of goroutines may wait, from before Start to after Close. The end
+// of ctx ends the wait, not the container.
 func (c *Container) Wait(ctx context.Context) error {
 	if c.run != nil {
 		return c.waitAttached(ctx)
@@ -55,31 +63,45 @@ func (c *Container) Wait(ctx context.Context) error {
 	if err != nil {
 		return c.wrap("wait for", engine.Cause(ctx, err))
 	}
-	return newExitError(c.ID(), code)
+	return newExitError(c.ID(), code, c.oomKilled())
 }
 
 func (c *Container) waitAttached(ctx context.Context) error {
+	// What has ended is told even to a ctx that has.
 	select {
 	case <-c.run.done:
+		return c.result()
 	default:
-		select {
-		case <-c.run.done:
-		case <-ctx.Done():
-			return c.wrap("wait for", ctx.Err())
-		}
 	}
-	if err := c.run.status.Error(); err != nil {
-		return c.wrap("wait for", err)
+	select {
+	case <-c.run.done:
+		return c.result()
+	case <-ctx.Done():
+		return c.wrap("wait for", ctx.Err())
+	case <-c.closed:
 	}
-	if err := newExitError(c.ID(), c.run.status.ExitCode()); err != nil {
+	select {
+	case <-c.run.done:
+		return c.result()
+	default:
+		return c.wrap("output of", fmt.Errorf("a writer of it did not return before the container was closed: %w", errdefs.ErrUnavailable))
+	}
+}
+
+func (c *Container) result() error {
+	r := c.run
+	if err := r.status.Error(); err != nil {
+		return c.wrap("wait for", fmt.Errorf("its end was not seen: %w: %w", err, errdefs.ErrUnavailable))
+	}
+	if err := newExitError(c.ID(), r.status.ExitCode(), r.oom); err != nil {
 		return err
 	}
-	return c.wrap("output of", c.run.err)
+	return c.wrap("streams of", r.err)
 }
 
 func (c *Container) waitDetached(ctx context.Context) (uint32, error) {
 	if c.task == nil {
-		return 0, fmt.Errorf("its end was not seen, the host has been restarted since")
+		return 0, fmt.Errorf("its end was not seen, the host has been restarted since: %w", errdefs.ErrUnavailable)
 	}
 	ended, err := c.task.Wait(ctx)
 	if err != nil {

@@ -1,54 +1,170 @@
-// Package rootfs opens the root directory of a snapshot without showing it to
-// the host: the mount is made in a mount namespace that lives for a moment,
-// and goes on through the open directory alone. So the host's mount table
-// does not change, and a program that is killed leaves no mount.
+// Package rootfs reads files of an image the way a process in a container
+// would see them, without trusting the image and without showing the host a
+// mount: the mount is made in a mount namespace that lives for a moment, and
+// goes on through one open directory. So the host's mount table does not
+// change, and a program that is killed leaves no mount.
 package rootfs
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"runtime"
+	"strconv"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
 )
 
-// Open mounts and opens. Lookups below the root can't leave it, whatever links
-// an image put there. The mount is gone when the root is closed.
-func Open(mounts []mount.Mount) (*os.Root, error) {
-	dir, err := os.MkdirTemp("", "ctor-rootfs-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(dir)
+// ErrNotRegular is met where an image has something else than a file.
+var ErrNotRegular = errors.New("not a regular file")
+
+// Root is the root directory of a snapshot, read-only.
+type Root struct{ dir *os.File }
+
+// Open opens the root of a new snapshot that has the given mounts. at is a
+// directory to mount on; nobody else sees the mount, and it is gone when the
+// root is closed.
+func Open(mounts []mount.Mount, at string) (*Root, error) {
 	type answer struct {
-		root *os.Root
-		err  error
+		dir *os.File
+		err error
 	}
 	c := make(chan answer)
 	go func() {
 		// Not unlocked: the thread ends with the goroutine, and the mount
 		// namespace with the thread.
 		runtime.LockOSThread()
-		root, err := openApart(mounts, dir)
-		c <- answer{root, err}
+		dir, err := openApart(mounts, at)
+		c <- answer{dir, err}
 	}()
 	a := <-c
 	if a.err != nil {
 		return nil, fmt.Errorf("open root file system: %w", a.err)
 	}
-	return a.root, nil
+	return &Root{a.dir}, nil
 }
 
-func openApart(mounts []mount.Mount, dir string) (*os.Root, error) {
+// openApart changes the mount namespace and the working directory of the
+// thread it runs on.
+func openApart(mounts []mount.Mount, at string) (*os.File, error) {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return nil, os.NewSyscallError("unshare", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
 		return nil, os.NewSyscallError("mount", err)
 	}
-	if err := mount.All(mounts, dir); err != nil {
+	var view []mount.Mount
+	for _, m := range mounts {
+		if m.Type == "overlay" {
+			var dir string
+			m, dir = lower(m)
+			if err := unix.Chdir(dir); err != nil {
+				return nil, &fs.PathError{Op: "chdir", Path: dir, Err: err}
+			}
+		}
+		view = append(view, m)
+	}
+	if err := mount.All(view, at); err != nil {
 		return nil, err
 	}
-	return os.OpenRoot(dir)
+	return os.OpenFile(at, unix.O_PATH|unix.O_DIRECTORY, 0)
+}
+
+// lower makes of an overlay mount one of its lower directories alone: the
+// upper one is still empty, and must not be in two mounts at once. It gives
+// them relative to a directory, since mount(2) takes no more than a page of
+// options. containerd's mount package would see to that as well, but by a
+// change of directory in another thread, which is not in our namespace.
+func lower(m mount.Mount) (_ mount.Mount, dir string) {
+	var (
+		dirs    []string
+		options = []string{"ro"}
+	)
+	for _, o := range m.Options {
+		switch name, value, _ := strings.Cut(o, "="); name {
+		case "lowerdir":
+			dirs = strings.Split(value, ":")
+		case "upperdir", "workdir", "volatile", "rw":
+		default:
+			options = append(options, o)
+		}
+	}
+	if len(dirs) == 1 {
+		return mount.Mount{Type: "bind", Source: dirs[0], Options: []string{"bind", "ro"}}, "/"
+	}
+	if dir = common(dirs); dir != "/" {
+		for i, d := range dirs {
+			dirs[i] = strings.TrimPrefix(d, dir+"/")
+		}
+	}
+	return mount.Mount{Type: "overlay", Source: "overlay", Options: append(options, "lowerdir="+strings.Join(dirs, ":"))}, dir
+}
+
+// common gives the deepest directory above all of dirs, which are absolute.
+func common(dirs []string) string {
+	if len(dirs) == 0 {
+		return "/"
+	}
+	dir := path.Dir(dirs[0])
+	for _, d := range dirs[1:] {
+		for dir != "/" && !strings.HasPrefix(d, dir+"/") {
+			dir = path.Dir(dir)
+		}
+	}
+	return dir
+}
+
+// Close ends the root, and the mount with it.
+func (r *Root) Close() error { return r.dir.Close() }
+
+// Stat tells what name is. Links are followed as they would be with r as the
+// root: also absolute ones lead to places below it, and nothing leads out.
+func (r *Root) Stat(name string) (fs.FileInfo, error) {
+	f, err := r.find(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Stat()
+}
+
+// Open opens a regular file for reading; anything else is ErrNotRegular, and
+// not touched: the open of a fifo would wait, that of a device may do things
+// to the host.
+func (r *Root) Open(name string) (*os.File, error) {
+	f, err := r.find(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
+	}
+	return os.Open("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+}
+
+// find opens name as a path, which does nothing to what is there.
+func (r *Root) find(name string) (*os.File, error) {
+	how := unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	for {
+		fd, err := unix.Openat2(int(r.dir.Fd()), name, &how)
+		switch err {
+		case nil:
+			return os.NewFile(uintptr(fd), name), nil
+		case unix.EAGAIN, unix.EINTR: // something was renamed or mounted meanwhile, somewhere
+		default:
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+	}
 }

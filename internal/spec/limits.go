@@ -1,8 +1,10 @@
 package spec
 
 import (
+	"bytes"
 	"fmt"
 	"math"
+	"os"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -38,15 +40,33 @@ func (l Limits) apply(r *specs.LinuxResources) error {
 		return fmt.Errorf("limit of %d processes: it must be positive, -1 for none, or 0 for %d: %w", l.Pids, DefaultPids, errdefs.ErrInvalidArgument)
 	}
 	if l.CPUs > 0 {
-		quota, period := int64(l.CPUs*cpuPeriod), uint64(cpuPeriod)
+		quota, period := int64(math.Round(l.CPUs*cpuPeriod)), uint64(cpuPeriod)
 		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
 	}
 	if l.Memory > 0 {
 		r.Memory = &specs.LinuxMemory{Limit: &l.Memory}
+		if swapCounted() {
+			// Memory and swap together: what a container may not have in
+			// memory, it may not have on the disk.
+			r.Memory.Swap = &l.Memory
+		}
 	}
 	if l.Pids == 0 {
 		l.Pids = DefaultPids
 	}
 	r.Pids = &specs.LinuxPids{Limit: &l.Pids}
 	return nil
+}
+
+// swapCounted tells whether this host can limit swap. Where it has none, there
+// is nothing to limit, and perhaps no file to say so.
+func swapCounted() bool {
+	if _, err := os.Stat("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes"); err == nil {
+		return true // cgroup v1
+	}
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil {
+		return false
+	}
+	b, err := os.ReadFile("/proc/swaps")
+	return err == nil && bytes.Count(b, []byte("\n")) > 1 // the first line is a heading
 }

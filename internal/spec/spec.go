@@ -35,9 +35,13 @@ type Options struct {
 	Mounts     []specs.Mount
 	Limits     Limits
 	User       specs.User // resolved
+	Home       string     // of the user
 	Cgroup     string     // path of the container's own
 	Files      string     // host directory for hosts and hostname
 }
+
+// rootPath is where the runtime finds the root file system, in the bundle.
+const rootPath = "rootfs"
 
 // New writes the configuration. ctx carries a containerd namespace.
 func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec, error) {
@@ -45,6 +49,7 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	if err != nil {
 		return nil, err
 	}
+	s.Root.Path = rootPath
 	p := s.Process
 	if p.Args, err = args(image, o); err != nil {
 		return nil, err
@@ -52,11 +57,9 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	if p.Env, err = env(image, o); err != nil {
 		return nil, err
 	}
-	dir := o.Dir
-	if dir == "" {
-		dir = image.WorkingDir
+	if p.Cwd, err = workingDir(image, o); err != nil {
+		return nil, err
 	}
-	p.Cwd = path.Join("/", dir)
 	p.User = o.User
 	p.Terminal = o.TTY
 	p.Rlimits = nil // the program's own: what it may, its containers may
@@ -71,10 +74,39 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	if err != nil {
 		return nil, err
 	}
+	// Not containerd's tmpfs on /run: images keep things there.
+	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/run" })
 	// The caller's come last, so that they win.
 	s.Mounts = append(append(s.Mounts, names...), o.Mounts...)
 	return s, nil
 }
+
+// Check finds what no runtime could do anything with, after the caller's last
+// word on the configuration.
+func Check(s *specs.Spec) error {
+	if s.Process == nil || len(s.Process.Args) == 0 || s.Linux == nil {
+		return fmt.Errorf("it leaves no process, no arguments or nothing of Linux: %w", errdefs.ErrInvalidArgument)
+	}
+	total := 0
+	for _, a := range slices.Concat(s.Process.Args, s.Process.Env) {
+		if len(a) >= maxString {
+			return fmt.Errorf("an argument or environment variable has %d bytes, and the kernel takes less than %d (%.20q...): %w",
+				len(a), maxString, a, errdefs.ErrInvalidArgument)
+		}
+		total += len(a) + 1
+	}
+	if total > maxStrings {
+		return fmt.Errorf("arguments and environment have %d bytes, and the kernel takes %d: %w", total, maxStrings, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// What execve(2) takes: MAX_ARG_STRLEN, and in all 3/4 of _STK_LIM. A small
+// stack limit makes the latter smaller still.
+const (
+	maxString  = 128 << 10
+	maxStrings = 6 << 20
+)
 
 // args joins entrypoint and command the way Docker does: a caller's entrypoint
 // drops the image's command along with its entrypoint.
@@ -98,11 +130,23 @@ func args(image ocispec.ImageConfig, o Options) ([]string, error) {
 	return all, nil
 }
 
+// workingDir is absolute: a relative one counts from the root.
+func workingDir(image ocispec.ImageConfig, o Options) (string, error) {
+	dir := o.Dir
+	if dir == "" {
+		dir = image.WorkingDir
+	}
+	if strings.ContainsRune(dir, 0) {
+		return "", fmt.Errorf("working directory %q holds a zero byte: %w", dir, errdefs.ErrInvalidArgument)
+	}
+	return path.Join("/", dir), nil
+}
+
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // env lays the caller's variables over the image's. Of one name the last wins.
 func env(image ocispec.ImageConfig, o Options) ([]string, error) {
-	all := []string{defaultPath, "HOSTNAME=" + o.Hostname}
+	all := []string{defaultPath, "HOSTNAME=" + o.Hostname, "HOME=" + o.Home}
 	if o.TTY {
 		all = append(all, "TERM=xterm")
 	}

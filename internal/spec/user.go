@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/sys/user"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // maxNameFile bounds an image's passwd and group.
@@ -20,54 +20,58 @@ const maxNameFile = 4 << 20
 
 // User resolves "name", "uid", "name:group", "uid:gid" in the image's own
 // passwd and group; "" is root. An image without those files knows numbers
-// only.
-func User(root *os.Root, name string) (specs.User, error) {
+// only. It gives the user's home as well, "/" if there is none.
+func User(root *rootfs.Root, name string) (_ specs.User, home string, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("user %q: %w", name, err)
+		}
+	}()
 	if strings.ContainsAny(name, "\n\x00") {
-		return specs.User{}, fmt.Errorf("user %q: %w", name, errdefs.ErrInvalidArgument)
+		return specs.User{}, "", fmt.Errorf("not a name: %w", errdefs.ErrInvalidArgument)
 	}
 	passwd, err := nameFile(root, "etc/passwd")
 	if err != nil {
-		return specs.User{}, fmt.Errorf("user %q: %w", name, err)
+		return specs.User{}, "", err
 	}
 	group, err := nameFile(root, "etc/group")
 	if err != nil {
-		return specs.User{}, fmt.Errorf("user %q: %w", name, err)
+		return specs.User{}, "", err
 	}
 	u, err := user.GetExecUser(name, &user.ExecUser{Home: "/"}, passwd, group)
 	switch {
-	case errors.Is(err, user.ErrNoPasswdEntries), errors.Is(err, user.ErrNoGroupEntries):
-		return specs.User{}, fmt.Errorf("user %q: %w: %w", name, err, errdefs.ErrNotFound)
 	case errors.Is(err, user.ErrRange):
-		return specs.User{}, fmt.Errorf("user %q: %w: %w", name, err, errdefs.ErrInvalidArgument)
+		return specs.User{}, "", fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	case err != nil:
-		// It does not say of which kind: a name that is in neither file.
-		return specs.User{}, fmt.Errorf("user %q: %w: %w", name, err, errdefs.ErrNotFound)
+		// It does not say which: a name that is in neither file.
+		return specs.User{}, "", fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
 	}
-	ids := specs.User{UID: uint32(u.Uid), GID: uint32(u.Gid)}
-	for _, g := range append([]int{u.Gid}, u.Sgids...) {
+	ids := specs.User{UID: uint32(u.Uid), GID: uint32(u.Gid), AdditionalGids: []uint32{uint32(u.Gid)}}
+	for _, g := range u.Sgids {
 		ids.AdditionalGids = append(ids.AdditionalGids, uint32(g))
 	}
-	return ids, nil
+	if u.Home == "" || strings.ContainsRune(u.Home, 0) {
+		u.Home = "/"
+	}
+	return ids, u.Home, nil
 }
 
-// nameFile reads a file that an image may have made anything of: a fifo must
-// not hang it, a device not be read, a huge file not fill memory.
-func nameFile(root *os.Root, name string) (io.Reader, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+// nameFile reads a file that an image may have made anything of.
+func nameFile(root *rootfs.Root, name string) (io.Reader, error) {
+	f, err := root.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return strings.NewReader(""), nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("the image's /%s: %w: %w", name, err, errdefs.ErrInvalidArgument)
 	}
 	defer f.Close()
-	st, err := f.Stat()
+	b, err := io.ReadAll(io.LimitReader(f, maxNameFile+1))
 	if err != nil {
 		return nil, err
 	}
-	if !st.Mode().IsRegular() || st.Size() > maxNameFile {
-		return nil, fmt.Errorf("the image's /%s is no regular file of at most %d bytes: %w", name, maxNameFile, errdefs.ErrInvalidArgument)
+	if len(b) > maxNameFile {
+		return nil, fmt.Errorf("the image's /%s has more than %d bytes: %w", name, maxNameFile, errdefs.ErrInvalidArgument)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxNameFile))
-	return bytes.NewReader(b), err
+	return bytes.NewReader(b), nil
 }

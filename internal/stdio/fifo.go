@@ -40,6 +40,7 @@ func Connect(dir string, s Streams, log *Log) (_ *Fifos, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Close())
+			f.Wait()
 		}
 	}()
 	open := func(name string, flag int) (io.ReadWriteCloser, string, error) {
@@ -76,12 +77,15 @@ func Connect(dir string, s Streams, log *Log) (_ *Fifos, err error) {
 
 func (f *Fifos) copy(log *Log, s Stream, w io.Writer, r io.ReadCloser) {
 	f.copies.Go(func() {
-		err := log.Copy(s, w, r)
+		f.failed(log.Copy(s, w, r))
 		r.Close()
-		f.mu.Lock()
-		f.err = errors.Join(f.err, err)
-		f.mu.Unlock()
 	})
+}
+
+func (f *Fifos) failed(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = errors.Join(f.err, err)
 }
 
 // Feed copies the input, and calls eof when there is no more. It returns at
@@ -92,13 +96,30 @@ func (f *Fifos) Feed(eof func()) {
 		return
 	}
 	go func() {
-		_, _ = io.Copy(f.stdin, f.in)
+		in := &reader{Reader: f.in}
+		_, _ = io.Copy(f.stdin, in) // a process need not read its input
+		f.failed(in.err)
 		f.stdin.Close()
 		eof()
 	}()
 }
 
-// Err is what the copies met, after Wait.
+// reader keeps the error that ended it.
+type reader struct {
+	io.Reader
+	err error
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
+
+// Err is what has gone wrong with the copies. After Wait that is all there
+// will be of output; input may be copied longer.
 func (f *Fifos) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,7 +129,7 @@ func (f *Fifos) Err() error {
 // Config implements cio.IO.
 func (f *Fifos) Config() cio.Config { return f.config }
 
-// Wait implements cio.IO: it returns when all output is copied.
+// Wait implements cio.IO: it returns when all output is copied, or given up.
 func (f *Fifos) Wait() { f.copies.Wait() }
 
 // Cancel implements cio.IO: it ends opens that wait for the other end, and
@@ -120,10 +141,10 @@ func (f *Fifos) Cancel() {
 	}
 }
 
-// Close implements cio.IO.
+// Close implements cio.IO. It does not wait: a copy may be in a Write of the
+// program's that never returns.
 func (f *Fifos) Close() error {
 	f.Cancel()
-	f.copies.Wait()
 	var errs []error
 	for _, p := range []string{f.config.Stdin, f.config.Stdout, f.config.Stderr} {
 		if p == "" {

@@ -3,10 +3,10 @@ package stdio
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,11 +31,7 @@ func Open(ctx context.Context, path string, follow bool, ended <-chan struct{}) 
 	if !follow {
 		return r, nil
 	}
-	w, err := newWatch(ctx, path, ended)
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
+	w := newWatch(ctx, path, ended)
 	r.changed = w
 	r.close = func() error { w.close(); return f.Close() }
 	return r, nil
@@ -82,20 +78,36 @@ func (r *Reader) fill() error {
 	}
 }
 
-// Close ends the reading; a Read that waits returns.
+// Close ends the reading; a Read that waits returns, with os.ErrClosed.
 func (r *Reader) Close() error { return r.close() }
 
-// watch tells when a file changes.
+// watch tells when a file changes: by inotify, or by the clock where the host
+// has no more inotify instances to give, of which a user has 128 as a rule.
 type watch struct {
 	ctx    context.Context
 	ended  <-chan struct{}
-	notify *os.File
+	notify *os.File // nil: by the clock
 	events chan struct{}
-	done   chan struct{}
+	closed chan struct{}
 	once   sync.Once
+	wg     sync.WaitGroup
 }
 
-func newWatch(ctx context.Context, path string, ended <-chan struct{}) (*watch, error) {
+// interval is how often the clock looks.
+const interval = 50 * time.Millisecond
+
+func newWatch(ctx context.Context, path string, ended <-chan struct{}) *watch {
+	w := &watch{ctx: ctx, ended: ended, events: make(chan struct{}, 1), closed: make(chan struct{})}
+	var err error
+	if w.notify, err = notify(path); err != nil {
+		w.wg.Go(w.tick)
+	} else {
+		w.wg.Go(w.read)
+	}
+	return w
+}
+
+func notify(path string) (*os.File, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
@@ -103,49 +115,71 @@ func newWatch(ctx context.Context, path string, ended <-chan struct{}) (*watch, 
 	f := os.NewFile(uintptr(fd), "inotify")
 	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_MODIFY); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("watch %s: %w", path, err)
+		return nil, os.NewSyscallError("inotify_add_watch", err)
 	}
-	w := &watch{ctx: ctx, ended: ended, notify: f, events: make(chan struct{}, 1), done: make(chan struct{})}
-	go w.read()
-	return w, nil
+	return f, nil
 }
 
 func (w *watch) read() {
-	defer close(w.done)
 	var b [4096]byte
 	for {
 		if _, err := w.notify.Read(b[:]); err != nil {
 			return
 		}
+		w.event()
+	}
+}
+
+func (w *watch) tick() {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
 		select {
-		case w.events <- struct{}{}:
-		default:
+		case <-t.C:
+			w.event()
+		case <-w.closed:
+			return
 		}
+	}
+}
+
+func (w *watch) event() {
+	select {
+	case w.events <- struct{}{}:
+	default:
 	}
 }
 
 // wait returns true after a change, false when there will be none any more.
 func (w *watch) wait() (bool, error) {
 	select {
-	case <-w.events:
-		return true, nil
+	case <-w.closed:
+		return false, os.ErrClosed
+	case <-w.ctx.Done():
+		return false, context.Cause(w.ctx)
 	default:
 	}
 	select {
 	case <-w.events:
 		return true, nil
 	case <-w.ended:
-		return false, nil
-	case <-w.done:
+		// It may have been the end of ctx that ended the watching for it.
+		return false, context.Cause(w.ctx)
+	case <-w.closed:
 		return false, os.ErrClosed
 	case <-w.ctx.Done():
-		return false, w.ctx.Err()
+		return false, context.Cause(w.ctx)
 	}
 }
 
 func (w *watch) close() {
-	w.once.Do(func() { w.notify.Close() })
-	<-w.done
+	w.once.Do(func() {
+		close(w.closed)
+		if w.notify != nil {
+			w.notify.Close()
+		}
+	})
+	w.wg.Wait()
 }
 
 // Complete waits until the log at path has been brought to its end.

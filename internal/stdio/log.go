@@ -39,8 +39,9 @@ const (
 
 // Log is a container's log, open for writing.
 type Log struct {
-	mu sync.Mutex
-	f  *os.File
+	mu  sync.Mutex
+	f   *os.File
+	err error // of the first write that failed
 }
 
 // Create starts or goes on with the log at path.
@@ -57,15 +58,19 @@ func (l *Log) End() error {
 	return errors.Join(l.write(end, make([]byte, headerSize)), l.f.Close())
 }
 
-// write adds a frame. buf holds headerSize bytes of room, then the chunk.
+// write adds a frame. buf holds headerSize bytes of room, then the chunk. A
+// full disk may have cut a frame off, so none follows one that failed: a
+// reader finds all that was written before.
 func (l *Log) write(s Stream, buf []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	binary.BigEndian.PutUint64(buf, uint64(time.Now().UnixNano()))
 	buf[8] = byte(s)
 	binary.BigEndian.PutUint32(buf[9:], uint32(len(buf)-headerSize))
-	_, err := l.f.Write(buf)
-	return err
+	if l.err == nil {
+		_, l.err = l.f.Write(buf)
+	}
+	return l.err
 }
 
 var buffers = sync.Pool{New: func() any {
@@ -87,13 +92,21 @@ func (l *Log) Copy(s Stream, w io.Writer, r io.Reader) error {
 				errL = l.write(s, (*b)[:headerSize+n])
 			}
 			if w != nil && errW == nil {
-				_, errW = w.Write((*b)[headerSize : headerSize+n])
+				errW = write(w, (*b)[headerSize:headerSize+n])
 			}
 		}
 		if err != nil {
 			return errors.Join(errW, errL)
 		}
 	}
+}
+
+func write(w io.Writer, p []byte) error {
+	n, err := w.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return err
 }
 
 // errShort is met at the end of what has been written so far.

@@ -1,0 +1,32 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+)
+
+// explain gives the runtime's complaints a class and fewer words. What can be
+// known beforehand has been found before; this is for the rest, and knows the
+// words of runc 1.1 to 1.5. Others are errdefs.ErrUnavailable, in full.
+func explain(err error) error {
+	_, text, ok := strings.Cut(err.Error(), "OCI runtime create failed: ")
+	if !ok {
+		return err
+	}
+	has := func(s string) bool { return strings.Contains(text, s) }
+	var class error = errdefs.ErrUnavailable
+	switch {
+	case has("exec: ") && (has("executable file not found") || has("no such file or directory")):
+		class = errdefs.ErrNotFound
+	case has("exec: ") && (has("exec format error") || has("permission denied") || has("is a directory")),
+		has("mount") && has("not a directory"):
+		class = errdefs.ErrInvalidArgument
+	}
+	if i := strings.Index(text, "exec: "); i >= 0 {
+		return fmt.Errorf("%s: %w", strings.TrimSuffix(strings.TrimSpace(text[i:]), ": unknown"), class)
+	}
+	return errors.Join(err, class)
+}

@@ -1,0 +1,37 @@
+package container
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// oomKilled tells whether the kernel has killed a process of the container for
+// want of memory. The kernel's own counter says so, as long as the cgroup is
+// there; events of it come late or get lost.
+func (c *Container) oomKilled() bool {
+	var s struct {
+		Linux struct{ CgroupsPath string }
+	}
+	if c.record.Spec == nil || json.Unmarshal(c.record.Spec.GetValue(), &s) != nil || s.Linux.CgroupsPath == "" {
+		return false
+	}
+	for _, file := range []string{
+		filepath.Join("/sys/fs/cgroup/memory", s.Linux.CgroupsPath, "memory.oom_control"), // v1
+		filepath.Join("/sys/fs/cgroup", s.Linux.CgroupsPath, "memory.events"),             // v2
+	} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			if f := strings.Fields(line); len(f) == 2 && f[0] == "oom_kill" {
+				n, _ := strconv.Atoi(f[1])
+				return n > 0
+			}
+		}
+	}
+	return false
+}

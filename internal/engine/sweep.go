@@ -31,10 +31,11 @@ func (e *Engine) Remove(ctx context.Context, c containers.Container) error {
 	}
 	add("task", e.removeTask(ctx, c.ID))
 	add("record", e.Client.ContainerService().Delete(ctx, c.ID))
+	// The snapshot goes last: it is what keeps the name from being given again.
+	add("files", os.RemoveAll(e.Dir(c.ID)))
 	if c.SnapshotKey != "" {
 		add("snapshot", e.Client.SnapshotService(c.Snapshotter).Remove(ctx, c.SnapshotKey))
 	}
-	add("files", os.RemoveAll(e.Dir(c.ID)))
 	return errors.Join(errs...)
 }
 
@@ -66,10 +67,36 @@ func (e *Engine) Sweep(ctx context.Context, dirty bool) error {
 			errs = append(errs, e.Remove(ctx, c))
 		}
 	}
+	if dirty || !e.Embedded {
+		errs = append(errs, e.sweepSnapshots(ctx))
+	}
 	if dirty && e.Embedded {
 		errs = append(errs, e.sweepCalls(ctx), e.sweepFiles(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// sweepSnapshots removes the writable layers of containers that were being
+// made, or deleted, when their program was killed: they have no record.
+func (e *Engine) sweepSnapshots(ctx context.Context) error {
+	sn := e.Client.SnapshotService(e.Snapshotter)
+	var owned []string
+	err := sn.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
+		if e.Embedded || !Alive(i.Labels[OwnerLabel]) {
+			owned = append(owned, i.Name)
+		}
+		return nil
+	}, fmt.Sprintf("labels.%q", OwnerLabel))
+	errs := []error{err}
+	for _, name := range owned {
+		if _, err := e.Client.ContainerService().Get(ctx, name); errdefs.IsNotFound(err) {
+			errs = append(errs, os.RemoveAll(e.Dir(name)), sn.Remove(ctx, name))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("sweep snapshots: %w", err)
+	}
+	return nil
 }
 
 func (e *Engine) sweepCalls(ctx context.Context) error {

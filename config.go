@@ -29,8 +29,8 @@ type Config struct {
 	// any snapshotter of that containerd; "" is its overlayfs.
 	Snapshotter string
 
-	// Logger receives what the engine and containerd's services have to say.
-	// nil is silence.
+	// Logger receives what the engine and containerd's services have to say,
+	// possibly from many goroutines at once. nil is silence.
 	Logger *slog.Logger
 }
 
@@ -51,7 +51,7 @@ func DefaultRoot() string {
 	return filepath.Join(home, ".local/share/ctor")
 }
 
-// complete fills in defaults and makes the root.
+// complete fills in defaults. It touches nothing.
 func (cfg *Config) complete() error {
 	if cfg.Root == "" {
 		cfg.Root = DefaultRoot()
@@ -64,9 +64,13 @@ func (cfg *Config) complete() error {
 	}
 	root, err := filepath.Abs(cfg.Root)
 	if err != nil {
-		return err
+		return fmt.Errorf("root %q: %w", cfg.Root, err)
 	}
 	cfg.Root = root
+	return nil
+}
+
+func makeRoot(root string) error {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return fmt.Errorf("root %s can't be made: %w (%w): choose another Config.Root", root, err, ErrUnavailable)
 	}

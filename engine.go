@@ -2,6 +2,7 @@ package ctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -15,7 +16,7 @@ import (
 // goroutines.
 type Engine struct {
 	in    *engine.Engine
-	close func() error // ends what stands behind in.Client
+	close func(clean bool) error // ends what stands behind in.Client
 	done  chan struct{}
 	err   error
 }
@@ -50,10 +51,7 @@ func (e *Engine) Close() error {
 		return e.err
 	}
 	defer close(e.done)
-	if cerr := e.close(); cerr != nil && err == nil {
-		err = cerr
-	}
-	if err != nil {
+	if err = errors.Join(err, e.close(err == nil)); err != nil {
 		e.err = fmt.Errorf("close engine: %w", err)
 	}
 	return e.err

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/services"
+	"github.com/ctorhq/ctor/internal/tasks"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -20,6 +22,9 @@ import (
 // The root is the engine's alone until Close: a second Open of it fails with
 // ErrLocked and the process that has it. What a program that was killed left
 // behind in it is removed first.
+//
+// It needs root; where that, or something of the host, is missing the error is
+// ErrUnavailable and says what to do. A Config that can't be is ErrInvalid.
 func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	defer func() {
 		if err != nil {
@@ -29,86 +34,143 @@ func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := host.CheckRoot(); err != nil {
+	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	if err := cfg.complete(); err != nil {
+	if s := cfg.Snapshotter; s != "" && !slices.Contains(snapshotters, s) {
+		return nil, fmt.Errorf("snapshotter %q: it must be one of %q (%w)", s, snapshotters, ErrInvalid)
+	}
+	if err := host.CheckRoot(); err != nil {
 		return nil, err
 	}
 	var undo unwind.Stack
 	defer undo.OnError(&err)
-	lock, err := engine.LockRoot(cfg.Root)
-	if err != nil {
-		return nil, lockError(cfg.Root, err)
-	}
-	undo.Push(lock.Unlock)
-	if err := cfg.chooseSnapshotter(); err != nil {
-		return nil, err
-	}
-	in := &engine.Engine{
-		Namespace: cfg.Namespace, Snapshotter: cfg.Snapshotter, Root: cfg.Root,
-		Runtime: services.Runtime, Embedded: true, Logger: cfg.Logger,
-	}
-	in.Init()
-	s, err := services.Start(in.Context(ctx), services.Config{
-		Root:        filepath.Join(cfg.Root, "containerd"),
-		State:       filepath.Join(cfg.Root, "state"),
-		Namespace:   cfg.Namespace,
-		Snapshotter: cfg.Snapshotter,
-	})
+	lock, err := takeRoot(cfg.Root)
 	if err != nil {
 		return nil, err
 	}
-	undo.Close(s)
-	in.Client = s.Client()
-	cgroup := host.CgroupParent(in.Root, in.Namespace)
-	if err := sweep(in.Context(ctx), in, s, lock.Dirty, cgroup); err != nil {
-		return nil, err
-	}
-	return &Engine{in: in, done: make(chan struct{}), close: func() error {
-		kept := s.Tasks().Any() // detached containers
-		err := s.Close()
-		if !kept {
-			err = errors.Join(err, host.RemoveCgroup(cgroup))
-		}
-		return errors.Join(err, lock.Unlock())
-	}}, nil
-}
-
-// sweep removes what the last engine of this root could not.
-func sweep(ctx context.Context, in *engine.Engine, s *services.Services, dirty bool, cgroup string) error {
-	if err := in.Sweep(ctx, dirty); err != nil {
-		return err
-	}
-	if !dirty {
-		return nil
-	}
-	if err := s.Tasks().Sweep(); err != nil {
-		return fmt.Errorf("sweep: %w", err)
-	}
-	if s.Tasks().Any() {
-		return nil
-	}
-	if err := host.RemoveCgroup(cgroup); err != nil {
-		return fmt.Errorf("sweep: %w", err)
-	}
-	return nil
-}
-
-func lockError(root string, err error) error {
-	if errors.Is(err, ErrLocked) {
-		return err
-	}
-	return fmt.Errorf("root %s is not writable: %w (%w): choose another Config.Root", root, err, ErrUnavailable)
-}
-
-func (cfg *Config) chooseSnapshotter() error {
-	known := []string{"overlayfs", "native"}
+	undo.Push(func() error { return lock.Unlock(!lock.Dirty) })
 	if cfg.Snapshotter == "" {
 		cfg.Snapshotter = host.Snapshotter(cfg.Root)
 	}
-	if !slices.Contains(known, cfg.Snapshotter) {
-		return fmt.Errorf("snapshotter %q: it must be one of %q (%w)", cfg.Snapshotter, known, ErrInvalid)
+	o := opening{cfg: cfg, dirty: lock.Dirty, undo: &undo}
+	if err := o.start(ctx); err != nil {
+		return nil, engine.Cause(ctx, err)
+	}
+	return &Engine{in: o.in, done: make(chan struct{}), close: func(clean bool) error {
+		err := o.stop()
+		return errors.Join(err, lock.Unlock(clean && err == nil))
+	}}, nil
+}
+
+// snapshotters are those of an engine in this process.
+var snapshotters = []string{"overlayfs", "native"}
+
+// takeRoot makes the root and takes it.
+func takeRoot(root string) (*engine.Lock, error) {
+	unusable := func(err error) error {
+		return fmt.Errorf("root %s can't be used: %w (%w): choose another Config.Root", root, err, ErrUnavailable)
+	}
+	if err := makeRoot(root); err != nil {
+		return nil, err
+	}
+	lock, err := engine.LockRoot(root)
+	if errors.Is(err, ErrLocked) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, unusable(err)
+	}
+	// The root may have been there, open to all. What is in it is not: images
+	// hold files that only their owner should read.
+	for _, dir := range []string{"containerd", "state", "containers"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+			return nil, errors.Join(unusable(err), lock.Unlock(!lock.Dirty))
+		}
+	}
+	return lock, nil
+}
+
+// opening is an engine on its way from a root that was taken.
+type opening struct {
+	cfg   Config
+	dirty bool // the root's last program has left things undone
+	undo  *unwind.Stack
+
+	in       *engine.Engine
+	services *services.Services
+}
+
+func (o *opening) start(ctx context.Context) error {
+	o.in = &engine.Engine{
+		Namespace: o.cfg.Namespace, Snapshotter: o.cfg.Snapshotter,
+		Root: o.cfg.Root, Files: filepath.Join(o.cfg.Root, "containers"),
+		Runtime: services.Runtime, Embedded: true, Logger: o.cfg.Logger,
+	}
+	o.in.Init()
+	ctx = o.in.Context(ctx)
+	c := services.Config{
+		Root:        filepath.Join(o.cfg.Root, "containerd"),
+		State:       filepath.Join(o.cfg.Root, "state"),
+		Namespace:   o.cfg.Namespace,
+		Snapshotter: o.cfg.Snapshotter,
+	}
+	if o.dirty {
+		if err := repair(ctx, o.cfg.Root, c); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+	}
+	s, err := services.Start(ctx, c)
+	if err != nil {
+		return err
+	}
+	o.undo.Close(s)
+	o.services, o.in.Client, o.in.Snapshotters = s, s.Client(), s.Snapshotters()
+	if err := o.sweep(ctx); err != nil {
+		return fmt.Errorf("sweep: %w", err)
 	}
 	return nil
+}
+
+// repair does what must be done after a dirty end before services start.
+func repair(ctx context.Context, root string, c services.Config) error {
+	if err := tasks.Settle(ctx, filepath.Join(c.State, "tasks")); err != nil {
+		return err
+	}
+	return errors.Join(host.SweepMounts(root), services.Repair(ctx, c.Root))
+}
+
+// sweep removes what the last engine of this root could not. Even one that
+// ended in good order may have a detached container whose shim was killed
+// since: its processes go.
+func (o *opening) sweep(ctx context.Context) error {
+	var errs []error
+	if o.dirty {
+		errs = append(errs, o.in.Sweep(ctx))
+	}
+	all, err := o.in.Client.NamespaceService().List(ctx)
+	errs = append(errs, err)
+	for _, ns := range all {
+		errs = append(errs, o.removeCgroups(ns, o.services.Tasks().IDs(ns)))
+	}
+	errs = append(errs, o.services.Tasks().Sweep())
+	if o.dirty {
+		errs = append(errs, o.services.Sweep(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// removeCgroups removes the cgroups, and kills what is in them, of all
+// containers of a namespace but those that have a shim.
+func (o *opening) removeCgroups(namespace string, kept []string) error {
+	return host.RemoveCgroup(host.CgroupParent(o.cfg.Root, namespace), kept...)
+}
+
+// stop ends the services.
+func (o *opening) stop() error {
+	kept := o.services.Tasks().IDs(o.cfg.Namespace) // of detached containers
+	if err := o.services.Close(); err != nil {
+		return err
+	}
+	return o.removeCgroups(o.cfg.Namespace, kept)
 }

@@ -28,10 +28,14 @@ type Engine struct {
 	Client      *containerd.Client
 	Namespace   string
 	Snapshotter string
-	Root        string // absolute
-	Runtime     string // of new containers
-	Embedded    bool   // the services run in this process
-	Logger      *slog.Logger
+	// Snapshotters are all that may have layers of ours. With services of our
+	// own there are no others.
+	Snapshotters []string
+	Root         string // absolute
+	Files        string // below it: where the files of containers are
+	Runtime      string // of new containers
+	Embedded     bool   // the services run in this process
+	Logger       *slog.Logger
 
 	entry  *log.Entry
 	life   context.Context // ends when Close begins
@@ -125,6 +129,11 @@ func (e *Engine) Closed() bool {
 	return e.closed
 }
 
+// patience is how long Shut waits for calls to end. They do so at once, save
+// for one that is in a reader, writer or function of the program's, and that
+// may be for ever.
+var patience = 10 * time.Second
+
 // Shut ends the calls under way and closes what is attached, all at once. It
 // reports whether it was the first to be called.
 func (e *Engine) Shut() (first bool, err error) {
@@ -137,13 +146,15 @@ func (e *Engine) Shut() (first bool, err error) {
 	attached := e.attached
 	e.mu.Unlock()
 	e.end(ErrClosed)
-	e.inside.Wait()
 
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex
 		errs []error
 	)
+	if !e.left(patience) {
+		errs = append(errs, fmt.Errorf("calls are still under way after %v: they wait for a reader, a writer or a function of the program's", patience))
+	}
 	for id, a := range attached {
 		wg.Go(func() {
 			if err := a.Close(); err != nil {
@@ -155,6 +166,23 @@ func (e *Engine) Shut() (first bool, err error) {
 	}
 	wg.Wait()
 	return true, errors.Join(errs...)
+}
+
+// left waits until no call is under way.
+func (e *Engine) left(limit time.Duration) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.inside.Wait()
+	}()
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+		return false
+	}
 }
 
 // Cause turns the error of a call that the engine's end cut short into

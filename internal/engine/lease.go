@@ -8,8 +8,8 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 )
 
-// leaseLabel marks the leases of calls, so that a later engine can tell those
-// of a program that was killed.
+// leaseLabel marks the leases of calls with the process that makes them, so
+// that a later engine can tell those of a program that was killed.
 const leaseLabel = "io.ctor.call"
 
 // Lease keeps what a call makes from being collected until release, after
@@ -23,7 +23,7 @@ func (e *Engine) Lease(ctx context.Context) (_ context.Context, release func(*er
 	m := e.Client.LeasesService()
 	l, err := m.Create(ctx, leases.WithRandomID(),
 		leases.WithExpiration(24*time.Hour),
-		leases.WithLabel(leaseLabel, "true"))
+		leases.WithLabel(leaseLabel, Owner()))
 	if err != nil {
 		return nil, nil, err
 	}

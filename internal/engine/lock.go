@@ -15,10 +15,16 @@ import (
 // ErrLocked is the class of an Open of a root that another engine has open.
 var ErrLocked = errors.New("root is locked")
 
+// inOrder is what the lock file says of a root that was left in order. It is
+// not the empty file: that is what a file system may make, after a power cut,
+// of one that was never synced.
+const inOrder = "closed"
+
 // Lock is a root held by this process.
 type Lock struct {
 	f *os.File
-	// Dirty tells that the last holder ended without Unlock.
+	// Dirty tells that the last holder has left things undone. A new root is
+	// dirty too; there is nothing to do in it.
 	Dirty bool
 }
 
@@ -34,37 +40,49 @@ func LockRoot(root string) (*Lock, error) {
 	if err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w by %s", root, ErrLocked, holder(f))
+			return nil, fmt.Errorf("%s: %w by %s", root, ErrLocked, holder(read(f)))
 		}
 		return nil, &os.PathError{Op: "flock", Path: path, Err: err}
 	}
-	l := &Lock{f: f, Dirty: readPid(f) != 0}
-	if err := l.write(strconv.Itoa(os.Getpid()) + "\n"); err != nil {
+	l := &Lock{f: f, Dirty: read(f) != inOrder}
+	if err := l.write(strconv.Itoa(os.Getpid())); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
-// Unlock lets the root go, and says that it was left in order.
-func (l *Lock) Unlock() error {
-	return errors.Join(l.write(""), l.f.Close())
+// Unlock lets the root go, and says whether it was left in order.
+func (l *Lock) Unlock(clean bool) error {
+	var err error
+	if clean {
+		err = l.write(inOrder)
+	}
+	// Not by closing alone: a child of this program that is about to be
+	// executed has the file open as well.
+	return errors.Join(err, unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
 }
 
 func (l *Lock) write(s string) error {
 	if err := l.f.Truncate(0); err != nil {
 		return err
 	}
-	_, err := l.f.WriteAt([]byte(s), 0)
+	_, err := l.f.WriteAt([]byte(s+"\n"), 0)
 	return err
 }
 
-func holder(f *os.File) string {
-	pid := readPid(f)
-	switch pid {
-	case 0:
+// read gives what the file says, "" if that can't be read.
+func read(f *os.File) string {
+	b, _ := io.ReadAll(io.NewSectionReader(f, 0, 32))
+	return strings.TrimSpace(string(b))
+}
+
+func holder(said string) string {
+	pid, err := strconv.Atoi(said)
+	switch {
+	case err != nil || pid <= 0:
 		return "another process"
-	case os.Getpid():
+	case pid == os.Getpid():
 		return fmt.Sprintf("process %d (this one)", pid)
 	}
 	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
@@ -72,13 +90,4 @@ func holder(f *os.File) string {
 		return fmt.Sprintf("process %d", pid)
 	}
 	return fmt.Sprintf("process %d (%s)", pid, strings.TrimSpace(string(name)))
-}
-
-func readPid(f *os.File) int {
-	b, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
-	if err != nil {
-		return 0
-	}
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-	return pid
 }

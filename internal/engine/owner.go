@@ -4,37 +4,60 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 )
 
 // Owner names this process in a way that no later process has: the boot, the
-// pid, and the tick of the boot at which it started.
-func Owner() string { return ownerOf(os.Getpid()) }
+// pid namespace, the pid, and the tick of the boot at which it started.
+var Owner = sync.OnceValue(func() string { return ownerOf(os.Getpid()) })
 
-// Alive tells whether the process that Owner named still runs.
+// Alive tells whether the process that Owner named still runs. Of one in
+// another pid namespace nothing can be known, so it is taken to run.
 func Alive(owner string) bool {
 	parts := strings.Split(owner, "/")
-	if len(parts) != 3 {
+	if len(parts) != 4 || parts[0] != boot() {
 		return false
 	}
-	var pid int
-	if _, err := fmt.Sscan(parts[1], &pid); err != nil {
-		return false
+	if parts[1] != pidNamespace() {
+		return true
 	}
-	return ownerOf(pid) == owner
+	pid, err := strconv.Atoi(parts[2])
+	return err == nil && ownerOf(pid) == owner
+}
+
+func boot() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return string(bytes.TrimSpace(b))
+}
+
+// pidNamespace gives the number in "pid:[4026531836]".
+func pidNamespace() string {
+	link, _ := os.Readlink("/proc/self/ns/pid")
+	return strings.Trim(strings.TrimPrefix(link, "pid:"), "[]")
 }
 
 func ownerOf(pid int) string {
-	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return ""
 	}
-	// proc_pid_stat(5): the name, field 2, is in parentheses and may hold
-	// anything; starttime is field 22.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 20 {
+	start, ok := started(stat)
+	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("%s/%d/%s", bytes.TrimSpace(boot), pid, fields[19])
+	return fmt.Sprintf("%s/%s/%d/%s", boot(), pidNamespace(), pid, start)
+}
+
+// started reads from a proc_pid_stat(5) when a process was started. A zombie
+// is dead: nobody may ever have the goodness to collect it.
+func started(stat []byte) (string, bool) {
+	// The name, field 2, is in parentheses and may hold anything; the state is
+	// field 3 and starttime field 22.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 || bytes.ContainsAny(fields[0], "ZXx") {
+		return "", false
+	}
+	return string(fields[19]), true
 }

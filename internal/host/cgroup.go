@@ -1,16 +1,17 @@
 package host
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,53 +24,122 @@ func CgroupParent(root, namespace string) string {
 	return "/ctor-" + hex.EncodeToString(h[:6])
 }
 
-// RemoveCgroup removes a parent, with what is left under it, from every
-// hierarchy. Cgroups that hold a process stay, and are an error.
-func RemoveCgroup(parent string) error {
-	info, err := os.ReadFile("/proc/self/mountinfo")
+// RemoveCgroup kills what runs in a cgroup or below and removes it, from every
+// hierarchy. Children named in keep stay as they are, and the cgroup with them.
+// One that does not exist is no error.
+func RemoveCgroup(path string, keep ...string) error {
+	found, err := hierarchies()
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, h := range hierarchies(info) {
-		errs = append(errs, removeTree(filepath.Join(h, parent)))
+	for _, h := range found {
+		errs = append(errs, removeCgroup(filepath.Join(h, path), keep))
 	}
 	return errors.Join(errs...)
 }
 
-// removeTree removes cgroups, the deepest first: their files can't be removed.
-func removeTree(dir string) error {
-	var dirs []string
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err == nil && d.IsDir() {
-			dirs = append(dirs, path)
-		}
+func removeCgroup(dir string, keep []string) error {
+	children, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	if err != nil {
 		return err
-	})
-	errs := []error{err}
-	for _, d := range slices.Backward(dirs) {
-		if err := unix.Rmdir(d); err != nil && err != unix.ENOENT {
-			errs = append(errs, &fs.PathError{Op: "rmdir", Path: d, Err: err})
+	}
+	var (
+		errs []error
+		kept bool
+	)
+	for _, c := range children {
+		switch {
+		case !c.IsDir():
+		case slices.Contains(keep, c.Name()):
+			kept = true
+		default:
+			errs = append(errs, removeCgroup(filepath.Join(dir, c.Name()), nil))
 		}
+	}
+	if kept {
+		return errors.Join(errs...)
+	}
+	if err := killMembers(dir); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	if err := unix.Rmdir(dir); err != nil && err != unix.ENOENT {
+		errs = append(errs, &fs.PathError{Op: "rmdir", Path: dir, Err: err})
 	}
 	return errors.Join(errs...)
 }
 
-// hierarchies finds the cgroup mounts in a mountinfo, proc_pid_mountinfo(5).
-func hierarchies(mountinfo []byte) []string {
-	var found []string
-	for s := bufio.NewScanner(bytes.NewReader(mountinfo)); s.Scan(); {
-		before, after, ok := strings.Cut(s.Text(), " - ")
-		f := strings.Fields(before)
-		if !ok || len(f) < 5 {
-			continue
+// deathLimit is how long a killed process may take to end.
+const deathLimit = 5 * time.Second
+
+// killMembers kills the processes of one cgroup and waits for their end. There
+// is a loop, since they may fork meanwhile.
+func killMembers(dir string) error {
+	for end := time.Now().Add(deathLimit); ; {
+		pids, err := members(dir)
+		if err != nil || len(pids) == 0 {
+			return err
 		}
-		if t, _, _ := strings.Cut(after, " "); t == "cgroup" || t == "cgroup2" {
-			found = append(found, f[4])
+		if time.Now().After(end) {
+			return fmt.Errorf("processes %v in %s were killed and do not end", pids, dir)
+		}
+		// v1: the frozen do not even die. v2 has no such file.
+		_ = os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
+		for _, pid := range pids {
+			if err := kill(pid, dir, time.Until(end)); err != nil {
+				return err
+			}
 		}
 	}
-	return found
+}
+
+// members gives the processes of a cgroup, none if there is no such cgroup. A
+// process of another pid namespace, which has no number here, is left out: it
+// is no container of ours.
+func members(dir string) ([]int, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil, nil
+	}
+	// v2: a threaded cgroup has no list of processes, and is no container's.
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil
+	}
+	var pids []int
+	for f := range strings.FieldsSeq(string(b)) {
+		if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, err
+}
+
+// kill kills a member of a cgroup and waits until it is dead.
+func kill(pid int, dir string, limit time.Duration) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_open", err))
+	}
+	defer unix.Close(fd)
+	// By now the number may be another process's. If it is still on the list,
+	// what was opened is a member.
+	pids, err := members(dir)
+	if err != nil || !slices.Contains(pids, pid) {
+		return err
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill process %d in %s: %w", pid, dir, err)
+	}
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(limit, 0).Milliseconds()))
+		if !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError("poll", err)
+		}
+	}
 }

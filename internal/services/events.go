@@ -28,8 +28,10 @@ const backlog = 4096
 type exchange struct {
 	mu          sync.Mutex
 	subscribers []*subscriber
-	closed      bool
+	closed      chan struct{}
 }
+
+func newExchange() *exchange { return &exchange{closed: make(chan struct{})} }
 
 type subscriber struct {
 	filter filters.Filter
@@ -84,39 +86,37 @@ func (x *exchange) Subscribe(ctx context.Context, fs ...string) (<-chan *events.
 	}
 	s := &subscriber{filter: filter, queue: make(chan *events.Envelope, backlog)}
 	x.mu.Lock()
-	if x.closed {
-		close(s.queue)
-	} else {
-		x.subscribers = append(x.subscribers, s)
-	}
+	x.subscribers = append(x.subscribers, s)
 	x.mu.Unlock()
 	go func() {
 		defer close(errs)
 		defer x.unsubscribe(s)
-		if err := s.pump(ctx, out); err != nil {
+		if err := s.pump(ctx, out, x.closed); err != nil {
 			errs <- err
 		}
 	}()
 	return out, errs
 }
 
-// pump ends without an error when ctx or the exchange does.
-func (s *subscriber) pump(ctx context.Context, out chan<- *events.Envelope) error {
+// pump ends without an error when ctx or the exchange does. It does not count
+// on the subscriber to read on.
+func (s *subscriber) pump(ctx context.Context, out chan<- *events.Envelope, closed <-chan struct{}) error {
 	for {
 		select {
 		case e, ok := <-s.queue:
 			if !ok {
-				if s.behind {
-					return fmt.Errorf("events: subscriber is more than %d events behind: %w", backlog, errdefs.ErrResourceExhausted)
-				}
-				return nil
+				return fmt.Errorf("events: subscriber is more than %d events behind: %w", backlog, errdefs.ErrResourceExhausted)
 			}
 			select {
 			case out <- e:
 			case <-ctx.Done():
 				return nil
+			case <-closed:
+				return nil
 			}
 		case <-ctx.Done():
+			return nil
+		case <-closed:
 			return nil
 		}
 	}
@@ -130,15 +130,7 @@ func (x *exchange) unsubscribe(s *subscriber) {
 
 // Close ends all subscriptions.
 func (x *exchange) Close() error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.closed = true
-	for _, s := range x.subscribers {
-		if !s.behind {
-			close(s.queue)
-		}
-	}
-	x.subscribers = nil
+	close(x.closed)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package services
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/metadata"
@@ -20,12 +21,13 @@ const gcDelay = 100 * time.Millisecond
 // containerd's own scheduler would do, but its package adds metrics to the
 // program's Prometheus registry and handlers to its HTTP server.
 type collector struct {
-	db    *metadata.DB
-	dirty chan struct{}
-	now   chan chan<- result
-	life  context.Context
-	end   context.CancelFunc
-	ended chan struct{}
+	db      *metadata.DB
+	pending atomic.Bool // something was deleted since the last collection
+	dirty   chan struct{}
+	now     chan chan<- result
+	life    context.Context
+	end     context.CancelFunc
+	ended   chan struct{}
 }
 
 type result struct {
@@ -49,6 +51,7 @@ var gcPlugin = plugin.Registration{
 			if !deletion {
 				return
 			}
+			c.pending.Store(true)
 			select {
 			case c.dirty <- struct{}{}:
 			default:
@@ -61,15 +64,18 @@ var gcPlugin = plugin.Registration{
 
 func (c *collector) run() {
 	defer close(c.ended)
-	timer := time.NewTimer(0)
-	<-timer.C
+	var soon <-chan time.Time // nil: nothing to collect
 	for {
 		select {
 		case <-c.life.Done():
 			return
 		case <-c.dirty:
-			timer.Reset(gcDelay)
-		case <-timer.C:
+			// Counted from the first deletion: they may never pause.
+			if soon == nil {
+				soon = time.After(gcDelay)
+			}
+		case <-soon:
+			soon = nil
 			if r := c.collect(); r.err != nil {
 				log.G(c.life).WithError(r.err).Error("garbage collection failed")
 			}
@@ -80,8 +86,22 @@ func (c *collector) run() {
 }
 
 func (c *collector) collect() result {
+	c.pending.Store(false)
 	s, err := c.db.GarbageCollect(c.life)
+	if err != nil {
+		c.pending.Store(true)
+	}
 	return result{s, err}
+}
+
+// finish collects what was deleted and not collected yet. Nobody would do so
+// later: what is left to do is kept in memory.
+func (c *collector) finish() error {
+	if !c.pending.Load() {
+		return nil
+	}
+	_, err := c.ScheduleAndWait(c.life)
+	return err
 }
 
 // ScheduleAndWait collects now. containerd's lease manager calls it when a

@@ -37,12 +37,13 @@ type Config struct {
 
 // Services is a running set.
 type Services struct {
-	cfg     Config
-	client  *containerd.Client
-	tasks   *tasks.Service
-	set     *plugin.Set
-	cancel  context.CancelFunc
-	closers []closer // in the order of their start
+	cfg       Config
+	client    *containerd.Client
+	tasks     *tasks.Service
+	collector *collector
+	set       *plugin.Set
+	cancel    context.CancelFunc
+	closers   []closer // in the order of their start
 }
 
 type closer struct {
@@ -60,7 +61,7 @@ func Start(ctx context.Context, cfg Config) (_ *Services, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	events := &exchange{}
+	events := newExchange()
 	for _, r := range graph(events) {
 		if err := s.init(ctx, r); err != nil {
 			return nil, fmt.Errorf("start %s: %w", r.URI(), err)
@@ -68,6 +69,9 @@ func Start(ctx context.Context, cfg Config) (_ *Services, err error) {
 	}
 	db, err := instance[*metadata.DB](s.set, plugins.MetadataPlugin, "bolt")
 	if err != nil {
+		return nil, err
+	}
+	if s.collector, err = instance[*collector](s.set, plugins.GCPlugin, gcPlugin.ID); err != nil {
 		return nil, err
 	}
 	s.tasks, err = tasks.New(tasks.Config{
@@ -130,10 +134,26 @@ func (s *Services) Client() *containerd.Client { return s.client }
 // Tasks is the task service behind the client.
 func (s *Services) Tasks() *tasks.Service { return s.tasks }
 
+// Snapshotters names the snapshotters that came up.
+func (s *Services) Snapshotters() []string {
+	var names []string
+	for _, id := range listed[plugins.SnapshotPlugin] {
+		if p := s.set.Get(plugins.SnapshotPlugin, id); p != nil && p.Err() == nil {
+			names = append(names, id)
+		}
+	}
+	return names
+}
+
 // Close ends the services, the last started first.
 func (s *Services) Close() error {
-	s.cancel()
 	var errs []error
+	if s.collector != nil {
+		if err := s.collector.finish(); err != nil {
+			errs = append(errs, fmt.Errorf("collect garbage: %w", err))
+		}
+	}
+	s.cancel()
 	for _, c := range slices.Backward(s.closers) {
 		if err := c.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close %s: %w", c.name, err))

@@ -36,22 +36,27 @@ func process(container string, st *taskapi.StateResponse) *task.Process {
 	}
 }
 
+// IDs names the containers of a namespace that have a shim.
+func (s *Service) IDs(namespace string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []string
+	for k := range s.shims {
+		if filepath.Dir(k) == namespace {
+			ids = append(ids, filepath.Base(k))
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // ids gives the tasks of ctx's namespace.
 func (s *Service) ids(ctx context.Context) ([]string, error) {
 	ns, err := namespaces.NamespaceRequired(ctx)
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var ids []string
-	for k := range s.shims {
-		if filepath.Dir(k) == ns {
-			ids = append(ids, filepath.Base(k))
-		}
-	}
-	slices.Sort(ids)
-	return ids, nil
+	return s.IDs(ns), nil
 }
 
 // List gives the states of all tasks. One that goes away meanwhile is left out.

@@ -190,11 +190,3 @@ func (s *Service) Sweep() error {
 	}
 	return errors.Join(errs...)
 }
-
-// Any tells whether there are tasks: once all attached ones are closed, those
-// are detached.
-func (s *Service) Any() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.shims) > 0
-}

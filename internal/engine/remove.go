@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/host"
+)
+
+// Dir is where the engine keeps the files of a container.
+func (e *Engine) Dir(id string) string { return filepath.Join(e.Files, e.Namespace, id) }
+
+// Remove deletes a container, running or not: its task, record, files and
+// writable layer, in an order such that what a kill in the middle leaves is
+// found by Sweep. What is gone already is no error.
+func (e *Engine) Remove(ctx context.Context, c containers.Container) error {
+	var errs []error
+	add := func(what string, err error) {
+		if err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("delete %s of %s: %w", what, c.ID, err))
+		}
+	}
+	add("task", e.removeTask(ctx, c.ID))
+	add("record", e.Client.ContainerService().Delete(ctx, c.ID))
+	add("files", os.RemoveAll(e.Dir(c.ID)))
+	// The snapshot goes last: it is what keeps the name from being given again.
+	// One made by a snapshotter that this host does not have is out of reach.
+	if c.SnapshotKey != "" && (!e.Embedded || slices.Contains(e.Snapshotters, c.Snapshotter)) {
+		add("snapshot", e.Client.SnapshotService(c.Snapshotter).Remove(ctx, c.SnapshotKey))
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) removeTask(ctx context.Context, id string) error {
+	err := e.deleteTask(ctx, id)
+	if !e.Embedded {
+		return err
+	}
+	// Its processes outlive a shim that was killed.
+	return errors.Join(err, host.RemoveCgroup(filepath.Join(host.CgroupParent(e.Root, e.Namespace), id)))
+}
+
+func (e *Engine) deleteTask(ctx context.Context, id string) error {
+	c, err := e.Client.LoadContainer(ctx, id)
+	if err == nil {
+		var t containerd.Task
+		if t, err = c.Task(ctx, nil); err == nil {
+			_, err = t.Delete(ctx, containerd.WithProcessKill)
+		}
+	}
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

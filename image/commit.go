@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/diff"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/pkg/rootfs"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
@@ -24,17 +24,25 @@ type CommitOptions struct {
 	// it as the container's image has it.
 	Edit func(*ocispec.ImageConfig)
 
-	// Author and Message go into the image's history.
+	// Author and Message go into the image's history; "" is no word of it.
 	Author, Message string
 
 	// NoPause leaves a running container running, at the risk of an image of
-	// half-written files.
+	// half-written files. false pauses it.
 	NoPause bool
 }
 
-// Commit makes an image of a container: its own image plus one layer, what
-// the container has changed. A running container is paused meanwhile. What is
-// in mounts is not part of it.
+// Commit makes an image of a container: its own image plus one layer, what the
+// container has changed, and stores it as ref. What the container deleted is
+// there as whiteouts (OCI image-spec, layer.md, "Whiteouts"). What is in mounts
+// is not part of it.
+//
+// A running container is paused meanwhile, and goes on when Commit returns,
+// whatever ctx or the engine have come to. One that has ended can be committed
+// until it is closed.
+//
+// A ref that can't be read is ctor.ErrInvalid; a container that is closed, or
+// whose image is gone from the store, is ctor.ErrNotFound.
 func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOptions) (_ *Image, err error) {
 	defer wrap(&err, fmt.Sprintf("commit container %q as", c.ID()), ref)
 	if o == nil {
@@ -44,37 +52,71 @@ func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOp
 	if err != nil {
 		return nil, err
 	}
-	e := c.Engine()
-	in := engine.Of(e)
 	info, err := c.Info(ctx)
 	if err != nil {
 		return nil, err
 	}
+	in := engine.Of(c.Engine())
 	ctx, leave, err := in.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	base, err := classOf(ctx, c, info)
-	if err != nil {
-		return nil, engine.Cause(ctx, err)
-	}
-	leased, release, err := in.Lease(ctx)
+	ctx, release, err := in.Lease(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release(&err)
-	if info.State == container.Running && !o.NoPause {
-		if err := c.Pause(ctx); err != nil {
-			return nil, err
-		}
-		defer func() {
-			// The container must not stay frozen because ctx has ended.
-			err = errors.Join(err, c.Resume(context.WithoutCancel(ctx)))
-		}()
+	base, err := classOf(ctx, c, info)
+	if err != nil {
+		return nil, engine.Cause(ctx, err)
 	}
-	i, err := base.commit(leased, c.ID(), r, o)
+	if !o.NoPause {
+		resume, err := pause(ctx, c, info)
+		if err != nil {
+			return nil, engine.Cause(ctx, err)
+		}
+		defer resume(&err)
+	}
+	i, err := base.commit(ctx, c.ID(), r, o)
 	return i, engine.Cause(ctx, err)
+}
+
+// pause freezes a container that runs until resume. It is the task itself that
+// is told to go on: the container's own methods would refuse when the engine is
+// about to close.
+func pause(ctx context.Context, c *container.Container, info container.Info) (resume func(*error), err error) {
+	nothing := func(*error) {}
+	if info.State != container.Running {
+		return nothing, nil
+	}
+	in := engine.Of(c.Engine())
+	record, err := in.Client.LoadContainer(ctx, c.ID())
+	if err != nil {
+		return nil, err
+	}
+	task, err := record.Task(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := task.Pause(ctx); err != nil {
+		// It may have ended by itself just now, or a pause that ctx cut short
+		// may have happened.
+		if now, ierr := c.Info(context.WithoutCancel(ctx)); ierr == nil && now.State == container.Exited {
+			return nothing, nil
+		}
+		ctx, cancel := in.Cleanup(ctx)
+		defer cancel()
+		_ = task.Resume(ctx)
+		return nil, fmt.Errorf("pause: %w", err)
+	}
+	return func(err *error) {
+		ctx, cancel := in.Cleanup(ctx)
+		defer cancel()
+		if rerr := task.Resume(ctx); rerr != nil && !errdefs.IsNotFound(rerr) {
+			*err = errors.Join(*err, fmt.Errorf("resume: %w", rerr))
+		}
+	}, nil
 }
 
 // classOf finds the image that a container is an instance of.
@@ -83,49 +125,40 @@ func classOf(ctx context.Context, c *container.Container, info container.Info) (
 	if err != nil {
 		return nil, err
 	}
-	in := engine.Of(c.Engine())
 	d := digest.Digest(info.Image)
-	st, err := in.Client.ContentStore().Info(ctx, d)
+	st, err := engine.Of(c.Engine()).Client.ContentStore().Info(ctx, d)
 	if err != nil {
 		return nil, fmt.Errorf("its image %s is gone: %w", info.ImageRef, err)
 	}
-	return load(ctx, c.Engine(), r, ocispec.Descriptor{
-		MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: st.Size,
-	}, nil)
+	// The record doesn't say whether it is OCI's or Docker's, and it makes no
+	// difference to what is read.
+	i, err := load(ctx, c.Engine(), r, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: st.Size}, nil)
+	if err == nil {
+		err = i.whole(ctx)
+	}
+	return i, err
 }
 
-func (i *Image) commit(ctx context.Context, snapshot string, r reference.Reference, o *CommitOptions) (*Image, error) {
-	cs := i.e.Client.ContentStore()
+func (i *Image) commit(ctx context.Context, snapshot string, r reference.Reference, o *CommitOptions) (_ *Image, err error) {
 	d, err := rootfs.CreateDiff(ctx, snapshot, i.e.Client.SnapshotService(i.e.Snapshotter), i.e.Client.DiffService(),
 		diff.WithMediaType(ocispec.MediaTypeImageLayerGzip))
 	if err != nil {
 		return nil, fmt.Errorf("diff: %w", err)
 	}
-	diffID, err := uncompressed(ctx, cs, d)
+	diffID, err := images.GetDiffID(ctx, i.e.Client.ContentStore(), d)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("diff: %w", err)
 	}
 	now := time.Now().UTC()
-	m := maker{cs: cs, ref: r.String(), layers: append([]ocispec.Descriptor{}, i.layers...), config: i.Spec()}
-	m.config.Created, m.config.Author = &now, o.Author
+	m := newMaker(i)
+	defer m.cs.abort(ctx, &err)
+	spec := i.Spec()
+	spec.Created, spec.Author = &now, o.Author
 	if o.Edit != nil {
-		o.Edit(&m.config.Config)
+		o.Edit(&spec.Config)
 	}
-	m.append(d, diffID, "", &now)
-	last := &m.config.History[len(m.config.History)-1]
-	last.Author, last.Comment = o.Author, o.Message
-	return m.finish(ctx, i.ctor, r)
-}
-
-// uncompressed is what the differ noted as the digest of the layer's tar.
-func uncompressed(ctx context.Context, cs content.Store, d ocispec.Descriptor) (digest.Digest, error) {
-	info, err := cs.Info(ctx, d.Digest)
-	if err != nil {
-		return "", err
-	}
-	id, err := digest.Parse(info.Labels["containerd.io/uncompressed"])
-	if err != nil {
-		return "", fmt.Errorf("the differ did not say what %s unpacks to: %w", d.Digest, errdefs.ErrDataLoss)
-	}
-	return id, nil
+	spec.History = m.config.History
+	m.config.edit(spec)
+	m.append(d, diffID, ocispec.History{Created: &now, Author: o.Author, Comment: o.Message})
+	return m.finish(ctx, r)
 }

@@ -14,8 +14,14 @@ import (
 	"github.com/ctorhq/ctor/layer"
 )
 
-// Layers gives what the image is made of, base first. Each can be opened as
-// long as the engine is open and some image has it.
+// Layers gives what the image is made of, base first. CreatedBy is the layer's
+// line in the image's history (OCI image-spec, config.md, "history"), where the
+// history tells one layer from another.
+//
+// Each can be opened as long as the engine is open and an image has it. What it
+// gives is checked against the layer's DiffID: see [layer.Layer.Open]. An image
+// some of whose layers are not in the store, as other clients of a shared
+// containerd leave it, is ctor.ErrNotFound.
 func (i *Image) Layers(ctx context.Context) (_ []layer.Layer, err error) {
 	defer wrap(&err, "layers of image", i.Ref())
 	ctx, leave, err := i.e.Enter(ctx)
@@ -23,6 +29,9 @@ func (i *Image) Layers(ctx context.Context) (_ []layer.Layer, err error) {
 		return nil, err
 	}
 	defer leave()
+	if err := i.whole(ctx); err != nil {
+		return nil, engine.Cause(ctx, err)
+	}
 	var made []string // by the lines of history that made a layer
 	for _, h := range i.config.History {
 		if !h.EmptyLayer {
@@ -30,15 +39,12 @@ func (i *Image) Layers(ctx context.Context) (_ []layer.Layer, err error) {
 		}
 	}
 	var list []layer.Layer
-	for n, d := range i.layers {
-		if _, err := i.e.Client.ContentStore().Info(ctx, d.Digest); err != nil {
-			return nil, fmt.Errorf("layer %s: %w", d.Digest, err)
-		}
+	for n, d := range i.parts.Layers {
 		l := layer.New(d, i.config.RootFS.DiffIDs[n], func(ctx context.Context) (io.ReadCloser, error) { return i.open(ctx, d) })
 		if err := l.Err(); err != nil {
 			return nil, err
 		}
-		if len(made) == len(i.layers) {
+		if len(made) == len(i.parts.Layers) {
 			l.CreatedBy = made[n]
 		}
 		list = append(list, l)
@@ -47,20 +53,23 @@ func (i *Image) Layers(ctx context.Context) (_ []layer.Layer, err error) {
 }
 
 // open gives a layer's uncompressed tar.
-func (i *Image) open(ctx context.Context, d ocispec.Descriptor) (_ io.ReadCloser, err error) {
-	if i.e.Closed() {
-		return nil, engine.ErrClosed
+func (i *Image) open(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	_, leave, err := i.e.Enter(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
+	// Not with Enter's context: the reader lives on.
 	ra, err := i.e.Client.ContentStore().ReaderAt(i.e.Context(ctx), d)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := compression.DecompressStream(content.NewReader(ra))
+	tar, err := compression.DecompressStream(content.NewReader(ra))
 	if err != nil {
 		ra.Close()
 		return nil, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}
-	return &closers{plain, ra}, nil
+	return &closers{tar, ra}, nil
 }
 
 type closers struct {

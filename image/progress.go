@@ -2,6 +2,7 @@ package image
 
 import (
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -11,64 +12,76 @@ import (
 // Phase is how far a layer has come.
 type Phase string
 
-// The phases of a layer, in their order. One whose content was there already
-// goes from Waiting to Exists.
+// The phases of a layer, in their order, in which some may be left out. One
+// whose content was there already goes from Waiting to Exists.
 const (
 	Waiting    Phase = "waiting"
 	Fetching   Phase = "fetching"
 	Fetched    Phase = "fetched"
 	Extracting Phase = "extracting"
-	Complete   Phase = "complete"
-	Exists     Phase = "exists"
+	Complete   Phase = "complete" // the last
+	Exists     Phase = "exists"   // the last
 )
 
-// Progress is the state of one layer.
+var phases = []Phase{Waiting, Fetching, Fetched, Extracting, Complete}
+
+// Progress is the state of one layer. A layer that an image lists twice is one.
 type Progress struct {
-	Layer digest.Digest
+	Layer digest.Digest // of the blob
 	Phase Phase
-	Bytes int64 // fetched, or, when Extracting, extracted of the compressed layer
-	Total int64 // of the compressed layer
+	Bytes int64 // fetched, or sent; when Extracting, extracted of the compressed layer
+	Total int64 // bytes of the compressed layer
 }
 
-// report passes progress on. Of nil nothing is reported.
+// report passes progress on, and lets nothing go backwards.
 type report struct {
 	mu   sync.Mutex
-	to   func(Progress)
-	last map[digest.Digest]Phase
+	to   func(Progress) // nil = nobody
+	last map[digest.Digest]Progress
 }
 
 func newReport(to func(Progress)) *report {
-	return &report{to: to, last: map[digest.Digest]Phase{}}
+	return &report{to: to, last: map[digest.Digest]Progress{}}
 }
 
 func (r *report) say(d ocispec.Descriptor, phase Phase, n int64) {
 	if r.to == nil {
 		return
 	}
+	p := Progress{d.Digest, phase, n, d.Size}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l := r.last[d.Digest]; l == Exists || l == Complete {
-		return // an image may list one layer twice
+	if last, ok := r.last[d.Digest]; ok && !follows(p, last) {
+		return
 	}
-	r.last[d.Digest] = phase
-	r.to(Progress{d.Digest, phase, n, d.Size})
+	r.last[d.Digest] = p
+	r.to(p)
 }
 
-func (r *report) waiting(d ocispec.Descriptor) { r.say(d, Waiting, 0) }
-func (r *report) fetched(d ocispec.Descriptor) { r.say(d, Fetched, d.Size) }
-func (r *report) exists(d ocispec.Descriptor)  { r.say(d, Exists, d.Size) }
+// follows tells whether p is news after last.
+func follows(p, last Progress) bool {
+	switch {
+	case last.Phase == Exists:
+		return false
+	case p.Phase == Exists:
+		return last.Phase == Waiting
+	case p.Phase == last.Phase:
+		return p.Bytes > last.Bytes
+	}
+	return slices.Index(phases, p.Phase) > slices.Index(phases, last.Phase)
+}
 
 func (r *report) extracted(d ocispec.Descriptor, n int64) { r.say(d, Extracting, min(n, d.Size)) }
 
-func (r *report) complete(layers []ocispec.Descriptor) {
+func (r *report) complete(layers ...ocispec.Descriptor) {
 	for _, d := range layers {
 		r.say(d, Complete, d.Size)
 	}
 }
 
-// fetching counts what is read.
-func (r *report) fetching(d ocispec.Descriptor, rc io.ReadCloser) io.ReadCloser {
-	c := &counter{ReadCloser: rc, add: func(n int64) { r.say(d, Fetching, n) }}
+// count reports what is read as fetched or sent.
+func (r *report) count(d ocispec.Descriptor, rc io.ReadCloser) io.ReadCloser {
+	c := &counter{ReadCloser: rc, add: func(n int64) { r.say(d, Fetching, min(n, d.Size)) }}
 	if s, ok := rc.(io.Seeker); ok {
 		return &seekCounter{c, s}
 	}

@@ -2,11 +2,10 @@ package image
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"sync"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -86,7 +85,7 @@ func Pull(ctx context.Context, e *ctor.Engine, ref string, o *PullOptions) (_ *I
 	defer leave()
 	if o.Policy != PullAlways {
 		i, err := get(ctx, e, r, want)
-		if err == nil || o.Policy == PullNever || !errdefs.IsNotFound(err) {
+		if o.Policy == PullNever || err == nil && i.usable(ctx) || err != nil && !errdefs.IsNotFound(err) {
 			return i, engine.Cause(ctx, err)
 		}
 	}
@@ -95,10 +94,16 @@ func Pull(ctx context.Context, e *ctor.Engine, ref string, o *PullOptions) (_ *I
 		return nil, err
 	}
 	i, err := p.pull(ctx)
-	if err != nil {
-		return nil, engine.Cause(ctx, hostile(err))
+	return i, engine.Cause(ctx, refused(err))
+}
+
+// refused is blame for what a registry has. Its ErrOutOfRange and
+// ErrNotImplemented are of manifests that can't be an image's.
+func refused(err error) error {
+	if errdefs.IsOutOfRange(err) || errdefs.IsNotImplemented(err) {
+		return fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}
-	return i, nil
+	return blame(err)
 }
 
 // puller gets one image.
@@ -110,6 +115,11 @@ type puller struct {
 	want   platforms.MatchComparer
 	native bool // want is this machine's
 	report *report
+
+	// fetching is held, for reading, by each fetch. containerd's unpacker
+	// does not wait for all of them when it fails.
+	fetching sync.RWMutex
+	over     bool
 }
 
 func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
@@ -129,38 +139,65 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := store(ctx, p.in, p.ref, target); err != nil {
+	if err := i.whole(ctx); err != nil {
 		return nil, err
 	}
-	p.report.complete(i.layers)
+	if err := name(ctx, p.in, p.ref, i.target); err != nil {
+		return nil, err
+	}
+	p.report.complete(i.parts.Layers...)
 	return i, nil
 }
 
 // fetchAll brings the image into the content store, and its layers, where
 // they can be of use, into the snapshotter, while others are still on the way.
 func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer p.wait()
+	defer cancel()
 	cs := p.in.Client.ContentStore()
 	limit := semaphore.NewWeighted(concurrent)
-	children := images.FilterPlatforms(images.ChildrenHandler(cs), p.want)
-	children = images.LimitManifests(children, p.want, 1)
-	var handler images.Handler = images.Handlers(
-		images.HandlerFunc(p.fetch),
-		images.SetChildrenMappedLabels(cs, images.HandlerFunc(bounded(children)), nil),
-	)
+	// All that is listed is linked, or one platform's pull would unlink
+	// another's; only one platform is followed.
+	link := images.SetChildrenLabels(cs, func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		return children(ctx, cs, d)
+	})
+	follow := images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		list, err := link(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		if images.IsManifestType(d.MediaType) {
+			return list, checkTypes(list[0], list[1:])
+		}
+		if !images.IsIndexType(d.MediaType) {
+			return list, nil
+		}
+		if list, err = choose(list, p.want); err != nil {
+			return nil, err
+		}
+		return list[:1], nil
+	})
+	handler := images.Handlers(images.HandlerFunc(p.fetch), follow)
 	if !p.native {
 		return images.Dispatch(ctx, handler, limit, target)
 	}
-	u, err := unpack.NewUnpacker(ctx, cs, unpack.WithLimiter(limit), unpack.WithFetchAllContent(), unpack.WithUnpackPlatform(unpack.Platform{
-		Platform:       p.want,
-		SnapshotterKey: p.in.Snapshotter,
-		Snapshotter:    p.in.Client.SnapshotService(p.in.Snapshotter),
-		Applier:        p.in.Client.DiffService(),
-		ApplyOpts:      []diff.ApplyOpt{diff.WithProgress(p.report.extracted)},
-	}))
+	u, err := unpack.NewUnpacker(ctx, cs, unpack.WithLimiter(limit), unpack.WithFetchAllContent(),
+		unpack.WithDuplicationSuppressor(unpackLocks{p.in}),
+		unpack.WithUnpackPlatform(unpack.Platform{
+			Platform:       p.want,
+			SnapshotterKey: p.in.Snapshotter,
+			Snapshotter:    p.in.Client.SnapshotService(p.in.Snapshotter),
+			Applier:        p.in.Client.DiffService(),
+			ApplyOpts:      []diff.ApplyOpt{diff.WithProgress(p.report.extracted)},
+		}))
 	if err != nil {
 		return err
 	}
 	err = images.Dispatch(ctx, u.Unpack(handler), limit, target)
+	if err != nil {
+		cancel()
+	}
 	// Also after an error: what is under way must have ended.
 	if _, uerr := u.Wait(); err == nil {
 		err = uerr
@@ -168,66 +205,51 @@ func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error 
 	return err
 }
 
+// wait returns when no fetch is under way, nor will be. Their context has
+// ended, if they are not.
+func (p *puller) wait() {
+	p.fetching.Lock()
+	defer p.fetching.Unlock()
+	p.over = true
+}
+
 // fetch brings one blob into the content store.
 func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	if err := acceptable(d); err != nil {
 		return nil, err
 	}
-	from := remotes.FetcherFunc(func(ctx context.Context, d ocispec.Descriptor) (rc io.ReadCloser, err error) {
-		rc, err = p.from.Fetch(ctx, p.ref.Repository, d)
-		if err == nil && images.IsLayerType(d.MediaType) {
-			rc = p.report.fetching(d, rc)
+	p.fetching.RLock()
+	defer p.fetching.RUnlock()
+	if p.over {
+		return nil, context.Canceled
+	}
+	layer := images.IsLayerType(d.MediaType)
+	if layer {
+		p.report.say(d, Waiting, 0)
+	}
+	key := lockKey{p.in, "fetch " + d.Digest.String()}
+	if err := locks.lock(ctx, key); err != nil {
+		return nil, err
+	}
+	defer locks.unlock(key)
+	d.Annotations = nil // they would be part of the ingest's name
+	err := remotes.Fetch(ctx, p.in.Client.ContentStore(), remotes.FetcherFunc(func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+		rc, err := p.from.Fetch(ctx, p.ref.Repository, d)
+		if err == nil && layer {
+			rc = p.report.count(d, rc)
 		}
 		return rc, err
-	})
-	if images.IsLayerType(d.MediaType) {
-		p.report.waiting(d)
+	}), d)
+	there := errdefs.IsAlreadyExists(err)
+	if err != nil && !there {
+		// Its bytes may be wrong, and the next fetch would go on behind them.
+		abort(ctx, p.in.Client.ContentStore(), remotes.MakeRefKey(ctx, d))
+		return nil, err
 	}
-	err := remotes.Fetch(ctx, p.in.Client.ContentStore(), from, d)
-	switch {
-	case errdefs.IsAlreadyExists(err):
-		err = nil
-		if images.IsLayerType(d.MediaType) {
-			p.report.exists(d)
-		}
-	case err == nil && images.IsLayerType(d.MediaType):
-		p.report.fetched(d)
+	if layer && there {
+		p.report.say(d, Exists, d.Size)
+	} else if layer {
+		p.report.say(d, Fetched, d.Size)
 	}
-	return nil, err
-}
-
-// acceptable refuses what no image has.
-func acceptable(d ocispec.Descriptor) error {
-	if err := d.Digest.Validate(); err != nil {
-		return fmt.Errorf("digest %q: %w: %w", d.Digest, err, errdefs.ErrInvalidArgument)
-	}
-	if d.Size < 0 || !images.IsLayerType(d.MediaType) && d.Size > maxConfig {
-		return fmt.Errorf("%s %s has %d bytes: %w", d.MediaType, d.Digest, d.Size, errdefs.ErrInvalidArgument)
-	}
-	if d.MediaType == images.MediaTypeDockerSchema1Manifest {
-		return fmt.Errorf("the image is of Docker's schema 1, which nothing supports any more: %w", errdefs.ErrInvalidArgument)
-	}
-	return nil
-}
-
-// maxChildren bounds what one index or manifest may list: an index of every
-// platform there is has some dozens, and overlayfs mounts 500 layers at most.
-const maxChildren = 1000
-
-func bounded(h images.HandlerFunc) images.HandlerFunc {
-	return func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-		c, err := h(ctx, d)
-		if len(c) > maxChildren {
-			return nil, fmt.Errorf("%s lists %d parts: %w", d.Digest, len(c), errdefs.ErrInvalidArgument)
-		}
-		return c, err
-	}
-}
-
-// hostile gives content that is not what its descriptor says its class.
-func hostile(err error) error {
-	if errors.Is(err, content.ErrReset) || errdefs.IsFailedPrecondition(err) || errdefs.IsDataLoss(err) {
-		return fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
-	}
-	return err
+	return nil, nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -27,7 +29,12 @@ type PushOptions struct {
 
 // Push publishes the image, for its platform, under a name in a registry; ""
 // is its own name. Layers that the repository has are not sent again. The
-// manifest goes last, so that nobody can pull what is not whole.
+// manifest goes last, so that nobody can pull what is not whole. Of an image of
+// several platforms only its own is published, under its own Digest.
+//
+// Errors are ctor.ErrInvalid for a ref that can't be read, ctor.ErrNotFound for
+// an image that is not whole in the store any more, ctor.ErrUnavailable where the
+// registry can't be reached, and those of package registry where it refuses.
 func (i *Image) Push(ctx context.Context, ref string, o *PushOptions) (err error) {
 	if ref == "" {
 		ref = i.Ref()
@@ -62,19 +69,17 @@ type pusher struct {
 }
 
 func (p *pusher) push(ctx context.Context, i *Image) error {
-	var m ocispec.Manifest
-	if err := readJSON(ctx, p.cs, i.manifest, &m); err != nil {
+	if err := i.whole(ctx); err != nil {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(concurrent)
-	sent := map[string]bool{} // an image may list one layer twice
-	for _, d := range append(m.Layers, m.Config) {
-		if sent[d.Digest.String()] {
-			continue
+	sent := map[digest.Digest]bool{} // an image may list one layer twice
+	for _, d := range append(slices.Clone(i.parts.Layers), i.parts.Config) {
+		if !sent[d.Digest] {
+			sent[d.Digest] = true
+			g.Go(func() error { return p.blob(gctx, d) })
 		}
-		sent[d.Digest.String()] = true
-		g.Go(func() error { return p.blob(gctx, d) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -90,7 +95,7 @@ func (p *pusher) push(ctx context.Context, i *Image) error {
 func (p *pusher) blob(ctx context.Context, d ocispec.Descriptor) error {
 	layer := images.IsLayerType(d.MediaType)
 	if layer {
-		p.report.waiting(d)
+		p.report.say(d, Waiting, 0)
 	}
 	there, err := p.to.Exists(ctx, p.ref.Repository, d)
 	if err != nil {
@@ -98,7 +103,7 @@ func (p *pusher) blob(ctx context.Context, d ocispec.Descriptor) error {
 	}
 	if there {
 		if layer {
-			p.report.exists(d)
+			p.report.say(d, Exists, d.Size)
 		}
 		return nil
 	}
@@ -108,13 +113,13 @@ func (p *pusher) blob(ctx context.Context, d ocispec.Descriptor) error {
 	}
 	defer body.Close()
 	if layer {
-		body = p.report.fetching(d, body)
+		body = p.report.count(d, body)
 	}
 	if err := p.to.Push(ctx, p.ref.Repository, d, body); err != nil {
 		return err
 	}
 	if layer {
-		p.report.complete([]ocispec.Descriptor{d})
+		p.report.complete(d)
 	}
 	return nil
 }

@@ -29,8 +29,8 @@
 // with a directory below, and its mode and owner replace those it finds: a layer
 // that holds tmp/ with mode 0755 takes /tmp's sticky bit away. A directory that
 // meets a symbolic link below replaces the link: on a distribution where /bin
-// links to usr/bin, a layer that holds bin/ takes away every command. What is put
-// below [Options].Prefix does neither, since its directories are no entries.
+// links to usr/bin, put programs in usr/bin. The directories of [Options].Prefix
+// are no entries, so that they change neither mode nor owner of any.
 //
 // An entry named .wh.NAME deletes NAME from the layers below ("Whiteouts").
 // FromTar takes such entries, FromFS refuses them.

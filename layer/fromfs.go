@@ -22,9 +22,9 @@ type Options struct {
 	// It may not hold "..", "//" or a name that starts with ".wh.".
 	//
 	// Its directories are no entries of the layer, so that one the image has already
-	// stays what it is: /tmp keeps its sticky bit, and a link from /bin to usr/bin is
-	// followed. Where there is none, whatever unpacks the layer makes it, with mode
-	// 0755 and owned by root.
+	// keeps its mode and owner: /tmp its sticky bit. Where there is none, whatever
+	// unpacks the layer makes it, with mode 0755 and owned by root. Where there is a
+	// symbolic link, containerd and Docker put a directory in its place.
 	Prefix string
 
 	// ModTime is that of every entry, cut to the second; zero = the Unix epoch.

@@ -1,0 +1,210 @@
+package image
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/images/archive"
+	"github.com/containerd/containerd/v2/pkg/archive/compression"
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/reference"
+)
+
+// Import reads the images of an archive into the store: a tar of an OCI image
+// layout (OCI image-spec, image-layout.md), or what `docker save` writes, plain
+// or compressed with gzip or zstd. They are read when first needed, not
+// unpacked.
+//
+// Each image gets the names that the archive gives it, completed as Docker does
+// it; one without a name that can be read goes by its digest, as
+// "docker.io/library/import@sha256:…". A name that is there already moves.
+//
+// An archive that holds no image, or is damaged or cut off, is ctor.ErrInvalid,
+// and leaves nothing. Errors of r are passed on. When ctx ends, Import returns
+// at once, even while a Read of r is under way; that Read is then left to
+// return when it will.
+func Import(ctx context.Context, e *ctor.Engine, r io.Reader) (_ []*Image, err error) {
+	defer wrap(&err, "import images", "")
+	in := engine.Of(e)
+	ctx, leave, err := in.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	leased, release, err := in.Lease(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release(&err)
+	src := &source{ctx: ctx, r: r}
+	im := importer{e: e, cs: newApart(in.Client.ContentStore())}
+	defer im.cs.abort(leased, &err)
+	list, err := im.run(leased, src)
+	if err != nil && src.err != nil && src.err != io.EOF {
+		err = src.err // however it was put on the way
+	} else {
+		err = damaged(err)
+	}
+	if err != nil {
+		return nil, engine.Cause(ctx, err)
+	}
+	return list, nil
+}
+
+// damaged is blame for an archive, where what can't be found should be there.
+func damaged(err error) error {
+	if errdefs.IsNotFound(err) && !errdefs.IsInvalidArgument(err) {
+		return fmt.Errorf("%v: %w", err, errdefs.ErrInvalidArgument)
+	}
+	return blame(err)
+}
+
+// importer reads one archive.
+type importer struct {
+	e  *ctor.Engine
+	cs *apart
+}
+
+// run gives names only when everything is known to be in order.
+func (im *importer) run(ctx context.Context, r io.Reader) ([]*Image, error) {
+	index, err := im.unpack(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var list []*Image
+	for _, d := range index.Manifests {
+		i, err := im.image(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		if i != nil {
+			list = append(list, i)
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("the archive holds no image: %w", errdefs.ErrInvalidArgument)
+	}
+	for _, i := range list {
+		if err := name(ctx, i.e, i.ref, i.target); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// unpack puts the archive's files into the content store, and gives the list
+// of its images.
+func (im *importer) unpack(ctx context.Context, r io.Reader) (index ocispec.Index, err error) {
+	tar, err := compression.DecompressStream(bufio.NewReader(r))
+	if err != nil {
+		return index, err
+	}
+	defer tar.Close()
+	d, err := archive.ImportIndex(ctx, im.cs, tar)
+	if err != nil {
+		return index, err
+	}
+	// To its end as well, or nobody sees that a compressed stream was cut off.
+	if _, err := io.Copy(io.Discard, tar); err != nil {
+		return index, err
+	}
+	if err := readJSON(ctx, im.cs, d, &index); err != nil {
+		return index, err
+	}
+	if len(index.Manifests) > maxParts {
+		return index, fmt.Errorf("the archive lists %d images, more than %d: %w", len(index.Manifests), maxParts, errdefs.ErrInvalidArgument)
+	}
+	return index, nil
+}
+
+// image gives the image that one entry of the archive's list stands for, nil
+// if it is something else.
+func (im *importer) image(ctx context.Context, d ocispec.Descriptor) (*Image, error) {
+	if !images.IsManifestType(d.MediaType) && !images.IsIndexType(d.MediaType) {
+		return nil, acceptable(d)
+	}
+	if _, refers := d.Annotations[images.AnnotationManifestSubject]; refers {
+		return nil, nil
+	}
+	// What a part lists is kept as long as the part. An archive needn't have
+	// every platform of an index.
+	link := images.SetChildrenLabels(im.cs, func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		list, err := children(ctx, im.cs, d)
+		if errdefs.IsNotFound(err) {
+			return nil, images.ErrSkipDesc
+		}
+		return list, err
+	})
+	if err := images.Walk(ctx, link, d); err != nil {
+		return nil, err
+	}
+	r := archiveName(d)
+	i, err := load(ctx, im.e, r, d, nil)
+	if err == nil {
+		err = i.whole(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r, err)
+	}
+	return i, nil
+}
+
+// archiveName is the name that an archive gives an image.
+func archiveName(d ocispec.Descriptor) reference.Reference {
+	for _, key := range []string{images.AnnotationImageName, ocispec.AnnotationRefName} {
+		if r, err := reference.Parse(strings.TrimSpace(d.Annotations[key])); err == nil {
+			return r
+		}
+	}
+	return reference.Reference{Host: reference.DockerHub, Repository: "library/import", Digest: d.Digest}
+}
+
+// source is a reader that heeds ctx, also while a Read of r is under way. It
+// keeps ctx, since io.Reader has no other place for it.
+type source struct {
+	ctx  context.Context
+	r    io.Reader
+	buf  []byte
+	have []byte // of buf, not handed on yet
+	err  error  // of every further Read
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if len(s.have) == 0 && s.err == nil {
+		s.fill()
+	}
+	if len(s.have) == 0 {
+		return 0, s.err
+	}
+	n := copy(p, s.have)
+	s.have = s.have[n:]
+	return n, nil
+}
+
+func (s *source) fill() {
+	if s.buf == nil {
+		s.buf = make([]byte, 256<<10)
+	}
+	var n int
+	var err error
+	done := make(chan struct{})
+	buf := s.buf
+	go func() {
+		defer close(done)
+		n, err = s.r.Read(buf)
+	}()
+	select {
+	case <-done:
+		s.have, s.err = s.buf[:n], err
+	case <-s.ctx.Done():
+		s.err = s.ctx.Err() // and buf is never touched again
+	}
+}

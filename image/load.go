@@ -1,0 +1,311 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/image-spec/identity"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/reference"
+)
+
+// What an image may be. All of it is a stranger's word.
+const (
+	maxDocument = 8 << 20 // bytes of a manifest, an index or a configuration
+	maxParts    = 1000    // of a manifest or an index; overlayfs mounts 500 layers at most
+	maxNesting  = 4       // of indexes
+)
+
+// configFile is an image's configuration, with what Docker adds to OCI's, so
+// that an image that is derived from another doesn't lose it.
+type configFile struct {
+	ocispec.Image
+	Config dockerConfig `json:"config"`
+}
+
+type dockerConfig struct {
+	ocispec.ImageConfig
+	Healthcheck json.RawMessage `json:"Healthcheck,omitempty"`
+	OnBuild     json.RawMessage `json:"OnBuild,omitempty"`
+	Shell       json.RawMessage `json:"Shell,omitempty"`
+}
+
+// spec is the part that OCI knows.
+func (c configFile) spec() ocispec.Image {
+	s := c.Image
+	s.Config = c.Config.ImageConfig
+	return s
+}
+
+// edit replaces the part that OCI knows.
+func (c *configFile) edit(s ocispec.Image) {
+	c.Image, c.Config.ImageConfig = s, s.Config
+}
+
+// get finds an image by its full name. want chooses the platform; nil is as
+// for Get.
+func get(ctx context.Context, e *ctor.Engine, r reference.Reference, want platforms.MatchComparer) (*Image, error) {
+	record, err := engine.Of(e).Client.ImageService().Get(ctx, r.String())
+	if errdefs.IsNotFound(err) {
+		return nil, fmt.Errorf("no such image: %w", errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return load(ctx, e, r, record.Target, want)
+}
+
+// load reads the image that a descriptor stands for on a platform: the best of
+// those in the store, and one whose layers are there rather than one whose are
+// not.
+func load(ctx context.Context, e *ctor.Engine, r reference.Reference, target ocispec.Descriptor, want platforms.MatchComparer) (*Image, error) {
+	i := Image{ctor: e, e: engine.Of(e), ref: r, target: plain(target)}
+	list, err := candidates(ctx, i.e.Client.ContentStore(), target, want, 0)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		found *Image
+		cause error
+	)
+	for _, d := range list {
+		c := i
+		c.manifest = plain(d)
+		if err := c.read(ctx, want); err != nil {
+			// Of an index many a manifest may not be there. The first is the best.
+			if cause == nil {
+				cause = err
+			}
+			continue
+		}
+		if len(list) == 1 || c.usable(ctx) {
+			return &c, nil
+		}
+		if found == nil {
+			found = &c
+		}
+	}
+	if found == nil {
+		return nil, cause
+	}
+	return found, nil
+}
+
+// plain is a descriptor without what a stranger has written beside it.
+func plain(d ocispec.Descriptor) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+}
+
+// candidates gives the manifests that a descriptor may stand for, the best
+// first. There is at least one.
+func candidates(ctx context.Context, cs content.Store, target ocispec.Descriptor, want platforms.MatchComparer, depth int) ([]ocispec.Descriptor, error) {
+	if images.IsManifestType(target.MediaType) {
+		return []ocispec.Descriptor{target}, nil
+	}
+	if !images.IsIndexType(target.MediaType) {
+		return nil, fmt.Errorf("media type %.80q is no image: %w", target.MediaType, errdefs.ErrInvalidArgument)
+	}
+	if depth == maxNesting {
+		return nil, fmt.Errorf("more than %d indexes in one another: %w", maxNesting, errdefs.ErrInvalidArgument)
+	}
+	var index ocispec.Index
+	if err := readJSON(ctx, cs, target, &index); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	list, err := choose(index.Manifests, want)
+	if err != nil {
+		return nil, err
+	}
+	var all []ocispec.Descriptor
+	for _, d := range list {
+		if images.IsManifestType(d.MediaType) {
+			all = append(all, d)
+			continue
+		}
+		below, err := candidates(ctx, cs, d, want, depth+1)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return nil, err
+		}
+		if all = append(all, below...); len(all) > maxParts {
+			return nil, fmt.Errorf("the index has more than %d manifests: %w", maxParts, errdefs.ErrInvalidArgument)
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("nothing that the index lists is in the store: %w", errdefs.ErrNotFound)
+	}
+	return all, nil
+}
+
+// choose gives those manifests of an index that are of a platform, or may be,
+// since they don't say; the best first. nil wants this machine's, but the
+// others rather than nothing.
+func choose(list []ocispec.Descriptor, want platforms.MatchComparer) ([]ocispec.Descriptor, error) {
+	if len(list) > maxParts {
+		return nil, fmt.Errorf("the index lists %d manifests, more than %d: %w", len(list), maxParts, errdefs.ErrInvalidArgument)
+	}
+	prefer := want
+	if want == nil {
+		prefer = platforms.Default()
+	}
+	var match, rest []ocispec.Descriptor
+	var names []string
+	for _, d := range list {
+		switch {
+		case !images.IsManifestType(d.MediaType) && !images.IsIndexType(d.MediaType):
+		case d.Platform == nil || prefer.Match(*d.Platform):
+			match = append(match, d)
+		case d.Platform.OS != "unknown": // as the attestations of BuildKit
+			rest = append(rest, d)
+			if len(names) < 20 {
+				names = append(names, fmt.Sprintf("%.40s", platforms.FormatAll(*d.Platform)))
+			}
+		}
+	}
+	slices.SortStableFunc(match, func(a, b ocispec.Descriptor) int {
+		switch {
+		case a.Platform == nil && b.Platform == nil:
+			return 0
+		case a.Platform == nil:
+			return 1
+		case b.Platform == nil || prefer.Less(*a.Platform, *b.Platform):
+			return -1
+		case prefer.Less(*b.Platform, *a.Platform):
+			return 1
+		}
+		return 0
+	})
+	if want == nil {
+		match = append(match, rest...)
+	}
+	if len(match) == 0 {
+		return nil, fmt.Errorf("the image is for %q only: %w", names, errdefs.ErrNotFound)
+	}
+	return match, nil
+}
+
+// read reads the documents of i, whose manifest is set.
+func (i *Image) read(ctx context.Context, want platforms.MatchComparer) error {
+	cs := i.e.Client.ContentStore()
+	if err := readJSON(ctx, cs, i.manifest, &i.parts); err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
+	if err := checkTypes(i.parts.Config, i.parts.Layers); err != nil {
+		return err
+	}
+	if err := readJSON(ctx, cs, i.parts.Config, &i.config); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	if want != nil && !want.Match(i.config.Platform) {
+		return fmt.Errorf("the image is for %.80q: %w", platforms.FormatAll(i.config.Platform), errdefs.ErrNotFound)
+	}
+	if n := len(i.parts.Layers); n > maxParts {
+		return fmt.Errorf("the manifest lists %d layers, more than %d: %w", n, maxParts, errdefs.ErrInvalidArgument)
+	}
+	if n := len(i.config.RootFS.DiffIDs); n != len(i.parts.Layers) {
+		return fmt.Errorf("the manifest lists %d layers, the configuration %d: %w", len(i.parts.Layers), n, errdefs.ErrInvalidArgument)
+	}
+	for _, d := range i.config.RootFS.DiffIDs {
+		if err := d.Validate(); err != nil {
+			return fmt.Errorf("diff id %.80q: %w: %w", d, err, errdefs.ErrInvalidArgument)
+		}
+	}
+	return nil
+}
+
+// whole tells whether all of the image is in the store, and what isn't.
+func (i *Image) whole(ctx context.Context) error {
+	cs := i.e.Client.ContentStore()
+	for _, d := range slices.Concat([]ocispec.Descriptor{i.manifest, i.parts.Config}, i.parts.Layers) {
+		_, err := cs.Info(ctx, d.Digest)
+		if errdefs.IsNotFound(err) {
+			return fmt.Errorf("its part %s is not in the store: %w", d.Digest, errdefs.ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usable tells whether containers can be made: the layers are there, or what
+// they unpack to is, which is all that some clients of a shared containerd keep.
+func (i *Image) usable(ctx context.Context) bool {
+	if i.whole(ctx) == nil {
+		return true
+	}
+	_, err := i.e.Client.SnapshotService(i.e.Snapshotter).Stat(ctx, identity.ChainID(i.config.RootFS.DiffIDs).String())
+	return err == nil
+}
+
+// readJSON reads a document. Its size is what a stranger wrote into a
+// descriptor.
+func readJSON(ctx context.Context, cs content.Store, d ocispec.Descriptor, v any) error {
+	if err := acceptable(d); err != nil {
+		return err
+	}
+	b, err := content.ReadBlob(ctx, cs, d)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%s: %w: %w", d.Digest, err, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// checkTypes refuses what has the form of an image and is none: a chart, a
+// signature.
+func checkTypes(config ocispec.Descriptor, layers []ocispec.Descriptor) error {
+	if !images.IsConfigType(config.MediaType) {
+		return fmt.Errorf("it is no image: its configuration is %.80q: %w", config.MediaType, errdefs.ErrInvalidArgument)
+	}
+	for _, l := range layers {
+		if !images.IsLayerType(l.MediaType) {
+			return fmt.Errorf("it is no image: a layer is %.80q: %w", l.MediaType, errdefs.ErrInvalidArgument)
+		}
+	}
+	return nil
+}
+
+// acceptable refuses what no image has.
+func acceptable(d ocispec.Descriptor) error {
+	if err := d.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %.80q: %w: %w", d.Digest, err, errdefs.ErrInvalidArgument)
+	}
+	if d.Size < 0 || !images.IsLayerType(d.MediaType) && d.Size > maxDocument {
+		return fmt.Errorf("%.80q %s has %d bytes, not 0 to %d: %w", d.MediaType, d.Digest, d.Size, maxDocument, errdefs.ErrInvalidArgument)
+	}
+	if d.MediaType == images.MediaTypeDockerSchema1Manifest {
+		return fmt.Errorf("the image is of Docker's schema 1, which nothing supports any more: %w", errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// children gives what an index or a manifest lists.
+func children(ctx context.Context, cs content.Store, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	if err := acceptable(d); err != nil {
+		return nil, err
+	}
+	list, err := images.Children(ctx, cs, d)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > maxParts {
+		return nil, fmt.Errorf("%s lists %d parts, more than %d: %w", d.Digest, len(list), maxParts, errdefs.ErrInvalidArgument)
+	}
+	for _, c := range list {
+		if err := acceptable(c); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}

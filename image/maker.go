@@ -1,0 +1,178 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/klauspost/compress/gzip"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/reference"
+	"github.com/ctorhq/ctor/layer"
+)
+
+// uncompressedLabel is where containerd keeps what a layer unpacks to.
+const uncompressedLabel = "containerd.io/uncompressed"
+
+// maker writes an image into the content store.
+type maker struct {
+	ctor   *ctor.Engine
+	cs     *apart
+	layers []ocispec.Descriptor
+	config configFile
+}
+
+// newMaker begins with what base has.
+func newMaker(base *Image) *maker {
+	m := &maker{ctor: base.ctor, cs: newApart(base.e.Client.ContentStore()), config: base.config}
+	for _, d := range base.parts.Layers {
+		d.MediaType = ociType(d.MediaType)
+		m.layers = append(m.layers, d)
+	}
+	m.config.RootFS.DiffIDs = slices.Clone(m.config.RootFS.DiffIDs)
+	m.config.History = slices.Clone(m.config.History)
+	// A history is optional, but the lines of new layers must be theirs.
+	made := 0
+	for _, h := range m.config.History {
+		if !h.EmptyLayer {
+			made++
+		}
+	}
+	for ; made < len(m.layers); made++ {
+		m.config.History = append(m.config.History, ocispec.History{})
+	}
+	return m
+}
+
+// ociType is OCI's name for a layer's media type: a manifest of OCI's lists no
+// layers of Docker's, although they are the same.
+func ociType(mediaType string) string {
+	switch mediaType {
+	case images.MediaTypeDockerSchema2Layer:
+		return ocispec.MediaTypeImageLayer
+	case images.MediaTypeDockerSchema2LayerGzip:
+		return ocispec.MediaTypeImageLayerGzip
+	case images.MediaTypeDockerSchema2LayerZstd:
+		return ocispec.MediaTypeImageLayerZstd
+	}
+	return mediaType
+}
+
+// add puts a layer on top.
+func (m *maker) add(ctx context.Context, l layer.Layer) error {
+	d, err := m.stored(ctx, l)
+	if errdefs.IsNotFound(err) {
+		d, err = m.compress(ctx, l)
+	}
+	if err != nil {
+		return err
+	}
+	m.append(d, l.DiffID, ocispec.History{CreatedBy: l.CreatedBy})
+	return nil
+}
+
+// stored finds the blob of a layer of an image in the store. A layer that is a
+// plain tar is left to compress, wherever it is, so that a layer made with
+// package layer gives the same blob everywhere.
+func (m *maker) stored(ctx context.Context, l layer.Layer) (ocispec.Descriptor, error) {
+	d := ocispec.Descriptor{MediaType: ociType(l.MediaType), Digest: l.Digest, Size: l.Size}
+	if l.Digest == l.DiffID || l.Digest.Validate() != nil || !images.IsLayerType(d.MediaType) {
+		return d, errdefs.ErrNotFound
+	}
+	info, err := m.cs.Info(ctx, d.Digest)
+	if err == nil && info.Size != d.Size {
+		return d, fmt.Errorf("%s has %d bytes, not %d: %w", d.Digest, info.Size, d.Size, errdefs.ErrInvalidArgument)
+	}
+	return d, err
+}
+
+// compress stores a layer.
+func (m *maker) compress(ctx context.Context, l layer.Layer) (d ocispec.Descriptor, err error) {
+	w, err := content.OpenWriter(ctx, m.cs, content.WithRef("layer-"+strconv.Itoa(len(m.layers))))
+	if err != nil {
+		return d, err
+	}
+	defer w.Close()
+	tar, err := l.Open(ctx)
+	if err != nil {
+		return d, err
+	}
+	defer tar.Close()
+	z := gzip.NewWriter(w)
+	if _, err := io.Copy(z, tar); err != nil {
+		return d, err
+	}
+	if err := z.Close(); err != nil {
+		return d, err
+	}
+	st, err := w.Status()
+	if err != nil {
+		return d, err
+	}
+	d = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: w.Digest(), Size: st.Offset}
+	err = w.Commit(ctx, 0, "", content.WithLabels(map[string]string{uncompressedLabel: l.DiffID.String()}))
+	if errdefs.IsAlreadyExists(err) {
+		err = nil
+	}
+	return d, err
+}
+
+// append puts a layer that is in the store on top.
+func (m *maker) append(d ocispec.Descriptor, diffID digest.Digest, h ocispec.History) {
+	m.layers = append(m.layers, d)
+	m.config.RootFS.DiffIDs = append(m.config.RootFS.DiffIDs, diffID)
+	m.config.History = append(m.config.History, h)
+}
+
+// finish writes configuration and manifest, and gives them the name.
+func (m *maker) finish(ctx context.Context, r reference.Reference) (*Image, error) {
+	if m.layers == nil { // null is no list
+		m.layers = []ocispec.Descriptor{}
+	}
+	if m.config.RootFS.DiffIDs == nil {
+		m.config.RootFS.DiffIDs = []digest.Digest{}
+	}
+	config, err := m.write(ctx, ocispec.MediaTypeImageConfig, m.config, nil)
+	if err != nil {
+		return nil, err
+	}
+	// These labels are what keeps the parts as long as the whole.
+	refs := map[string]string{"containerd.io/gc.ref.content.config": config.Digest.String()}
+	for n, l := range m.layers {
+		refs["containerd.io/gc.ref.content.l."+strconv.Itoa(n)] = l.Digest.String()
+	}
+	target, err := m.write(ctx, ocispec.MediaTypeImageManifest, ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config:    config,
+		Layers:    m.layers,
+	}, refs)
+	if err != nil {
+		return nil, err
+	}
+	i, err := load(ctx, m.ctor, r, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	return i, name(ctx, i.e, r, target)
+}
+
+func (m *maker) write(ctx context.Context, mediaType string, v any, labels map[string]string) (ocispec.Descriptor, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	return d, content.WriteBlob(ctx, m.cs, d.Digest.String(), bytes.NewReader(b), d, content.WithLabels(labels))
+}

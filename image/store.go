@@ -1,0 +1,67 @@
+package image
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// apart is a content store whose ingests are one call's own. Without it a call
+// would take up, under the same name, what another was cut off in: the first
+// half of a different layer.
+type apart struct {
+	content.Store
+	prefix string
+
+	mu   sync.Mutex
+	refs []string
+}
+
+func newApart(cs content.Store) *apart { return &apart{Store: cs, prefix: "ctor-" + rand.Text() + "-"} }
+
+func (a *apart) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+	var o content.WriterOpts
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return nil, err
+		}
+	}
+	ref := a.prefix + o.Ref
+	a.mu.Lock()
+	a.refs = append(a.refs, ref)
+	a.mu.Unlock()
+	return a.Store.Writer(ctx, append(opts, content.WithRef(ref))...)
+}
+
+// abort ends the ingests of a call that failed. It is for defer.
+func (a *apart) abort(ctx context.Context, err *error) {
+	if *err != nil {
+		abort(ctx, a.Store, a.refs...)
+	}
+}
+
+// abort removes ingests, if they are there, also when ctx has ended. The end of
+// the lease would as well, but its collection does not reach the files of a
+// content store that never had a blob (containerd 2.4.2).
+func abort(ctx context.Context, cs content.Store, refs ...string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	for _, ref := range refs {
+		_ = cs.Abort(ctx, ref)
+	}
+}
+
+// ReaderAt refuses what would be read into memory whole and is too large.
+func (a *apart) ReaderAt(ctx context.Context, d ocispec.Descriptor) (content.ReaderAt, error) {
+	if images.IsConfigType(d.MediaType) && d.Size > maxDocument {
+		return nil, fmt.Errorf("configuration of %d bytes, more than %d: %w", d.Size, maxDocument, errdefs.ErrInvalidArgument)
+	}
+	return a.Store.ReaderAt(ctx, d)
+}

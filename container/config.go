@@ -54,7 +54,8 @@ type Config struct {
 	Stdout, Stderr io.Writer
 
 	// TTY gives the container a terminal. It has no stderr then: a terminal is
-	// one stream.
+	// one stream. When Stdin ends, the terminal is sent ^D; a program that has
+	// it in raw mode reads that as a character.
 	TTY bool
 
 	// Labels are kept with the container. Names that begin with "io.ctor." are

@@ -111,11 +111,16 @@ func (c *Container) Engine() *ctor.Engine { return c.ctor }
 
 // enter begins a call on a container that is not closed.
 func (c *Container) enter(ctx context.Context) (context.Context, func(), error) {
+	ctx, leave, err := c.e.Enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	select {
 	case <-c.closed:
-		return nil, nil, fmt.Errorf("container is closed: %w", errdefs.ErrNotFound)
+		leave()
+		return nil, nil, fmt.Errorf("it is closed: %w", errdefs.ErrNotFound)
 	default:
-		return c.e.Enter(ctx)
+		return ctx, leave, nil
 	}
 }
 

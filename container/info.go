@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -64,10 +65,7 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 	case containerd.Created:
 		i.State = Created
 	case containerd.Stopped:
-		i.State, i.ExitCode, i.Finished = Exited, int(s.ExitStatus), s.ExitTime
-		if s.ExitStatus == containerd.UnknownExitStatus {
-			i.ExitCode = -1
-		}
+		i.State, i.ExitCode, i.Finished = Exited, int(int32(s.ExitStatus)), s.ExitTime
 	case containerd.Paused, containerd.Pausing:
 		i.State, i.Pid = Paused, int(c.task.Pid())
 	default:
@@ -76,9 +74,12 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 	return i, nil
 }
 
+// unknown is no exit code. containerd's own word for it is 255, which is one.
+const unknown = math.MaxUint32
+
 // status asks for the state of the task. One that is gone has stopped.
 func (c *Container) status(ctx context.Context) (containerd.Status, error) {
-	stopped := containerd.Status{Status: containerd.Stopped, ExitStatus: containerd.UnknownExitStatus}
+	stopped := containerd.Status{Status: containerd.Stopped, ExitStatus: unknown}
 	if c.task == nil {
 		return stopped, nil
 	}

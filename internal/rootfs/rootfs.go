@@ -29,23 +29,33 @@ type Root struct{ dir *os.File }
 // directory to mount on; nobody else sees the mount, and it is gone when the
 // root is closed.
 func Open(mounts []mount.Mount, at string) (*Root, error) {
-	type answer struct {
+	var (
 		dir *os.File
 		err error
+	)
+	apart(func() { dir, err = openApart(mounts, at) })
+	if err != nil {
+		return nil, fmt.Errorf("open root file system: %w", err)
 	}
-	c := make(chan answer)
+	return &Root{dir}, nil
+}
+
+// apart runs f on a thread that ends with it, and so does what f changes of
+// it. The process's first thread never ends, and stands for all of them in
+// /proc/self, so it is not taken.
+func apart(f func()) {
+	done := make(chan struct{})
 	go func() {
-		// Not unlocked: the thread ends with the goroutine, and the mount
-		// namespace with the thread.
+		defer close(done)
 		runtime.LockOSThread()
-		dir, err := openApart(mounts, at)
-		c <- answer{dir, err}
+		if unix.Gettid() == unix.Getpid() {
+			apart(f) // on another one, since this one is held
+			runtime.UnlockOSThread()
+			return
+		}
+		f()
 	}()
-	a := <-c
-	if a.err != nil {
-		return nil, fmt.Errorf("open root file system: %w", a.err)
-	}
-	return &Root{a.dir}, nil
+	<-done
 }
 
 // openApart changes the mount namespace and the working directory of the

@@ -91,6 +91,10 @@ func (f *Fifos) failed(err error) {
 // Feed copies the input, and calls eof when there is no more. It returns at
 // once. A Read of the program's that never returns keeps its goroutine, as
 // with os/exec.
+//
+// A terminal's input does not end by being closed: that hangs it up, and what
+// the container has to say after it is lost. So it ends as it does under a
+// person's hands, by the character for it, and eof is not called.
 func (f *Fifos) Feed(eof func()) {
 	if f.stdin == nil {
 		return
@@ -99,19 +103,35 @@ func (f *Fifos) Feed(eof func()) {
 		in := &reader{Reader: f.in}
 		_, _ = io.Copy(f.stdin, in) // a process need not read its input
 		f.failed(in.err)
+		if f.config.Terminal {
+			_, _ = f.stdin.Write(in.veof())
+			return
+		}
 		f.stdin.Close()
 		eof()
 	}()
 }
 
-// reader keeps the error that ended it.
+// reader keeps what it ended with.
 type reader struct {
 	io.Reader
-	err error
+	last byte
+	err  error
+}
+
+// veof is ^D, which ends a line or, at the beginning of one, the input.
+func (r *reader) veof() []byte {
+	if r.last == '\n' || r.last == 0 {
+		return []byte{4}
+	}
+	return []byte{4, 4}
 }
 
 func (r *reader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
+	if n > 0 {
+		r.last = p[n-1]
+	}
 	if err != nil && err != io.EOF {
 		r.err = err
 	}

@@ -1,0 +1,189 @@
+package container_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/container/containertest"
+	"github.com/ctorhq/ctor/internal/fixture"
+)
+
+// logs is what a container's log has now.
+func logs(t testing.TB, c *container.Container) string {
+	t.Helper()
+	r, err := c.Logs(t.Context(), nil)
+	require.NoError(t, err)
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	require.NoError(t, err)
+	return string(b)
+}
+
+// follow reads a container's log as it grows.
+func follow(t testing.TB, c *container.Container) io.ReadCloser {
+	t.Helper()
+	r, err := c.Logs(t.Context(), &container.LogOptions{Follow: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+// says waits for a line in a container's log.
+func says(t testing.TB, c *container.Container, line string) {
+	t.Helper()
+	r := follow(t, c)
+	defer r.Close()
+	s := bufio.NewScanner(r)
+	for s.Scan() {
+		if strings.TrimSpace(s.Text()) == line {
+			return
+		}
+	}
+	require.NoError(t, s.Err())
+	require.Fail(t, "the container ended without saying "+line, logs(t, c))
+}
+
+const count = "i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done"
+
+// Eight followers from before the start, and one that comes late, see every
+// byte and then the end.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	c, err := busybox(t).New(t.Context(), sh(count+"; echo -n end"))
+	require.NoError(t, err)
+	defer c.Close()
+	var g errgroup.Group
+	texts := make([]string, 9)
+	read := func(i int, r io.Reader) {
+		g.Go(func() error {
+			b, err := io.ReadAll(r)
+			texts[i] = string(b)
+			return err
+		})
+	}
+	for i := range 8 {
+		read(i, follow(t, c))
+	}
+	require.NoError(t, c.Start(t.Context()))
+	says(t, c, "line 100")
+	read(8, follow(t, c))
+	require.NoError(t, g.Wait())
+	require.NoError(t, c.Wait(t.Context()))
+	require.True(t, strings.HasSuffix(texts[0], "line 499\nend"))
+	for _, text := range texts {
+		require.Equal(t, texts[0], text)
+	}
+	require.Equal(t, texts[0], logs(t, c))
+	after, err := io.ReadAll(follow(t, c))
+	require.NoError(t, err)
+	require.Equal(t, texts[0], string(after))
+}
+
+func TestLogsNow(t *testing.T) {
+	t.Parallel()
+	c, err := busybox(t).New(t.Context(), sh("echo ready; cat /dev/zero | head -c 0; sleep 100"))
+	require.NoError(t, err)
+	defer c.Close()
+	require.Empty(t, logs(t, c))
+	require.NoError(t, c.Start(t.Context()))
+	says(t, c, "ready")
+	require.Equal(t, "ready\n", logs(t, c))
+}
+
+// A follower that goes away, or whose ctx ends, ends at once and hurts nobody.
+func TestFollowerLeaves(t *testing.T) {
+	t.Parallel()
+	c := start(t, busybox(t), sh("echo ready; sleep 100"))
+
+	r := follow(t, c)
+	_, err := r.Read(make([]byte, 100))
+	require.NoError(t, err)
+	ended := make(chan error)
+	go func() {
+		_, err := r.Read(make([]byte, 1))
+		ended <- err
+	}()
+	require.NoError(t, r.Close())
+	require.ErrorIs(t, <-ended, os.ErrClosed)
+	_, err = r.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrClosed)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err = c.Logs(ctx, &container.LogOptions{Follow: true})
+	require.NoError(t, err)
+	defer r.Close()
+	cancel()
+	_, err = io.ReadAll(r)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = c.Logs(ctx, nil)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestFollowUntilClose(t *testing.T) {
+	t.Parallel()
+	c := start(t, busybox(t), sh("echo ready; sleep 100"))
+	r := follow(t, c)
+	require.NoError(t, c.Close())
+	b, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Equal(t, "ready\n", string(b))
+	_, err = c.Logs(t.Context(), nil)
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+}
+
+func TestFollowUntilEngineCloses(t *testing.T) {
+	t.Parallel()
+	e := fixture.Open(t)
+	c, err := fixture.Busybox(t, e).Run(t.Context(), sh("echo ready; sleep 100"))
+	require.NoError(t, err)
+	says(t, c, "ready")
+	var g errgroup.Group
+	r := follow(t, c)
+	g.Go(func() error {
+		_, err := io.ReadAll(r)
+		if errors.Is(err, ctor.ErrClosed) {
+			return nil // or it has seen the container's end before
+		}
+		return err
+	})
+	require.NoError(t, e.Close())
+	require.NoError(t, g.Wait())
+	_, err = c.Logs(t.Context(), nil)
+	require.ErrorIs(t, err, ctor.ErrClosed)
+}
+
+// More followers than the host has inotify instances for.
+func TestManyFollowers(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("300 followers")
+	}
+	r, w := io.Pipe()
+	c := containertest.Run(t, busybox(t), container.Config{Args: []string{"cat"}, Stdin: r})
+	var g errgroup.Group
+	for range 300 {
+		f := follow(t, c)
+		g.Go(func() error {
+			b, err := io.ReadAll(f)
+			if err == nil && string(b) != "hello" {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		})
+	}
+	_, err := w.Write([]byte("hello"))
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	require.NoError(t, c.Wait(t.Context()))
+	require.NoError(t, g.Wait())
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -143,7 +144,7 @@ func (e *Engine) Shut() (first bool, err error) {
 		return false, nil
 	}
 	e.closed = true
-	attached := e.attached
+	attached := maps.Clone(e.attached) // what closes is forgotten meanwhile
 	e.mu.Unlock()
 	e.end(ErrClosed)
 

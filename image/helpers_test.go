@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
@@ -71,9 +72,19 @@ func remains(t testing.TB, e *ctor.Engine) fixture.Remains {
 // unchanged runs f and fails the test if anything stays of what f did.
 func unchanged(t testing.TB, e *ctor.Engine, f func()) {
 	t.Helper()
+	collect(t, e)
 	before := remains(t, e)
 	f()
 	before.Same(t, func() fixture.Remains { return remains(t, e) })
+}
+
+// collect removes what nothing needs any more, which else happens a little later.
+func collect(t testing.TB, e *ctor.Engine) {
+	t.Helper()
+	m := e.Containerd().LeasesService()
+	l, err := m.Create(e.Context(t.Context()), leases.WithRandomID())
+	require.NoError(t, err)
+	require.NoError(t, m.Delete(e.Context(t.Context()), l, leases.SynchronousDelete))
 }
 
 // output runs a container of img and gives what it prints.

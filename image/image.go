@@ -152,8 +152,12 @@ func (i *Image) Tag(ctx context.Context, ref string) (_ *Image, err error) {
 	return &tagged, nil
 }
 
-// name makes a name stand for a descriptor.
+// name makes a name stand for a descriptor. It is the last step of a call: one
+// whose ctx has ended takes none.
 func name(ctx context.Context, e *engine.Engine, r reference.Reference, target ocispec.Descriptor) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	is := e.Client.ImageService()
 	record := images.Image{Name: r.String(), Target: target}
 	_, err := is.Create(ctx, record)

@@ -1,0 +1,205 @@
+package image_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"testing/fstest"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/layer"
+	"github.com/ctorhq/ctor/registry"
+)
+
+// The examples' engine, as ctor.Open gives it.
+var (
+	ctx    = context.Background()
+	engine *ctor.Engine
+)
+
+// An image is pulled once, and run.
+func Example() {
+	e, err := ctor.Open(ctx, ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer e.Close()
+	img, err := image.Pull(ctx, e, "alpine:3.22", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := img.Run(ctx, container.Config{Args: []string{"uname", "-a"}, Stdout: os.Stdout})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func ExamplePull() {
+	img, err := image.Pull(ctx, engine, "ghcr.io/team/app:v1", &image.PullOptions{
+		Policy: image.PullAlways,
+		Progress: func(p image.Progress) {
+			fmt.Printf("%.19s %s %d/%d\n", p.Layer, p.Phase, p.Bytes, p.Total)
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(img.Ref(), img.Digest())
+}
+
+// An image for another machine can be changed and published from here.
+func ExamplePullOptions() {
+	img, err := image.Pull(ctx, engine, "alpine", &image.PullOptions{
+		Platform: "linux/arm64",
+		Registry: &registry.Options{Mirrors: []string{"mirror.example.com"}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(img.Spec().Architecture)
+}
+
+func ExamplePolicy() {
+	for _, p := range []image.Policy{image.PullMissing, image.PullAlways, image.PullNever} {
+		if _, err := image.Pull(ctx, engine, "app", &image.PullOptions{Policy: p}); err != nil {
+			log.Println(err)
+		}
+	}
+}
+
+// A program counts what is there of all layers.
+func ExampleProgress() {
+	layers := map[string]image.Progress{}
+	progress := func(p image.Progress) { // by one goroutine at a time
+		layers[p.Layer.String()] = p
+		var have, all int64
+		for _, l := range layers {
+			have, all = have+l.Bytes, all+l.Total
+		}
+		fmt.Printf("\r%d of %d bytes", have, all)
+	}
+	if _, err := image.Pull(ctx, engine, "app", &image.PullOptions{Progress: progress}); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// The words that docker uses.
+func ExamplePhase() {
+	words := map[image.Phase]string{
+		image.Waiting:    "Pulling fs layer",
+		image.Fetching:   "Downloading",
+		image.Fetched:    "Download complete",
+		image.Extracting: "Extracting",
+		image.Complete:   "Pull complete",
+		image.Exists:     "Already exists",
+	}
+	fmt.Println(words[image.Exists])
+	// Output: Already exists
+}
+
+// A class from scratch: one program, and what to run.
+func ExampleNew() {
+	program, err := os.ReadFile("hello") // a static one
+	if err != nil {
+		log.Fatal(err)
+	}
+	img, err := image.New(ctx, engine, "hello", ocispec.ImageConfig{Cmd: []string{"/hello"}},
+		layer.FromFS(fstest.MapFS{"hello": {Data: program, Mode: 0o755}}, nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(img.Digest()) // the same on every machine
+}
+
+// A subclass: the same, with a file more and another command.
+func ExampleImage_Derive() {
+	base, err := image.Pull(ctx, engine, "nginx", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	site := layer.FromFS(os.DirFS("site"), &layer.Options{Prefix: "usr/share/nginx/html"})
+	img, err := base.Derive(ctx, "my-site", func(c *ocispec.ImageConfig) {
+		c.Env = append(c.Env, "SITE=my")
+	}, site)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(img.Ref())
+}
+
+func ExampleImage() {
+	img, err := image.Get(ctx, engine, "alpine")
+	if err != nil {
+		log.Fatal(err)
+	}
+	layers, err := img.Layers(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, l := range layers {
+		fmt.Println(l.DiffID, l.Size, l.CreatedBy)
+	}
+	if _, err := img.Tag(ctx, "localhost:5000/alpine"); err != nil {
+		log.Fatal(err)
+	}
+	if err := img.Remove(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func ExamplePushOptions() {
+	img, err := image.Get(ctx, engine, "my-site")
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = img.Push(ctx, "registry.example.com/my-site:v1", &image.PushOptions{
+		Registry: &registry.Options{Credentials: func(context.Context, string) (registry.Credential, error) {
+			return registry.Credential{Username: "ci", Password: os.Getenv("TOKEN")}, nil
+		}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// What somebody did by hand becomes a class.
+func ExampleCommitOptions() {
+	c, err := container.Get(ctx, engine, "workshop")
+	if err != nil {
+		log.Fatal(err)
+	}
+	img, err := image.Commit(ctx, c, "workshop:done", &image.CommitOptions{
+		Author:  "me",
+		Message: "made by hand",
+		Edit:    func(c *ocispec.ImageConfig) { c.Cmd = []string{"/start"} },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(img.Ref())
+}
+
+// An archive goes from one machine to another.
+func ExampleImport() {
+	f, err := os.Open("images.tar.zst") // or .tar, or .tar.gz
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	list, err := image.Import(ctx, engine, f)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := image.Export(ctx, os.Stdout, list...); err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,142 @@
+package image_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor/container/containertest"
+	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/fixture"
+)
+
+// written is an image of our making, and its archive as a file.
+func written(t *testing.T, ref string) (*image.Image, string) {
+	t.Helper()
+	img, err := fixture.Busybox(t, containertest.Engine(t)).Derive(t.Context(), ref,
+		func(c *ocispec.ImageConfig) { c.Cmd = []string{"cat", "/hello.txt"} }, text("hello.txt", "hello\n"))
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "image.tar")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	require.NoError(t, image.Export(t.Context(), f, img))
+	require.NoError(t, f.Close())
+	return img, path
+}
+
+// Skopeo reads what we write, and we read what it writes.
+func TestSkopeo(t *testing.T) {
+	t.Parallel()
+	skopeo := tool(t, "skopeo", "skopeo")
+	img, path := written(t, "example.com/team/hello:v1")
+	var seen struct {
+		Digest       digest.Digest
+		Architecture string
+		Layers       []digest.Digest
+		Env          []string
+	}
+	require.NoError(t, json.Unmarshal([]byte(run(t, skopeo, "inspect", "oci-archive:"+path)), &seen))
+	require.Equal(t, img.Digest(), seen.Digest)
+	require.Equal(t, native.Architecture, seen.Architecture)
+	require.Equal(t, img.Spec().Config.Env, seen.Env)
+	layers, err := img.Layers(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []digest.Digest{layers[0].Digest, layers[1].Digest}, seen.Layers)
+
+	dir := t.TempDir()
+	for _, c := range []struct{ kind, to, ref string }{
+		{"docker-archive", "docker-archive:" + dir + "/d.tar:example.com/team/hello:v2", "example.com/team/hello:v2"},
+		{"oci-archive", "oci-archive:" + dir + "/o.tar:example.com/team/hello:v3", "example.com/team/hello:v3"},
+		{"unnamed docker-archive", "docker-archive:" + dir + "/u.tar", ""},
+	} {
+		run(t, skopeo, "copy", "--insecure-policy", "oci-archive:"+path, c.to)
+		e := open(t)
+		f, err := os.Open(filepath.Join(dir, c.kind[:1]+".tar"))
+		require.NoError(t, err)
+		list, err := image.Import(t.Context(), e, f)
+		require.NoError(t, err, c.kind)
+		require.NoError(t, f.Close())
+		require.Len(t, list, 1)
+		if c.ref != "" {
+			require.Equal(t, c.ref, list[0].Ref())
+		}
+		require.Equal(t, img.Spec().RootFS, list[0].Spec().RootFS)
+		require.Equal(t, "hello\n", output(t, list[0]), c.kind)
+
+		// And what is derived from it is in order.
+		more, err := list[0].Derive(t.Context(), "more", nil, text("more", "more"))
+		require.NoError(t, err)
+		again := filepath.Join(dir, "again.tar")
+		require.NoError(t, os.WriteFile(again, export(t, more), 0o600))
+		require.Contains(t, run(t, skopeo, "inspect", "oci-archive:"+again), more.Digest().String())
+		run(t, skopeo, "copy", "--insecure-policy", "oci-archive:"+again, "dir:"+t.TempDir())
+	}
+}
+
+// Debian's containerd runs what we write. It is started here, for this test.
+func TestContainerd(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts a daemon")
+	}
+	daemon, ctr := tool(t, "containerd", "containerd"), tool(t, "ctr", "containerd")
+	img, path := written(t, "example.com/team/run:v1")
+	dir, err := os.MkdirTemp("", "ctor-ctr-") // sockets have short paths
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	socket := filepath.Join(dir, "c.sock")
+	config := filepath.Join(dir, "config.toml")
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `version = 2
+root = %q
+state = %q
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+[grpc]
+address = %q
+[ttrpc]
+address = %q
+`, dir+"/root", dir+"/state", socket, socket+".ttrpc"), 0o600))
+	var log bytes.Buffer
+	cmd := exec.Command(daemon, "--config", config)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("containerd:\n%s", &log)
+		}
+	})
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, ctr, "-a", socket, "version").CombinedOutput()
+		assert.NoError(c, err, "%s", out)
+	}, 30*time.Second, 50*time.Millisecond)
+
+	run(t, ctr, "-a", socket, "image", "import", path)
+	require.Contains(t, run(t, ctr, "-a", socket, "image", "ls"), img.Digest().String())
+	require.Equal(t, "hello\n", run(t, ctr, "-a", socket, "run", "--rm", img.Ref(), "one"))
+
+	// Back again.
+	back := filepath.Join(dir, "back.tar")
+	run(t, ctr, "-a", socket, "image", "export", back, img.Ref())
+	f, err := os.Open(back)
+	require.NoError(t, err)
+	defer f.Close()
+	list, err := image.Import(t.Context(), open(t), f)
+	require.NoError(t, err)
+	require.Equal(t, img.Digest(), list[0].Digest())
+	require.Equal(t, img.Ref(), list[0].Ref())
+}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,8 +37,7 @@ func LockRoot(root string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err != nil {
+	if err := lock(f); err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%s: %w by %s", root, ErrLocked, holder(read(f)))
@@ -50,6 +50,21 @@ func LockRoot(root string) (*Lock, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// lock takes the kernel's lock. When a program is killed in the middle of
+// starting another, the child holds the lock for a moment longer.
+func lock(f *os.File) error {
+	for end := time.Now().Add(2 * time.Second); ; time.Sleep(time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+		pid, perr := strconv.Atoi(read(f))
+		if perr != nil || pid <= 0 || ownerOf(pid) != "" {
+			return err
+		}
+	}
 }
 
 // Unlock lets the root go, and says whether it was left in order.

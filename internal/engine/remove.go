@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 
+	api "github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"github.com/ctorhq/ctor/internal/host"
 )
@@ -56,8 +58,15 @@ func (e *Engine) deleteTask(ctx context.Context, id string) error {
 			_, err = t.Delete(ctx, containerd.WithProcessKill)
 		}
 	}
-	if errdefs.IsNotFound(err) {
-		return nil
+	if !errdefs.IsNotFound(err) {
+		return err
 	}
-	return err
+	if e.Embedded {
+		// A shim of its own that never got to make the container goes by this.
+		_, err = e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: id})
+		if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
 }

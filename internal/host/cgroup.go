@@ -63,35 +63,40 @@ func removeCgroup(dir string, keep []string) error {
 	if kept {
 		return errors.Join(errs...)
 	}
-	if err := killMembers(dir); err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	if err := unix.Rmdir(dir); err != nil && err != unix.ENOENT {
-		errs = append(errs, &fs.PathError{Op: "rmdir", Path: dir, Err: err})
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, empty(dir))...)
 }
 
-// deathLimit is how long a killed process may take to end.
+// deathLimit is how long killed processes may take to end.
 const deathLimit = 5 * time.Second
 
-// killMembers kills the processes of one cgroup and waits for their end. There
-// is a loop, since they may fork meanwhile.
-func killMembers(dir string) error {
-	for end := time.Now().Add(deathLimit); ; {
+// empty kills the processes of one cgroup until it can be removed. That takes
+// more than one try: they may fork meanwhile, and the kernel keeps the dead a
+// moment longer than it tells.
+func empty(dir string) error {
+	end := time.Now().Add(deathLimit)
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		pids, err := members(dir)
-		if err != nil || len(pids) == 0 {
+		if err != nil {
 			return err
 		}
-		if time.Now().After(end) {
-			return fmt.Errorf("processes %v in %s were killed and do not end", pids, dir)
+		if len(pids) > 0 {
+			// v1: the frozen do not even die. v2 has no such file.
+			_ = os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
 		}
-		// v1: the frozen do not even die. v2 has no such file.
-		_ = os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
 		for _, pid := range pids {
 			if err := kill(pid, dir, time.Until(end)); err != nil {
 				return err
 			}
+		}
+		err = unix.Rmdir(dir)
+		if err == nil || err == unix.ENOENT {
+			return nil
+		}
+		if err != unix.EBUSY || time.Now().After(end) {
+			return fmt.Errorf("%w (it holds processes %v)", &fs.PathError{Op: "rmdir", Path: dir, Err: err}, pids)
+		}
+		if len(pids) == 0 {
+			time.Sleep(pause)
 		}
 	}
 }

@@ -16,16 +16,43 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Repair removes the directories that a snapshotter was making or removing
-// when its program was killed. One that was renamed into place, and whose
-// record was not written, would make the next snapshot fail: it gets the same
-// number. It must be called while no services run on root.
+// Repair removes the directories that a snapshotter or the content store was
+// making or removing when its program was killed. A snapshot's that was
+// renamed into place, and whose record was not written, would make the next
+// snapshot fail: it gets the same number. Repair must be called while no
+// services run on root.
 func Repair(ctx context.Context, root string) error {
 	var errs []error
 	for _, id := range listed[plugins.SnapshotPlugin] {
 		dir := filepath.Join(root, plugins.SnapshotPlugin.String()+"."+id)
 		if err := repairSnapshots(ctx, dir); err != nil {
 			errs = append(errs, fmt.Errorf("repair %s: %w", id, err))
+		}
+	}
+	dir := filepath.Join(root, plugins.ContentPlugin.String()+".content", "ingest")
+	if err := repairIngests(dir); err != nil {
+		errs = append(errs, fmt.Errorf("repair content: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// repairIngests removes what lacks the files that a new ingest begins with.
+func repairIngests(dir string) error {
+	ingests, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	var errs []error
+	for _, i := range ingests {
+		path := filepath.Join(dir, i.Name())
+		ref, err := os.ReadFile(filepath.Join(path, "ref"))
+		whole := err == nil && digest.FromBytes(ref).Encoded() == i.Name()
+		for _, name := range []string{"data", "startedat", "updatedat"} {
+			_, err := os.Stat(filepath.Join(path, name))
+			whole = whole && err == nil
+		}
+		if !whole {
+			errs = append(errs, os.RemoveAll(path))
 		}
 	}
 	return errors.Join(errs...)
@@ -72,7 +99,7 @@ func snapshotIDs(ctx context.Context, db string) (ids map[string]string, err err
 // Sweep collects what a killed program was about to, and what it had made of
 // snapshots and content without writing it down. ctx is of any namespace. The
 // collector only looks through stores from which something was removed since
-// the start, so something is.
+// the start, so something is, by us or by a collection that comes first.
 func (s *Services) Sweep(ctx context.Context) error {
 	const key = "ctor-sweep"
 	for _, name := range s.Snapshotters() {
@@ -80,7 +107,7 @@ func (s *Services) Sweep(ctx context.Context) error {
 		if _, err := sn.Prepare(ctx, key, ""); err != nil && !errdefs.IsAlreadyExists(err) {
 			return fmt.Errorf("sweep %s: %w", name, err)
 		}
-		if err := sn.Remove(ctx, key); err != nil {
+		if err := sn.Remove(ctx, key); err != nil && !errdefs.IsNotFound(err) {
 			return fmt.Errorf("sweep %s: %w", name, err)
 		}
 	}
@@ -89,7 +116,7 @@ func (s *Services) Sweep(ctx context.Context) error {
 	if err := content.WriteBlob(ctx, cs, key, bytes.NewReader([]byte(key)), d); err != nil {
 		return fmt.Errorf("sweep content: %w", err)
 	}
-	if err := cs.Delete(ctx, d.Digest); err != nil {
+	if err := cs.Delete(ctx, d.Digest); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("sweep content: %w", err)
 	}
 	_, err := s.collector.ScheduleAndWait(ctx)

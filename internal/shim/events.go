@@ -2,6 +2,7 @@ package shim
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -66,6 +67,9 @@ func (p publisher) Publish(ctx context.Context, topic string, event events.Event
 			Event:     a,
 		},
 	})
+	if errors.Is(err, ttrpc.ErrClosed) {
+		return nil // the program is gone
+	}
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/containerd/v2/pkg/sys/reaper"
 	"github.com/containerd/ttrpc"
@@ -25,8 +26,9 @@ const (
 	fdLifeline = 5
 )
 
-// serve is main in the shim process.
-func serve(kind string) error {
+// serve is main in the shim process. Events carry the namespace: the shim's
+// service knows containers by their id alone, so a shim serves one namespace.
+func serve(kind, namespace string) error {
 	// The mount namespace is a copy of the program's. Mounts made here stay
 	// here; mounts the host makes later still arrive, for bind mounts.
 	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
@@ -39,7 +41,7 @@ func serve(kind string) error {
 	go reap()
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
 
-	ctx, sd := shutdown.WithShutdown(context.Background())
+	ctx, sd := shutdown.WithShutdown(namespaces.WithNamespace(context.Background(), namespace))
 	defer sd.Shutdown()
 	var p publisher
 	if kind == "attached" {

@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	eventsapi "github.com/containerd/containerd/api/services/ttrpc/events/v1"
@@ -52,8 +53,9 @@ type Shim struct {
 // Events receives what happens in the shim's containers.
 type Events = eventsapi.TTRPCEventsService
 
-// Attach starts a shim whose containers end with this program.
-func Attach(log string, events Events) (_ *Shim, err error) {
+// Attach starts a shim for the containers of a namespace that end with this
+// program.
+func Attach(namespace, log string, events Events) (_ *Shim, err error) {
 	var undo unwind.Stack
 	defer undo.OnError(&err)
 	ours, theirs, err := socketpair("tasks")
@@ -74,7 +76,7 @@ func Attach(log string, events Events) (_ *Shim, err error) {
 	}
 	defer r.Close()
 	undo.Close(w)
-	p, err := start("attached", "", log, theirs, theirsEvents, r)
+	p, err := start("attached", namespace, "", log, theirs, theirsEvents, r)
 	if err != nil {
 		return nil, err
 	}
@@ -88,13 +90,13 @@ func Attach(log string, events Events) (_ *Shim, err error) {
 
 // Detach starts a shim for one container that outlives this program. It is
 // found again through its socket in dir.
-func Detach(dir, log string) (_ *Shim, err error) {
+func Detach(namespace, dir, log string) (_ *Shim, err error) {
 	l, err := listen(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer l.Close()
-	p, err := start("detached", dir, log, l)
+	p, err := start("detached", namespace, dir, log, l)
 	if err != nil {
 		return nil, err
 	}
@@ -150,10 +152,19 @@ func (s *Shim) Close() {
 	})
 }
 
+// stopLimit is how long a shim may take to end that has nothing left to do.
+const stopLimit = 10 * time.Second
+
 // Stop ends a detached shim whose container has been deleted, and waits for it.
 func (s *Shim) Stop(ctx context.Context, id string) {
 	if s.lifeline == nil {
+		ctx, cancel := context.WithTimeout(ctx, stopLimit)
+		defer cancel()
 		_, _ = s.Shutdown(ctx, &taskapi.ShutdownRequest{ID: id, Now: true}) // answered by its end
+		select {
+		case <-s.gone:
+		case <-ctx.Done():
+		}
 		if s.process != nil {
 			s.process.wait(ctx)
 		}

@@ -109,7 +109,8 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 	if _, serr := os.Stat(filepath.Join(s.bundle(k), shim.Socket)); serr == nil {
 		c.Stop(context.WithoutCancel(ctx), r.ContainerID)
 	}
-	if rerr := os.RemoveAll(s.bundle(k)); rerr != nil {
+	// runc has removed its record, if there was a shim to ask it.
+	if rerr := errors.Join(os.RemoveAll(s.bundle(k)), os.RemoveAll(filepath.Join(s.cfg.Dir, "runc", k))); rerr != nil {
 		return nil, errgrpc.ToGRPC(errors.Join(err, rerr))
 	}
 	if err != nil {

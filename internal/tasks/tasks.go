@@ -42,7 +42,7 @@ type Service struct {
 	cfg Config
 
 	mu       sync.Mutex
-	attached *shim.Shim            // nil until the first container
+	attached map[string]*shim.Shim // by namespace; none until its first container
 	shims    map[string]*shim.Shim // by key of the container
 	closed   bool
 }
@@ -59,7 +59,7 @@ func attachedLog(dir string) string { return filepath.Join(dir, "shim.log") }
 
 // New makes a service and connects it to the detached shims that it finds.
 func New(cfg Config) (*Service, error) {
-	s := &Service{cfg: cfg, shims: map[string]*shim.Shim{}}
+	s := &Service{cfg: cfg, attached: map[string]*shim.Shim{}, shims: map[string]*shim.Shim{}}
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, "runc"), 0o700); err != nil {
 		return nil, err
 	}
@@ -78,23 +78,25 @@ func New(cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// Close ends the attached shim, with what is left of its containers, and lets
+// Close ends the attached shims, with what is left of its containers, and lets
 // go of the detached ones.
 func (s *Service) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	all := map[*shim.Shim]bool{}
-	if s.attached != nil {
-		all[s.attached] = true
+	for _, c := range s.attached {
+		all[c] = true
 	}
 	for _, c := range s.shims {
 		all[c] = true
 	}
 	s.attached, s.shims = nil, nil
 	s.mu.Unlock()
+	var wg sync.WaitGroup
 	for c := range all {
-		c.Close()
+		wg.Go(c.Close)
 	}
+	wg.Wait()
 	return nil
 }
 
@@ -130,28 +132,28 @@ func (s *Service) find(ctx context.Context, id string) (*shim.Shim, error) {
 
 // shimFor gives the shim that a new container is to live in.
 func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
+	namespace := filepath.Base(filepath.Dir(bundle))
 	if detached {
-		return shim.Detach(bundle, filepath.Join(bundle, "shim.log"))
+		return shim.Detach(namespace, bundle, filepath.Join(bundle, "shim.log"))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, fmt.Errorf("task service is closed: %w", errdefs.ErrUnavailable)
 	}
-	if s.attached != nil {
+	if c := s.attached[namespace]; c != nil {
 		select {
-		case <-s.attached.Gone(): // it was killed: start anew
-			go s.attached.Close()
-			s.attached = nil
+		case <-c.Gone(): // it was killed: start anew
+			go c.Close()
 		default:
-			return s.attached, nil
+			return c, nil
 		}
 	}
-	c, err := shim.Attach(attachedLog(s.cfg.Dir), s.cfg.Events)
+	c, err := shim.Attach(namespace, attachedLog(s.cfg.Dir), s.cfg.Events)
 	if err != nil {
 		return nil, err
 	}
-	s.attached = c
+	s.attached[namespace] = c
 	return c, nil
 }
 
@@ -169,14 +171,19 @@ func (s *Service) drop(key string) {
 	delete(s.shims, key)
 }
 
-// Sweep removes the bundles of containers that no shim runs any more.
+// Sweep removes the bundles, and runc's records, of containers that no shim
+// runs any more.
 func (s *Service) Sweep() error {
 	bundles, err := filepath.Glob(filepath.Join(s.cfg.Dir, "bundle", "*", "*"))
 	if err != nil {
 		return err
 	}
+	records, err := filepath.Glob(filepath.Join(s.cfg.Dir, "runc", "*", "*"))
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, b := range bundles {
+	for _, b := range append(bundles, records...) {
 		k := filepath.Join(filepath.Base(filepath.Dir(b)), filepath.Base(b))
 		s.mu.Lock()
 		live := s.shims[k] != nil

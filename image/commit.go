@@ -56,40 +56,29 @@ func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOp
 	if err != nil {
 		return nil, err
 	}
-	in := engine.Of(c.Engine())
-	ctx, leave, err := in.Enter(ctx)
+	ctx, end, err := begin(ctx, engine.Of(c.Engine()))
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
-	ctx, release, err := in.Lease(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release(&err)
+	defer end(&err)
 	base, err := classOf(ctx, c, info)
 	if err != nil {
-		return nil, engine.Cause(ctx, err)
+		return nil, err
 	}
-	if !o.NoPause {
-		resume, err := pause(ctx, c, info)
-		if err != nil {
-			return nil, engine.Cause(ctx, err)
+	resume := func(*error) {}
+	if info.State == container.Running && !o.NoPause {
+		if resume, err = pause(ctx, c); err != nil {
+			return nil, err
 		}
-		defer resume(&err)
 	}
-	i, err := base.commit(ctx, c.ID(), r, o)
-	return i, engine.Cause(ctx, err)
+	defer resume(&err)
+	return base.commit(ctx, c.ID(), r, o)
 }
 
-// pause freezes a container that runs until resume. It is the task itself that
+// pause freezes a container until resume. It is the task itself that
 // is told to go on: the container's own methods would refuse when the engine is
 // about to close.
-func pause(ctx context.Context, c *container.Container, info container.Info) (resume func(*error), err error) {
-	nothing := func(*error) {}
-	if info.State != container.Running {
-		return nothing, nil
-	}
+func pause(ctx context.Context, c *container.Container) (resume func(*error), err error) {
 	in := engine.Of(c.Engine())
 	record, err := in.Client.LoadContainer(ctx, c.ID())
 	if err != nil {
@@ -103,7 +92,7 @@ func pause(ctx context.Context, c *container.Container, info container.Info) (re
 		// It may have ended by itself just now, or a pause that ctx cut short
 		// may have happened.
 		if now, ierr := c.Info(context.WithoutCancel(ctx)); ierr == nil && now.State == container.Exited {
-			return nothing, nil
+			return func(*error) {}, nil
 		}
 		ctx, cancel := in.Cleanup(ctx)
 		defer cancel()

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/leases"
@@ -29,6 +30,7 @@ import (
 	"github.com/ctorhq/ctor/container/containertest"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/layer"
 	"github.com/ctorhq/ctor/registry/registrytest"
 )
 
@@ -256,6 +258,7 @@ func layoutOf(t testing.TB, name string, rs ...raw) []byte {
 	t.Helper()
 	headers := []tar.Header{file("oci-layout", `{"imageLayoutVersion":"1.0.0"}`)}
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}}
+	seen := map[digest.Digest]bool{}
 	for _, r := range rs {
 		d := r.manifest.Descriptor
 		if name != "" {
@@ -263,7 +266,10 @@ func layoutOf(t testing.TB, name string, rs ...raw) []byte {
 		}
 		index.Manifests = append(index.Manifests, d)
 		for _, b := range append(slices.Clone(r.blobs), r.manifest) {
-			headers = append(headers, file("blobs/sha256/"+b.Digest.Encoded(), string(b.data)))
+			if !seen[b.Digest] {
+				seen[b.Digest] = true
+				headers = append(headers, file("blobs/sha256/"+b.Digest.Encoded(), string(b.data)))
+			}
 		}
 	}
 	return tarOf(t, append(headers, file("index.json", string(jsonBlob(t, "", index).data)))...)
@@ -279,3 +285,24 @@ func export(t testing.TB, imgs ...*image.Image) []byte {
 
 // stream is a reader and nothing else, as a pipe or a response's body.
 func stream(data []byte) io.Reader { return struct{ io.Reader }{bytes.NewReader(data)} }
+
+// text is a layer of one file.
+func text(name, content string) layer.Layer {
+	return layer.FromFS(fstest.MapFS{name: {Data: []byte(content), Mode: 0o644}}, &layer.Options{CreatedBy: "add " + name})
+}
+
+// read gives a layer's tar, which reading verifies.
+func read(t testing.TB, l layer.Layer) []byte {
+	t.Helper()
+	rc, err := l.Open(t.Context())
+	require.NoError(t, err)
+	defer rc.Close()
+	b, err := io.ReadAll(rc)
+	require.NoError(t, err)
+	return b
+}
+
+// discard is where archives go that nobody reads.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }

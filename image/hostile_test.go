@@ -48,10 +48,14 @@ func TestBadReferences(t *testing.T) {
 	}
 }
 
-// Each of these images is refused, with a reason, and leaves nothing.
-func TestPullHostile(t *testing.T) {
-	t.Parallel()
-	e := open(t)
+// refusal is an image that is refused, and the reason.
+type refusal struct {
+	have raw
+	says string
+}
+
+// refusals are images that are not what they must be, by what is wrong.
+func refusals(t testing.TB) map[string]refusal {
 	good := tarOf(t, file("x", "x"))
 	one := func(edit func(*ocispec.Manifest, *ocispec.Image)) raw { return rawImage(t, native, edit, good) }
 	schema1 := raw{manifest: newBlob("application/vnd.docker.distribution.manifest.v1+prettyjws", []byte(`{"schemaVersion":1,"fsLayers":[]}`))}
@@ -66,10 +70,7 @@ func TestPullHostile(t *testing.T) {
 	}
 	confused := one(nil)
 	confused.manifest = newBlob(ocispec.MediaTypeImageIndex, confused.manifest.data)
-	tests := map[string]struct {
-		have raw
-		says string
-	}{
+	return map[string]refusal{
 		"schema 1":          {schema1, "manifest.v1+prettyjws"},
 		"manifest's digest": {liar, "unexpected commit digest"},
 		"short blob":        {short, "mismatch Content-Length"},
@@ -113,7 +114,13 @@ func TestPullHostile(t *testing.T) {
 		"index that is a manifest": {confused, "expected index but found manifest"},
 		"index in index in index":  {deep, "more than 4 indexes in one another"},
 	}
-	for name, c := range tests {
+}
+
+// Each is refused, with its reason, and leaves nothing.
+func TestPullHostile(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	for name, c := range refusals(t) {
 		t.Run(name, func(t *testing.T) {
 			srv, ref := serve(t, c.have)
 			o := srv.Options()

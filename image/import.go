@@ -34,29 +34,19 @@ import (
 func Import(ctx context.Context, e *ctor.Engine, r io.Reader) (_ []*Image, err error) {
 	defer wrap(&err, "import images", "")
 	in := engine.Of(e)
-	ctx, leave, err := in.Enter(ctx)
+	ctx, end, err := begin(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
-	leased, release, err := in.Lease(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release(&err)
+	defer end(&err)
 	src := &source{ctx: ctx, r: r}
 	im := importer{e: e, cs: newApart(in.Client.ContentStore())}
-	defer im.cs.abort(leased, &err)
-	list, err := im.run(leased, src)
+	defer im.cs.abort(ctx, &err)
+	list, err := im.run(ctx, src)
 	if err != nil && src.err != nil && src.err != io.EOF {
-		err = src.err // however it was put on the way
-	} else {
-		err = damaged(err)
+		return nil, src.err // however it was put on the way
 	}
-	if err != nil {
-		return nil, engine.Cause(ctx, err)
-	}
-	return list, nil
+	return list, damaged(err)
 }
 
 // damaged is blame for an archive, where what can't be found should be there.

@@ -165,7 +165,10 @@ func (m *maker) finish(ctx context.Context, r reference.Reference) (*Image, erro
 	if err != nil {
 		return nil, err
 	}
-	return i, name(ctx, i.e, r, target)
+	if err := name(ctx, i.e, r, target); err != nil {
+		return nil, err
+	}
+	return i, nil
 }
 
 func (m *maker) write(ctx context.Context, mediaType string, v any, labels map[string]string) (ocispec.Descriptor, error) {

@@ -68,28 +68,22 @@ func extend(ctx context.Context, op, ref string, base *Image, add []layer.Layer)
 			return nil, fmt.Errorf("layer %d: %w", n, err)
 		}
 	}
-	ctx, leave, err := base.e.Enter(ctx)
+	ctx, end, err := begin(ctx, base.e)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
-	ctx, release, err := base.e.Lease(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release(&err)
+	defer end(&err)
 	if base.manifest.Digest != "" {
 		if err := base.whole(ctx); err != nil {
-			return nil, engine.Cause(ctx, err)
+			return nil, err
 		}
 	}
 	m := newMaker(base)
 	defer m.cs.abort(ctx, &err)
 	for n, l := range add {
 		if err := m.add(ctx, l); err != nil {
-			return nil, engine.Cause(ctx, fmt.Errorf("layer %d: %w", n, err))
+			return nil, fmt.Errorf("layer %d: %w", n, err)
 		}
 	}
-	i, err := m.finish(ctx, r)
-	return i, engine.Cause(ctx, err)
+	return m.finish(ctx, r)
 }

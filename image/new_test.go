@@ -65,7 +65,7 @@ func TestNewWithoutLayers(t *testing.T) {
 func TestNewAtOnce(t *testing.T) {
 	t.Parallel()
 	e := open(t)
-	l := fixture.BusyboxLayer(t)
+	l := text("same", strings.Repeat("same", 100_000))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {

@@ -11,7 +11,28 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ctorhq/ctor/internal/engine"
 )
+
+// begin starts a call that makes things. They are kept until end, which is for
+// defer; then only what has a name stays, and of a call that failed nothing.
+func begin(ctx context.Context, in *engine.Engine) (_ context.Context, end func(*error), err error) {
+	ctx, leave, err := in.Enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, release, err := in.Lease(ctx)
+	if err != nil {
+		leave()
+		return nil, nil, err
+	}
+	return ctx, func(err *error) {
+		*err = engine.Cause(ctx, *err)
+		release(err)
+		leave()
+	}, nil
+}
 
 // apart is a content store whose ingests are one call's own. Without it a call
 // would take up, under the same name, what another was cut off in: the first

@@ -295,3 +295,69 @@ func TestPullAuth(t *testing.T) {
 	_, err := image.Pull(t.Context(), e, ref, &image.PullOptions{Registry: srv.Options()})
 	require.NoError(t, err)
 }
+
+// An image that has lost a part is whole again after a pull, unless it can be
+// run as it is.
+func TestPullMissingParts(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	both, _, _ := multi(t)
+	srv, ref := serve(t, both)
+	for _, platform := range []string{"linux/" + foreign.Architecture, "linux/" + native.Architecture} {
+		o := &image.PullOptions{Platform: platform, Registry: srv.Options()}
+		img, err := image.Pull(t.Context(), e, ref, o)
+		require.NoError(t, err)
+		layers, err := img.Layers(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, e.Containerd().ContentStore().Delete(e.Context(t.Context()), layers[0].Digest))
+
+		_, err = img.Layers(t.Context())
+		require.ErrorIs(t, err, ctor.ErrNotFound)
+		require.ErrorContains(t, err, "its part "+layers[0].Digest.String()+" is not in the store")
+		require.ErrorIs(t, image.Export(t.Context(), discard{}, img), ctor.ErrNotFound)
+		require.ErrorIs(t, img.Push(t.Context(), "", &image.PushOptions{Registry: o.Registry}), ctor.ErrNotFound)
+		_, err = img.Derive(t.Context(), "derived", nil)
+		require.ErrorIs(t, err, ctor.ErrNotFound)
+		got, err := image.Get(t.Context(), e, ref)
+		require.NoError(t, err)
+		require.Equal(t, both.manifest.Digest, got.Index())
+
+		srv.ResetRequests()
+		_, err = image.Pull(t.Context(), e, ref, o)
+		require.NoError(t, err)
+		if platform == "linux/"+foreign.Architecture {
+			require.Equal(t, 1, count(srv, http.MethodGet, ""), "the layer")
+		} else {
+			require.Empty(t, srv.Requests(), "it is unpacked, and can be run")
+			o.Policy = image.PullAlways
+			_, err = image.Pull(t.Context(), e, ref, o)
+			require.NoError(t, err)
+		}
+		_, err = img.Layers(t.Context())
+		require.NoError(t, err)
+	}
+}
+
+// Where there is no overlayfs, everything goes as well.
+func TestNativeSnapshotter(t *testing.T) {
+	t.Parallel()
+	e, err := ctor.Open(t.Context(), ctor.Config{Root: t.TempDir(), Snapshotter: "native"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, e.Close()) })
+	srv, _, ref := published(t, containertest.Engine(t), nil)
+	before := remains(t, e)
+	img, err := image.Pull(t.Context(), e, ref, &image.PullOptions{Registry: srv.Options()})
+	require.NoError(t, err)
+	c, err := img.Run(t.Context(), container.Config{Args: []string{"sh", "-c", "echo new >/new.txt; rm /etc/group"}})
+	require.NoError(t, err)
+	require.NoError(t, c.Wait(t.Context()))
+	committed, err := image.Commit(t.Context(), c, "committed", nil)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	layers, err := committed.Layers(t.Context())
+	require.NoError(t, err)
+	require.Subset(t, names(t, layers[2]), []string{"new.txt", "etc/.wh.group"})
+	require.NoError(t, committed.Remove(t.Context()))
+	require.NoError(t, img.Remove(t.Context()))
+	before.Same(t, func() fixture.Remains { return remains(t, e) })
+}

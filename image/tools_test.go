@@ -17,9 +17,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container/containertest"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/registry/registrytest"
 )
 
 // written is an image of our making, and its archive as a file.
@@ -88,42 +90,9 @@ func TestSkopeo(t *testing.T) {
 // Debian's containerd runs what we write. It is started here, for this test.
 func TestContainerd(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a daemon")
-	}
-	daemon, ctr := tool(t, "containerd", "containerd"), tool(t, "ctr", "containerd")
+	ctr := tool(t, "ctr", "containerd")
 	img, path := written(t, "example.com/team/run:v1")
-	dir, err := os.MkdirTemp("", "ctor-ctr-") // sockets have short paths
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	socket := filepath.Join(dir, "c.sock")
-	config := filepath.Join(dir, "config.toml")
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `version = 2
-root = %q
-state = %q
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
-[grpc]
-address = %q
-[ttrpc]
-address = %q
-`, dir+"/root", dir+"/state", socket, socket+".ttrpc"), 0o600))
-	var log bytes.Buffer
-	cmd := exec.Command(daemon, "--config", config)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("containerd:\n%s", &log)
-		}
-	})
-	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		out, err := exec.CommandContext(ctx, ctr, "-a", socket, "version").CombinedOutput()
-		assert.NoError(c, err, "%s", out)
-	}, 30*time.Second, 50*time.Millisecond)
+	dir, socket := daemon(t)
 
 	run(t, ctr, "-a", socket, "image", "import", path)
 	require.Contains(t, run(t, ctr, "-a", socket, "image", "ls"), img.Digest().String())
@@ -139,4 +108,82 @@ address = %q
 	require.NoError(t, err)
 	require.Equal(t, img.Digest(), list[0].Digest())
 	require.Equal(t, img.Ref(), list[0].Ref())
+
+	dialled(t, socket)
+}
+
+// dialled does with the images of a daemon what else is done in this process.
+func dialled(t *testing.T, socket string) {
+	t.Helper()
+	e, err := ctor.Dial(t.Context(), socket, ctor.Config{Root: t.TempDir()})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	srv, _, ref := published(t, containertest.Engine(t), nil)
+	o := &image.PullOptions{Registry: srv.Options()}
+	srv.SetMiddleware(registrytest.On(registrytest.Blobs, registrytest.Corrupt))
+	unchanged(t, e, func() {
+		_, err := image.Pull(t.Context(), e, ref, o)
+		require.ErrorIs(t, err, ctor.ErrInvalid)
+		require.ErrorContains(t, err, "unexpected commit digest")
+	})
+	srv.SetMiddleware(nil)
+	unchanged(t, e, func() {
+		img, err := image.Pull(t.Context(), e, ref, o)
+		require.NoError(t, err)
+		more, err := img.Derive(t.Context(), "more", nil, text("more", "more\n"))
+		require.NoError(t, err)
+		list, err := image.Import(t.Context(), e, stream(export(t, more)))
+		require.NoError(t, err)
+		layers, err := list[0].Layers(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, read(t, text("more", "more\n")), read(t, layers[2]))
+		bad := rawImage(t, native, func(_ *ocispec.Manifest, c *ocispec.Image) { c.RootFS.DiffIDs = nil }, tarOf(t, file("x", "x")))
+		_, err = image.Import(t.Context(), e, stream(layoutOf(t, "bad", bad)))
+		require.ErrorIs(t, err, ctor.ErrInvalid)
+		require.NoError(t, more.Remove(t.Context()))
+		require.NoError(t, img.Remove(t.Context()))
+	})
+}
+
+// daemon starts Debian's containerd, with all that it has in a directory of its
+// own.
+func daemon(t *testing.T) (dir, socket string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a daemon")
+	}
+	path := tool(t, "containerd", "containerd")
+	ctr := tool(t, "ctr", "containerd")
+	dir, err := os.MkdirTemp("", "ctor-ctr-") // sockets have short paths
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	socket = filepath.Join(dir, "c.sock")
+	config := filepath.Join(dir, "config.toml")
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `version = 2
+root = %q
+state = %q
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+[grpc]
+address = %q
+[ttrpc]
+address = %q
+`, dir+"/root", dir+"/state", socket, socket+".ttrpc"), 0o600))
+	var log bytes.Buffer
+	cmd := exec.Command(path, "--config", config)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("containerd:\n%s", &log)
+		}
+	})
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, ctr, "-a", socket, "version").CombinedOutput()
+		assert.NoError(c, err, "%s", out)
+	}, 30*time.Second, 50*time.Millisecond)
+	return dir, socket
 }

@@ -28,7 +28,7 @@ type Policy int
 const (
 	PullMissing Policy = iota // only if the store does not have the image
 	PullAlways                // always; layers that are there are not fetched again
-	PullNever                 // never: Pull is Get
+	PullNever                 // never: what the store does not have is ctor.ErrNotFound
 )
 
 // PullOptions change how Pull works. nil is the zero value.

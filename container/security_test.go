@@ -1,0 +1,74 @@
+package container_test
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func readlink(t *testing.T, path string) string {
+	t.Helper()
+	s, err := os.Readlink(path)
+	require.NoError(t, err)
+	return s
+}
+
+// What nobody asked for must be there: Docker's walls, or higher ones.
+func TestSecurityDefaults(t *testing.T) {
+	t.Parallel()
+	img := busybox(t)
+	status := map[string]string{}
+	for line := range strings.Lines(stdout(t, img, sh("cat /proc/1/status"))) {
+		name, value, _ := strings.Cut(line, ":")
+		status[name] = strings.TrimSpace(value)
+	}
+	require.Equal(t, "2", status["Seccomp"])
+	require.Equal(t, "1", status["NoNewPrivs"])
+	require.Equal(t, "00000000a80425fb", status["CapEff"])
+	require.Equal(t, "00000000a80425fb", status["CapBnd"])
+	require.Equal(t, "0000000000000000", status["CapInh"])
+	require.Equal(t, "0000000000000000", status["CapAmb"])
+
+	cfg := sh("cat /proc/1/status")
+	cfg.User = "app"
+	require.Contains(t, stdout(t, img, cfg), "CapEff:\t0000000000000000\n")
+}
+
+func TestMaskedPaths(t *testing.T) {
+	t.Parallel()
+	out, _, _ := output(t, busybox(t), sh(`
+for f in /proc/kcore /proc/keys /proc/timer_list /proc/sched_debug /proc/interrupts; do
+	if [ -e $f ]; then echo "$f $(head -c 10 $f | wc -c)"; fi
+done
+for d in /sys/firmware /proc/acpi /proc/scsi; do if [ -e $d ]; then echo "$d $(ls $d | wc -l)"; fi; done
+for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/kernel/x; do
+	if (echo 1 > $f) 2>/dev/null; then echo "$f written"; fi
+done
+if mount -t tmpfs none /tmp; then echo mounted; fi
+if chmod u+s /bin/busybox && mount --bind / /tmp; then echo bound; fi
+`))
+	require.Contains(t, out, "/proc/keys 0\n")
+	for line := range strings.Lines(out) {
+		require.Regexp(t, ` 0\n$`, line)
+	}
+}
+
+// Namespaces of its own, and a network with nothing but a loopback.
+func TestIsolation(t *testing.T) {
+	t.Parallel()
+	img := busybox(t)
+	out := stdout(t, img, sh("ls -l /proc/self/ns | grep -o '[a-z]*:\\[[0-9]*\\]'"))
+	host := func(kind string) string { return readlink(t, "/proc/self/ns/"+kind) }
+	for _, kind := range []string{"net", "pid", "mnt", "uts", "ipc", "cgroup"} {
+		require.Contains(t, out, kind+":[")
+		require.NotContains(t, out, host(kind))
+	}
+	require.Equal(t, "1\n", stdout(t, img, sh("echo $$")))
+	require.Equal(t, "lo\n", stdout(t, img, sh("ls /sys/class/net")))
+	require.Equal(t, "0x9\n", stdout(t, img, sh("cat /sys/class/net/lo/flags")), "it is up")
+}

@@ -1,7 +1,113 @@
 package container_test
 
-import "os"
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
 
-const helperEnv = "CTOR_TEST_HELPER"
+	"github.com/stretchr/testify/require"
 
-func helper(string) int { _ = os.Args; return 0 }
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/image"
+)
+
+// helperEnv has the test binary be a program that starts containers on the
+// root that it names, says so, and does not close them.
+const (
+	helperEnv  = "CTOR_TEST_HELPER"
+	helperRoot = "CTOR_TEST_ROOT"
+)
+
+// A program that waits to be killed does so after it has said "ready".
+func helper(name string) int {
+	if err := helpers[name](context.Background()); err != nil {
+		fmt.Println("helper:", err)
+		return 1
+	}
+	return 0
+}
+
+var helpers = map[string]func(context.Context) error{
+	"detached": func(ctx context.Context) error {
+		for _, script := range []string{
+			"echo to stdout; echo to stderr >&2; trap 'echo stopped; exit 9' TERM; while true; do sleep 0.05; done",
+			"i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; exit 4",
+		} {
+			cfg := sh(script)
+			cfg.Detach, cfg.Name, cfg.Labels = true, "running", map[string]string{"kept": "yes"}
+			if strings.HasSuffix(script, "exit 4") {
+				cfg.Name = "ended"
+			}
+			if _, err := helperRun(ctx, cfg); err != nil {
+				return err
+			}
+		}
+		fmt.Println("ready")
+		if os.Getenv("CTOR_TEST_EXIT") != "" {
+			os.Exit(0) // with deferred calls undone, as programs do
+		}
+		select {}
+	},
+	"attached": func(ctx context.Context) error {
+		for i := range 5 {
+			if _, err := helperRun(ctx, container.Config{Name: fmt.Sprint("attached", i), Args: []string{"sh", "-c", "sleep 1000 & sleep 1000"}}); err != nil {
+				return err
+			}
+		}
+		fmt.Println("ready")
+		select {}
+	},
+	// Makes and deletes containers until it is killed in the middle of it.
+	"busy": func(ctx context.Context) error {
+		fmt.Println("ready")
+		for n := 0; ; n++ {
+			c, err := helperRun(ctx, container.Config{Name: fmt.Sprint("busy", n%3), Args: []string{"true"}, Detach: n%3 == 0})
+			if err != nil {
+				return err
+			}
+			if err := c.Close(); err != nil {
+				return err
+			}
+		}
+	},
+}
+
+var helperEngine *ctor.Engine
+
+func helperRun(ctx context.Context, cfg container.Config) (*container.Container, error) {
+	if helperEngine == nil {
+		var err error
+		if helperEngine, err = ctor.Open(ctx, ctor.Config{Root: os.Getenv(helperRoot)}); err != nil {
+			return nil, err
+		}
+	}
+	img, err := image.Get(ctx, helperEngine, "ctor.test/busybox:1")
+	if err != nil {
+		return nil, err
+	}
+	return img.Run(ctx, cfg)
+}
+
+// startHelper runs a helper until it says that it is ready.
+func startHelper(t *testing.T, name, root string, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), append(env, helperEnv+"="+name, helperRoot+"="+root)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "ready\n", line)
+	return cmd
+}

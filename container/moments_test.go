@@ -21,11 +21,14 @@ func TestCancelAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	e := fixture.Open(t)
 	img := fixture.Busybox(t, e)
-	began := time.Now()
-	c, err := img.New(t.Context(), container.Config{})
-	require.NoError(t, err)
-	took := time.Since(began)
-	require.NoError(t, c.Close())
+	var took time.Duration
+	for range 2 { // the first one unpacks the image
+		began := time.Now()
+		c, err := img.New(t.Context(), container.Config{})
+		require.NoError(t, err)
+		took = time.Since(began)
+		require.NoError(t, c.Close())
+	}
 	before := fixture.Count(t, e)
 	times := 50
 	if testing.Short() {
@@ -34,7 +37,7 @@ func TestCancelAtAnyMoment(t *testing.T) {
 	var cancelled int
 	for range times {
 		ctx, cancel := context.WithTimeout(t.Context(), rand.N(took))
-		c, err := img.New(ctx, container.Config{Name: "one", Detach: rand.N(2) == 0})
+		c, err := img.New(ctx, container.Config{Name: "one", Detach: rand.N(5) == 0})
 		cancel()
 		if err != nil {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -64,7 +67,7 @@ func TestRaceForName(t *testing.T) {
 		var g errgroup.Group
 		for i := range 10 {
 			g.Go(func() error {
-				c, err := img.New(t.Context(), container.Config{Name: "one", Args: []string{"cat", "/etc/hostname"}, Detach: i%2 == 0})
+				c, err := img.New(t.Context(), container.Config{Name: "one", Args: []string{"cat", "/etc/hostname"}, Detach: i%5 == 0})
 				if err == nil {
 					won <- c
 					return nil

@@ -53,9 +53,10 @@ func (c *Container) create(ctx context.Context, cfg Config, dir string, undo *un
 		_, err := c.task.Delete(ctx, containerd.WithProcessKill)
 		return err
 	})
-	if c.run != nil {
-		c.run.ended, err = c.task.Wait(c.e.Context(context.Background()))
+	if cfg.Detach {
+		return stdio.SetPid(c.logPath(), int(c.task.Pid()))
 	}
+	c.run.ended, err = c.task.Wait(c.e.Context(context.Background()))
 	return err
 }
 

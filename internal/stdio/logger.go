@@ -4,44 +4,137 @@ import (
 	"context"
 	"io"
 	"os"
+	"path/filepath"
+	"strconv"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/runtime/v2/logging"
 	"github.com/containerd/containerd/v2/pkg/cio"
+	"golang.org/x/sys/unix"
 )
 
-// loggerArg marks an execution of the program as the logger of a detached
+// These mark an execution of the program as the logger of a detached
 // container: the process that keeps its log when the program is gone.
-const loggerArg = "ctor-log-v1"
+const (
+	loggerArg = "ctor-log-v1"
+	ttyArg    = "ctor-log-tty-v1"
+)
 
 // The container's shim starts the logger, with the log's path, and hands it
 // the container's output. As with the shim, no line in the program's main is
 // needed for it.
 func init() {
-	if len(os.Args) != 3 || os.Args[1] != loggerArg {
+	if len(os.Args) != 3 || os.Args[1] != loggerArg && os.Args[1] != ttyArg {
 		return
 	}
-	logging.Run(func(_ context.Context, c *logging.Config, ready func() error) error {
-		log, err := Create(os.Args[2])
-		if err != nil {
-			return err
-		}
-		if err := ready(); err != nil {
-			return err
-		}
-		var f Fifos
-		f.copy(log, Stdout, nil, io.NopCloser(c.Stdout))
-		f.copy(log, Stderr, nil, io.NopCloser(c.Stderr))
-		f.Wait()
-		return log.End()
+	path, grace := os.Args[2], time.Duration(0)
+	if os.Args[1] == ttyArg {
+		grace = 2 * time.Second // the shim copies from the terminal, a little later
+	}
+	logging.Run(func(ctx context.Context, c *logging.Config, ready func() error) error {
+		return keep(ctx, path, grace, c.Stdout.(*os.File), c.Stderr.(*os.File), ready)
 	})
 	os.Exit(0)
 }
 
 // Logger has the shim start program as a logger that writes to path. For the
-// engine's own shim program is /proc/self/exe: it is the program.
+// engine's own shim program is /proc/self/exe: it is the program. The logger
+// learns from SetPid whose end it is to see.
 func Logger(program, path string, tty bool) cio.Creator {
 	if tty {
-		return cio.TerminalBinaryIO(program, map[string]string{loggerArg: path})
+		return cio.TerminalBinaryIO(program, map[string]string{ttyArg: path})
 	}
 	return cio.BinaryIO(program, map[string]string{loggerArg: path})
 }
+
+// SetPid tells the logger that writes to path the container's first process.
+func SetPid(path string, pid int) error {
+	file := pidFile(path)
+	if err := os.WriteFile(file+".new", []byte(strconv.Itoa(pid)), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}
+
+func pidFile(path string) string { return filepath.Join(filepath.Dir(path), "pid") }
+
+// keep copies output to the log until the container has ended. containerd's
+// shim holds the writing end of the pipes as long as the container is not
+// deleted, so their end is not what to wait for.
+func keep(ctx context.Context, path string, grace time.Duration, out, eout *os.File, ready func() error) error {
+	log, err := Create(path)
+	if err != nil {
+		return err
+	}
+	stop, ended, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	if err := ready(); err != nil {
+		return err
+	}
+	go func() {
+		awaitEnd(ctx, pidFile(path))
+		time.Sleep(grace)
+		ended.Close()
+	}()
+	var f Fifos
+	f.copy(log, Stdout, nil, draining{out, stop})
+	f.copy(log, Stderr, nil, draining{eout, stop})
+	f.Wait()
+	return log.End()
+}
+
+// awaitEnd waits until the process that file names has ended, or ctx.
+func awaitEnd(ctx context.Context, file string) {
+	t := time.NewTicker(20 * time.Millisecond)
+	defer t.Stop()
+	var pid int
+	for pid == 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			b, _ := os.ReadFile(file)
+			pid, _ = strconv.Atoi(string(b))
+		}
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return // it has ended, and been reaped
+	}
+	defer unix.Close(fd)
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
+		if n > 0 || err != nil && err != unix.EINTR || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// draining reads a pipe until it is at its end, or is empty after the writing
+// end of stop was closed.
+type draining struct{ pipe, stop *os.File }
+
+func (d draining) Read(p []byte) (int, error) {
+	fds := []unix.PollFd{{Fd: int32(d.pipe.Fd()), Events: unix.POLLIN}, {Fd: int32(d.stop.Fd()), Events: unix.POLLIN}}
+	timeout := -1
+	for {
+		n, err := unix.Poll(fds, timeout)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 0, os.NewSyscallError("poll", err)
+		case fds[0].Revents&unix.POLLIN != 0:
+			return d.pipe.Read(p)
+		case fds[0].Revents != 0, n == 0:
+			return 0, io.EOF
+		case fds[1].Revents != 0:
+			// Look once more: it may have been written to since this poll
+			// looked at it.
+			fds, timeout = fds[:1], 0
+		}
+	}
+}
+
+func (d draining) Close() error { return d.pipe.Close() }

@@ -28,6 +28,9 @@ func init() {
 // Containerd gives the client that everything in this module is built on, for
 // what it does not wrap. Its calls want a context from [Engine.Context]. It
 // must not be closed, and does not work after Close of the engine.
+//
+// Of an engine that Open made, nothing stands behind the client's connection:
+// Client.Transfer, which wants one, is TransferService().Transfer there.
 func (e *Engine) Containerd() *containerd.Client { return e.in.Client }
 
 // Context gives ctx the engine's namespace and logger, for calls of the client

@@ -81,6 +81,9 @@ func takeRoot(root string) (*engine.Lock, error) {
 	if err != nil {
 		return nil, unusable(err)
 	}
+	if _, err := os.Stat(filepath.Join(root, "containerd")); errors.Is(err, os.ErrNotExist) {
+		lock.Dirty = false // nothing was ever made in it
+	}
 	// The root may have been there, open to all. What is in it is not: images
 	// hold files that only their owner should read.
 	for _, dir := range []string{"containerd", "state", "containers"} {

@@ -24,8 +24,8 @@ const inOrder = "closed"
 // Lock is a root held by this process.
 type Lock struct {
 	f *os.File
-	// Dirty tells that the last holder has left things undone. A new root is
-	// dirty too; there is nothing to do in it.
+	// Dirty tells that the last holder has left things undone, or that there
+	// is nothing to tell by.
 	Dirty bool
 }
 

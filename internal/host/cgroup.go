@@ -34,12 +34,38 @@ func RemoveCgroup(path string, keep ...string) error {
 	}
 	var errs []error
 	for _, h := range found {
-		errs = append(errs, removeCgroup(filepath.Join(h, path), keep))
+		errs = append(errs, thaw(filepath.Join(h, path), keep))
+	}
+	end := time.Now().Add(deathLimit)
+	for _, h := range found {
+		errs = append(errs, removeCgroup(filepath.Join(h, path), keep, end))
 	}
 	return errors.Join(errs...)
 }
 
-func removeCgroup(dir string, keep []string) error {
+// thaw lets the frozen go on: on v1 they do not even die. v2 has no such file.
+func thaw(dir string, keep []string) error {
+	state := filepath.Join(dir, "freezer.state")
+	if _, err := os.Stat(state); err != nil {
+		return nil
+	}
+	children, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range children {
+		if c.IsDir() && !slices.Contains(keep, c.Name()) {
+			errs = append(errs, thaw(filepath.Join(dir, c.Name()), nil))
+		}
+	}
+	if len(keep) == 0 {
+		errs = append(errs, os.WriteFile(state, []byte("THAWED"), 0))
+	}
+	return errors.Join(errs...)
+}
+
+func removeCgroup(dir string, keep []string, end time.Time) error {
 	children, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 		return nil
@@ -57,13 +83,13 @@ func removeCgroup(dir string, keep []string) error {
 		case slices.Contains(keep, c.Name()):
 			kept = true
 		default:
-			errs = append(errs, removeCgroup(filepath.Join(dir, c.Name()), nil))
+			errs = append(errs, removeCgroup(filepath.Join(dir, c.Name()), nil, end))
 		}
 	}
 	if kept {
 		return errors.Join(errs...)
 	}
-	return errors.Join(append(errs, empty(dir))...)
+	return errors.Join(append(errs, empty(dir, end))...)
 }
 
 // deathLimit is how long killed processes may take to end.
@@ -72,16 +98,11 @@ const deathLimit = 5 * time.Second
 // empty kills the processes of one cgroup until it can be removed. That takes
 // more than one try: they may fork meanwhile, and the kernel keeps the dead a
 // moment longer than it tells.
-func empty(dir string) error {
-	end := time.Now().Add(deathLimit)
+func empty(dir string, end time.Time) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		pids, err := members(dir)
 		if err != nil {
 			return err
-		}
-		if len(pids) > 0 {
-			// v1: the frozen do not even die. v2 has no such file.
-			_ = os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
 		}
 		for _, pid := range pids {
 			if err := kill(pid, dir, time.Until(end)); err != nil {

@@ -19,12 +19,23 @@ func Snapshotter(root string) string {
 	if err == nil && overlayListed(files) && carriesOverlay(root) {
 		return "overlayfs"
 	}
-	// A kernel that loads the module on demand does not list it yet. This
-	// mounts one to see, so it comes second.
-	if overlayutils.Supported(root) == nil {
+	if mountsOverlay(root) {
 		return "overlayfs"
 	}
 	return "native"
+}
+
+// mountsOverlay mounts one to see, so it comes second: a kernel that loads the
+// module on demand does not list it yet. It does so in an empty directory,
+// since the way in which it first reads the root makes a program that was
+// built with -race crash if that has many entries.
+func mountsOverlay(root string) bool {
+	dir, err := os.MkdirTemp(root, "overlay-")
+	if err != nil {
+		return false
+	}
+	defer os.RemoveAll(dir)
+	return overlayutils.Supported(dir) == nil
 }
 
 // overlayListed reads /proc/filesystems.

@@ -7,9 +7,11 @@ import (
 	"sync"
 	"time"
 
+	eventtypes "github.com/containerd/containerd/api/events"
 	eventsapi "github.com/containerd/containerd/api/services/ttrpc/events/v1"
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/containerd/v2/core/runtime"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/protobuf"
 	"github.com/containerd/ttrpc"
@@ -41,16 +43,51 @@ func (e *eventStream) close() {
 	<-e.done
 }
 
-// publisher is the shim's end: it hands events over in their order. A nil
-// client drops them: nobody listens to a detached shim.
-type publisher struct{ client *ttrpc.Client }
+// publisher is the shim's end: it hands events over in their order. Without a
+// client it drops them: nobody listens to a detached shim. It is called by one
+// goroutine.
+type publisher struct {
+	client *ttrpc.Client
+	// By container: that it has exited, or the deletion that is held back
+	// until it has. runc's service tells whoever waits of an exit before it
+	// tells us, and so may tell us first that the container was deleted.
+	exited  map[string]bool
+	deleted map[string]events.Event
+}
 
-var _ events.Publisher = publisher{}
+func newPublisher() *publisher {
+	return &publisher{exited: map[string]bool{}, deleted: map[string]events.Event{}}
+}
 
-func (p publisher) Publish(ctx context.Context, topic string, event events.Event) error {
+var _ events.Publisher = (*publisher)(nil)
+
+func (p *publisher) Publish(ctx context.Context, topic string, event events.Event) error {
 	if p.client == nil {
 		return nil
 	}
+	switch e := event.(type) {
+	case *eventtypes.TaskDelete:
+		if !p.exited[e.ContainerID] {
+			p.deleted[e.ContainerID] = event
+			return nil
+		}
+		delete(p.exited, e.ContainerID)
+	case *eventtypes.TaskExit:
+		if e.ID != e.ContainerID {
+			break // of a process that was added
+		}
+		err := p.send(ctx, topic, event)
+		if held := p.deleted[e.ContainerID]; held != nil {
+			delete(p.deleted, e.ContainerID)
+			return errors.Join(err, p.send(ctx, runtime.TaskDeleteEventTopic, held))
+		}
+		p.exited[e.ContainerID] = true
+		return err
+	}
+	return p.send(ctx, topic, event)
+}
+
+func (p *publisher) send(ctx context.Context, topic string, event events.Event) error {
 	ns, err := namespaces.NamespaceRequired(ctx)
 	if err != nil {
 		return err
@@ -73,7 +110,7 @@ func (p publisher) Publish(ctx context.Context, topic string, event events.Event
 	return err
 }
 
-func (p publisher) Close() error {
+func (p *publisher) Close() error {
 	if p.client == nil {
 		return nil
 	}

@@ -43,7 +43,7 @@ func serve(kind, namespace string) error {
 
 	ctx, sd := shutdown.WithShutdown(namespaces.WithNamespace(context.Background(), namespace))
 	defer sd.Shutdown()
-	var p publisher
+	p := newPublisher()
 	if kind == "attached" {
 		c, err := inherit(fdEvents, net.FileConn)
 		if err != nil {

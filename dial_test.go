@@ -1,0 +1,280 @@
+package ctor_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/fixture"
+)
+
+// daemon starts a containerd of the test's own and gives its socket. It is
+// ended, and what it leaves removed, when the test ends.
+func daemon(t *testing.T) (socket string) {
+	t.Helper()
+	path, err := exec.LookPath("containerd")
+	require.NoError(t, err, "Dial is tested against Debian's containerd: apt-get install containerd")
+	dir, err := os.MkdirTemp("", "ctor-cd-") // a socket's path must be short
+	require.NoError(t, err)
+	socket = filepath.Join(dir, "sock")
+	config := filepath.Join(dir, "config.toml")
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `version = 2
+root = %q
+state = %q
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
+[grpc]
+  address = %q
+`, dir+"/root", dir+"/state", socket), 0o600))
+	var out lockedBuffer
+	cmd := exec.Command(path, "--config", config)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		if err := cmd.Wait(); err != nil || t.Failed() {
+			t.Logf("containerd: %v\n%s", err, tail(out.String()))
+		}
+		require.Empty(t, fixture.Host(t, dir))
+		require.NoError(t, os.RemoveAll(dir))
+	})
+	require.Eventually(t, func() bool {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond)
+	return socket
+}
+
+func tail(s string) string { return s[max(0, len(s)-4000):] }
+
+// dial dials a daemon and, when the test ends, removes all that is in it.
+func dial(t *testing.T, socket, root string) *ctor.Engine {
+	t.Helper()
+	e, err := ctor.Dial(t.Context(), socket, ctor.Config{Root: root})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, e.Close()) })
+	return e
+}
+
+// helpDialed runs containers on a containerd and waits.
+func helpDialed(args []string) error {
+	ctx := context.Background()
+	e, err := ctor.Dial(ctx, args[0], ctor.Config{Root: args[1]})
+	if err != nil {
+		return err
+	}
+	img, err := image.Get(ctx, e, "ctor.test/busybox:1")
+	if err != nil {
+		return err
+	}
+	for name, cfg := range map[string]container.Config{
+		"attached": {},
+		"detached": {Detach: true},
+	} {
+		cfg.Name, cfg.Args = name, []string{"sh", "-c", "echo from " + name + "; exec sleep 1000"}
+		if _, err := img.Run(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	ready()
+	return e.Close()
+}
+
+// TestDial runs the whole flow on Debian's containerd.
+func TestDial(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a containerd")
+	}
+	socket := daemon(t)
+	root := t.TempDir()
+	ref := push(t)
+	e := dial(t, socket, root)
+	require.Equal(t, "overlayfs", e.Snapshotter())
+	require.NoDirExists(t, filepath.Join(root, "containerd"), "its store is the daemon's")
+	empty := fixture.Count(t, e)
+	require.Empty(t, empty)
+
+	t.Run("images", func(t *testing.T) {
+		pulled, err := image.Pull(t.Context(), e, ref, nil)
+		require.NoError(t, err)
+		var archive bytes.Buffer
+		require.NoError(t, image.Export(t.Context(), &archive, pulled))
+		require.NoError(t, pulled.Remove(t.Context()))
+		list, err := image.Import(t.Context(), e, &archive)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		require.Equal(t, ref, list[0].Ref())
+		made, err := list[0].Derive(t.Context(), "derived", func(c *ocispec.ImageConfig) { c.Cmd = []string{"echo", "derived"} })
+		require.NoError(t, err)
+		var out strings.Builder
+		c, err := made.Run(t.Context(), container.Config{Stdout: &out})
+		require.NoError(t, err)
+		require.NoError(t, c.Wait(t.Context()))
+		require.Equal(t, "derived\n", out.String())
+		committed, err := image.Commit(t.Context(), c, "committed", nil)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		for _, i := range append(list, made, committed) {
+			require.NoError(t, i.Remove(t.Context()))
+		}
+		empty.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
+	})
+
+	img := fixture.Busybox(t, e)
+	t.Run("stop", func(t *testing.T) {
+		c, err := img.Run(t.Context(), container.Config{Args: []string{"sh", "-c", "trap 'echo bye; exit 7' TERM; echo hi; while :; do sleep 0.01; done"}})
+		require.NoError(t, err)
+		logs, err := c.Logs(t.Context(), &container.LogOptions{Follow: true})
+		require.NoError(t, err)
+		defer logs.Close()
+		hi := make([]byte, 3)
+		_, err = io.ReadFull(logs, hi)
+		require.NoError(t, err)
+		require.NoError(t, c.Stop(t.Context()))
+		var exit *container.ExitError
+		require.ErrorAs(t, c.Wait(t.Context()), &exit)
+		require.Equal(t, 7, exit.Code)
+		bye, err := io.ReadAll(logs)
+		require.NoError(t, err)
+		require.Equal(t, "hi\nbye\n", string(hi)+string(bye))
+		require.NoError(t, c.Close())
+	})
+	t.Run("errors", func(t *testing.T) {
+		_, err := img.New(t.Context(), container.Config{Args: []string{"no-such-command"}})
+		require.ErrorIs(t, err, ctor.ErrNotFound)
+		_, err = image.Get(t.Context(), e, "nobody")
+		require.ErrorIs(t, err, ctor.ErrNotFound)
+	})
+
+	before := fixture.Count(t, e)
+	for name, end := range map[string]func(*running, *testing.T){"closed": (*running).end, "killed": (*running).kill} {
+		t.Run("programs that were "+name, func(t *testing.T) {
+			h := startHelper(t, helper("dialed", socket, root))
+			// While it lives, nobody sweeps what it has.
+			other := dial(t, socket, root)
+			c, err := container.Get(t.Context(), other, "attached")
+			require.NoError(t, err)
+			i, err := c.Info(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, container.Running, i.State)
+			end(h, t)
+
+			next := dial(t, socket, root)
+			_, err = container.Get(t.Context(), next, "attached")
+			require.ErrorIs(t, err, ctor.ErrNotFound)
+			c, err = container.Get(t.Context(), next, "detached")
+			require.NoError(t, err)
+			i, err = c.Info(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, container.Running, i.State)
+			logs, err := c.Logs(t.Context(), nil)
+			require.NoError(t, err)
+			all, err := io.ReadAll(logs)
+			require.NoError(t, err)
+			require.NoError(t, logs.Close())
+			require.Equal(t, "from detached\n", string(all))
+			require.NoError(t, c.Close())
+			before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
+			require.NoError(t, next.Close())
+			require.NoError(t, other.Close())
+		})
+	}
+
+	t.Run("close", func(t *testing.T) {
+		goroutines, files := footprint(t)
+		next := dial(t, socket, root)
+		_, err := img.Run(t.Context(), container.Config{Name: "other's", Args: []string{"sleep", "1000"}})
+		require.ErrorIs(t, err, ctor.ErrInvalid)
+		nextImg, err := image.Get(t.Context(), next, img.Ref())
+		require.NoError(t, err)
+		_, err = nextImg.Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}})
+		require.NoError(t, err)
+		require.NoError(t, next.Close())
+		require.NoError(t, next.Close())
+		_, err = image.Get(t.Context(), next, "a")
+		require.ErrorIs(t, err, ctor.ErrClosed)
+		before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
+		sameFootprint(t, goroutines, files)
+	})
+	require.NoError(t, img.Remove(t.Context()))
+	empty.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
+}
+
+func TestDialErrors(t *testing.T) {
+	dir, err := os.MkdirTemp("", "ctor-cd-")
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	listen := func(name string) (string, *net.UnixListener) {
+		path := filepath.Join(dir, name)
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		require.NoError(t, err)
+		t.Cleanup(func() { l.Close() })
+		return path, l
+	}
+	stale, l := listen("stale")
+	l.SetUnlinkOnClose(false)
+	require.NoError(t, l.Close())
+	silent, _ := listen("silent")
+	rude, l := listen("rude")
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+			c.Close()
+		}
+	}()
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	root := filepath.Join(dir, "root")
+	for name, test := range map[string]struct {
+		address string
+		cfg     ctor.Config
+		class   error
+		says    string
+	}{
+		"no socket":     {dir + "/none", ctor.Config{}, ctor.ErrUnavailable, "dial containerd at " + dir + "/none: connect: no such file or directory (unavailable): is it running? start it, for one with: systemctl start containerd"},
+		"nobody there":  {stale, ctor.Config{}, ctor.ErrUnavailable, "connect: connection refused (unavailable): is it running?"},
+		"a file":        {file, ctor.Config{}, ctor.ErrUnavailable, "connect: connection refused (unavailable)"},
+		"says nothing":  {silent, ctor.Config{}, context.DeadlineExceeded, "dial containerd at " + silent},
+		"somebody else": {rude, ctor.Config{}, ctor.ErrUnavailable, "dial containerd at " + rude + ": no answer, or not containerd's: "},
+		"bad namespace": {silent, ctor.Config{Namespace: "a/b"}, ctor.ErrInvalid, "namespace"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			goroutines, files := footprint(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			test.cfg.Root = root
+			_, err := ctor.Dial(ctx, test.address, test.cfg)
+			require.ErrorIs(t, err, test.class)
+			require.ErrorContains(t, err, test.says)
+			require.NoDirExists(t, root)
+			sameFootprint(t, goroutines, files)
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = ctor.Dial(ctx, silent, ctor.Config{Root: root})
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, unix.Access(root, unix.F_OK), unix.ENOENT)
+}

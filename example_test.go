@@ -1,0 +1,125 @@
+package ctor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+
+	"github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/image"
+)
+
+func ExampleOpen() {
+	ctx := context.Background()
+	engine, err := ctor.Open(ctx, ctor.Config{Root: "/var/lib/my-program"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+
+	alpine, err := image.Pull(ctx, engine, "alpine:3.22", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := alpine.Run(ctx, container.Config{Args: []string{"uname", "-a"}, Stdout: os.Stdout})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(c.Wait(ctx), c.Close()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// What went wrong has a class, and says what to do.
+func ExampleOpen_errors() {
+	_, err := ctor.Open(context.Background(), ctor.Config{Snapshotter: "zfs"})
+	switch {
+	case errors.Is(err, ctor.ErrLocked):
+		fmt.Println("another program has the root open")
+	case errors.Is(err, ctor.ErrUnavailable):
+		fmt.Println("this host lacks something")
+	case errors.Is(err, ctor.ErrInvalid):
+		fmt.Println("the Config is wrong")
+	}
+	fmt.Println(err)
+	// Output:
+	// the Config is wrong
+	// open engine: snapshotter "zfs": it must be one of ["overlayfs" "native"] (invalid argument)
+}
+
+// A containerd that runs already does the work; images and containers are in
+// its store, under the namespace.
+func ExampleDial() {
+	ctx := context.Background()
+	engine, err := ctor.Dial(ctx, "/run/containerd/containerd.sock", ctor.Config{Namespace: "my-program"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+
+	images, err := image.List(ctx, engine)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, i := range images {
+		fmt.Println(i.Ref(), i.Digest())
+	}
+}
+
+func ExampleDial_errors() {
+	_, err := ctor.Dial(context.Background(), "/nowhere/containerd.sock", ctor.Config{})
+	fmt.Println(errors.Is(err, ctor.ErrUnavailable))
+	fmt.Println(err)
+	// Output:
+	// true
+	// dial containerd at /nowhere/containerd.sock: connect: no such file or directory (unavailable): is it running? start it, for one with: systemctl start containerd
+}
+
+func ExampleConfig() {
+	cfg := ctor.Config{
+		Root:   "/srv/jobs",                                   // instead of DefaultRoot
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), // instead of silence
+	}
+	engine, err := ctor.Open(context.Background(), cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	fmt.Println(engine.Root(), engine.Snapshotter())
+}
+
+// Containerd is the door to what this module does not wrap.
+func ExampleEngine_Containerd() {
+	engine, err := ctor.Open(context.Background(), ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+
+	ctx := engine.Context(context.Background())
+	events, errs := engine.Containerd().Subscribe(ctx, `topic=="/tasks/oom"`)
+	for {
+		select {
+		case e := <-events:
+			fmt.Println(e.Timestamp, e.Topic)
+		case err := <-errs:
+			log.Fatal(err)
+		}
+	}
+}
+
+// Close ends what the program has left running.
+func ExampleEngine_Close() {
+	engine, err := ctor.Open(context.Background(), ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// ...
+	if err := engine.Close(); err != nil {
+		log.Print(err) // it names what resists
+	}
+}

@@ -1,0 +1,71 @@
+package ctor_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/internal/fixture"
+)
+
+func TestLockedByThisProcess(t *testing.T) {
+	e := open(t, ctor.Config{})
+	_, err := ctor.Open(t.Context(), ctor.Config{Root: e.Root()})
+	require.ErrorIs(t, err, ctor.ErrLocked)
+	require.EqualError(t, err, fmt.Sprintf("open engine: %s: root is locked by process %d (this one)", e.Root(), os.Getpid()))
+	require.Equal(t, "hi\n", echo(t, e, "c", "hi"), "the engine that has it is none the worse")
+	require.NoError(t, e.Close())
+	open(t, ctor.Config{Root: e.Root()})
+}
+
+func TestLockedByAnotherProcess(t *testing.T) {
+	root := t.TempDir()
+	h := startHelper(t, helper("hold", root))
+	_, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+	require.ErrorIs(t, err, ctor.ErrLocked)
+	require.EqualError(t, err, fmt.Sprintf("open engine: %s: root is locked by process %d (exe)", root, h.Process.Pid))
+	h.end(t)
+	open(t, ctor.Config{Root: root})
+}
+
+// The file does not lock, whatever it says.
+func TestStaleLock(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing": "", "a dead process": "4194304\n", "a live one": fmt.Sprintln(os.Getppid()), "noise": "\x00\xff junk",
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(root, "lock"), []byte(text), 0o600))
+			open(t, ctor.Config{Root: root})
+		})
+	}
+}
+
+// Attached containers of all namespaces end with a killed program, detached
+// ones go on.
+func TestKilledHolder(t *testing.T) {
+	root := t.TempDir()
+	e := open(t, ctor.Config{Root: root})
+	ref := fixture.Busybox(t, e).Ref()
+	require.NoError(t, e.Close())
+	h := startHelper(t, helper("hold", root, ref, "attached", "detached"))
+	h.kill(t)
+
+	other := open(t, ctor.Config{Root: root, Namespace: "other"})
+	require.NoError(t, other.Close())
+	e = open(t, ctor.Config{Root: root})
+	_, err := container.Get(t.Context(), e, "attached")
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+	c, err := container.Get(t.Context(), e, "detached")
+	require.NoError(t, err)
+	i, err := c.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, container.Running, i.State)
+	require.NoError(t, c.Close())
+	fixture.Remains{"images": {ref}, "snapshots": fixture.Count(t, e)["snapshots"]}.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
+}

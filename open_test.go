@@ -1,0 +1,217 @@
+package ctor_test
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/fixture"
+)
+
+func TestOpenEmpty(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "not", "there", "yet")
+	e := open(t, ctor.Config{Root: root})
+	require.Equal(t, root, e.Root())
+	require.Equal(t, "overlayfs", e.Snapshotter())
+	require.Empty(t, fixture.Count(t, e))
+	st, err := os.Stat(root)
+	require.NoError(t, err)
+	require.Equal(t, fs.ModeDir|0o700, st.Mode())
+}
+
+func TestRootIsPrivate(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.Chmod(root, 0o777))
+	open(t, ctor.Config{Root: root})
+	entries, err := os.ReadDir(root)
+	require.NoError(t, err)
+	for _, e := range entries {
+		i, err := e.Info()
+		require.NoError(t, err)
+		require.Zero(t, i.Mode().Perm()&0o077, e.Name())
+	}
+}
+
+func TestRelativeRoot(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	e := open(t, ctor.Config{Root: "some/root"})
+	t.Chdir("/") // the engine does not mind
+	require.Equal(t, filepath.Join(dir, "some/root"), e.Root())
+	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+}
+
+// A socket's path may have no more than 107 bytes.
+func TestLongRoot(t *testing.T) {
+	root := filepath.Join(t.TempDir(), strings.Repeat("long/", 50))
+	e := open(t, ctor.Config{Root: root})
+	require.Equal(t, "hi\n", echo(t, e, "attached", "hi"))
+	c, err := fixture.Busybox(t, e).Run(t.Context(), container.Config{Name: "detached", Args: []string{"sleep", "1000"}, Detach: true})
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+
+	e = open(t, ctor.Config{Root: root})
+	c, err = container.Get(t.Context(), e, c.ID())
+	require.NoError(t, err)
+	i, err := c.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, container.Running, i.State)
+	require.NoError(t, c.Close())
+	require.Empty(t, fixture.Host(t, root)["mounts"])
+}
+
+func TestNative(t *testing.T) {
+	e := open(t, ctor.Config{Snapshotter: "native"})
+	require.Equal(t, "native", e.Snapshotter())
+	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+}
+
+// A root may change its snapshotter, and its namespace.
+func TestReopenOtherwise(t *testing.T) {
+	root := t.TempDir()
+	for _, cfg := range []ctor.Config{
+		{Root: root}, {Root: root, Snapshotter: "native"}, {Root: root, Namespace: "other"}, {Root: root},
+	} {
+		e, err := ctor.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+		require.NoError(t, e.Close())
+	}
+}
+
+// Engines share nothing but the process, not even the names of containers.
+func TestTwoEngines(t *testing.T) {
+	one, two := open(t, ctor.Config{}), open(t, ctor.Config{})
+	cfg := container.Config{Name: "same", Args: []string{"sleep", "1000"}}
+	for _, e := range []*ctor.Engine{one, two} {
+		_, err := fixture.Busybox(t, e).Run(t.Context(), cfg)
+		require.NoError(t, err)
+	}
+	require.NoError(t, one.Close())
+	c, err := container.Get(t.Context(), two, "same")
+	require.NoError(t, err)
+	i, err := c.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, container.Running, i.State)
+}
+
+func TestOpenErrors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	readOnly := t.TempDir()
+	require.NoError(t, unix.Mount("tmpfs", readOnly, "tmpfs", unix.MS_RDONLY, ""))
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(readOnly, 0)) })
+	missing := filepath.Join(t.TempDir(), "missing")
+	for name, test := range map[string]struct {
+		cfg   ctor.Config
+		class error
+		says  string
+	}{
+		"root is a file": {
+			ctor.Config{Root: file}, ctor.ErrUnavailable,
+			"open engine: root " + file + " can't be made: mkdir " + file + ": not a directory (unavailable): choose another Config.Root",
+		},
+		"root below a file": {
+			ctor.Config{Root: file + "/root"}, ctor.ErrUnavailable,
+			"open engine: root " + file + "/root can't be made: mkdir " + file + ": not a directory (unavailable): choose another Config.Root",
+		},
+		"root is read-only": {
+			ctor.Config{Root: readOnly}, ctor.ErrUnavailable,
+			"open engine: root " + readOnly + " can't be used: open " + readOnly + "/lock: read-only file system (unavailable): choose another Config.Root",
+		},
+		"root in what is read-only": {
+			ctor.Config{Root: readOnly + "/root"}, ctor.ErrUnavailable,
+			"open engine: root " + readOnly + "/root can't be made: mkdir " + readOnly + "/root: read-only file system (unavailable): choose another Config.Root",
+		},
+		"unknown snapshotter": {
+			ctor.Config{Root: missing, Snapshotter: "zfs"}, ctor.ErrInvalid,
+			`open engine: snapshotter "zfs": it must be one of ["overlayfs" "native"] (invalid argument)`,
+		},
+		"bad namespace": {
+			ctor.Config{Root: missing, Namespace: "../up"}, ctor.ErrInvalid,
+			`open engine: namespace: identifier "../up" must match `,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, err := ctor.Open(t.Context(), test.cfg)
+			require.Nil(t, e)
+			require.ErrorIs(t, err, test.class)
+			require.ErrorContains(t, err, test.says)
+			require.NoDirExists(t, missing, "what can't be is found before anything is made")
+		})
+	}
+}
+
+func TestOpenCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	root := filepath.Join(t.TempDir(), "root")
+	_, err := ctor.Open(ctx, ctor.Config{Root: root})
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoDirExists(t, root)
+}
+
+// A store that can't be read is an error, and the root is free again.
+func TestOpenDamaged(t *testing.T) {
+	root := t.TempDir()
+	e := open(t, ctor.Config{Root: root})
+	require.NoError(t, e.Close())
+	db := filepath.Join(root, "containerd/io.containerd.metadata.v1.bolt/meta.db")
+	whole, err := os.ReadFile(db)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(db, []byte(strings.Repeat("no database\n", 5000)), 0o600))
+	goroutines, files := footprint(t)
+	_, err = ctor.Open(t.Context(), ctor.Config{Root: root})
+	require.ErrorContains(t, err, "open engine: start io.containerd.metadata.v1.bolt: invalid database")
+	sameFootprint(t, goroutines, files)
+	require.NoError(t, os.WriteFile(db, whole, 0o600))
+	open(t, ctor.Config{Root: root})
+}
+
+func TestNotRoot(t *testing.T) {
+	dir := t.TempDir() // in one that only root may look into
+	for d := dir; d != os.TempDir(); d = filepath.Dir(d) {
+		require.NoError(t, os.Chmod(d, 0o777))
+	}
+	// /proc/self/exe is not for others to execute.
+	self, err := os.Executable()
+	require.NoError(t, err)
+	copied := filepath.Join(dir, "program")
+	binary, err := os.ReadFile(self)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(copied, binary, 0o755))
+	cmd := exec.Command(copied, filepath.Join(dir, "root"))
+	cmd.Env = append(os.Environ(), helperVar+"=open")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Equal(t, "open engine: an engine in this process needs root, and this is user 65534 (unavailable): run the program with sudo\n", string(out))
+	require.NoDirExists(t, filepath.Join(dir, "root"))
+}
+
+// Images outlive the engine that made them.
+func TestReopen(t *testing.T) {
+	root := t.TempDir()
+	e := open(t, ctor.Config{Root: root})
+	want := fixture.Busybox(t, e).Digest()
+	require.NoError(t, e.Close())
+	e = open(t, ctor.Config{Root: root})
+	img, err := image.Get(t.Context(), e, "ctor.test/busybox:1")
+	require.NoError(t, err)
+	require.Equal(t, want, img.Digest())
+}
+
+func TestDefaultRoot(t *testing.T) {
+	require.Equal(t, "/var/lib/ctor", ctor.DefaultRoot())
+}

@@ -29,10 +29,12 @@ type Config struct {
 	Entrypoint []string
 
 	// Env is added to the image's environment, as "NAME=value"; of one name
-	// the last wins. The program's own environment is not passed on.
+	// the last wins. The program's own environment is not passed on. PATH,
+	// HOSTNAME, HOME and, with TTY, TERM are there in any case.
 	Env []string
 
-	// Dir is the working directory, made if missing. "" means the image's.
+	// Dir is the working directory, made if missing. A relative one counts from
+	// the root. "" means the image's, else the root.
 	Dir string
 
 	// User is "name", "uid", "name:group" or "uid:gid". Names are looked up in
@@ -40,17 +42,21 @@ type Config struct {
 	// ctor.ErrNotFound. "" means the image's.
 	User string
 
-	// Hostname is what the container calls itself. "" means its id.
+	// Hostname is what the container calls itself, also in its /etc/hosts: up
+	// to 64 letters, digits, '-', '.' and '_'. "" means its id.
 	Hostname string
 
 	// Stdin is copied to the container's standard input, which ends when
-	// Stdin does. nil is no input. It can't be used with Detach.
+	// Stdin does; Wait tells of a Read that fails. A Read that does not return
+	// keeps a goroutine, but neither Wait nor Close waits for it. nil is no
+	// input. It can't be used with Detach.
 	Stdin io.Reader
 
 	// Stdout and Stderr receive the container's output as it comes; Logs keeps
 	// it too. If they are the same writer, at most one goroutine at a time
-	// writes to it. A writer that fails gets no more, and Wait says so. nil is
-	// Logs only. They can't be used with Detach.
+	// writes to it. A writer that fails gets no more, and Wait says so; one
+	// that is slow slows the container down. nil is Logs only. They can't be
+	// used with Detach.
 	Stdout, Stderr io.Writer
 
 	// TTY gives the container a terminal. It has no stderr then: a terminal is
@@ -58,22 +64,24 @@ type Config struct {
 	// it in raw mode reads that as a character.
 	TTY bool
 
-	// Labels are kept with the container. Names that begin with "io.ctor." are
-	// the library's own, and "containerd.io/" is containerd's.
+	// Labels are kept with the container, up to 4096 bytes for a name and its
+	// value. Names that begin with "io.ctor." are the library's own, and
+	// "containerd.io/" is containerd's.
 	Labels map[string]string
 
-	// Mounts are added to the container's file system, in this order.
+	// Mounts are added to the container's file system, in this order: a later
+	// one hides what it covers.
 	Mounts []Mount
 
 	// Limits bound what the container may use.
 	Limits Limits
 
-	// StopSignal is what Stop sends first, such as "SIGQUIT", "QUIT" or "3".
-	// "" means the image's, else SIGTERM.
+	// StopSignal is what Stop sends first, such as "SIGQUIT", "quit", "3" or
+	// "SIGRTMIN+3". "" means the image's, else SIGTERM.
 	StopSignal string
 
-	// StopTimeout is how long Stop waits before it kills. 0 means 10 seconds;
-	// negative is no time at all.
+	// StopTimeout is how long Stop waits before it kills. 0 means 10 seconds,
+	// as with Docker; negative means to kill at once, without StopSignal.
 	StopTimeout time.Duration
 
 	// Detach lets the container outlive this program: a later engine on the
@@ -81,16 +89,28 @@ type Config struct {
 	// its log. Without it the container ends with the engine.
 	Detach bool
 
-	// Spec has the last word on the OCI runtime configuration. nil changes
-	// nothing. It can also weaken what the defaults protect.
+	// Spec has the last word on the OCI runtime configuration, once, within
+	// New; its error ends New. It can also weaken what the defaults protect.
+	// nil changes nothing.
 	Spec func(*specs.Spec) error
 }
 
-// Limits bound what a container may use.
+// Limits bound what a container may use, by cgroups. What no container could
+// start with is ctor.ErrInvalid.
 type Limits struct {
-	CPUs   float64 // of one CPU's time each second: 0.5, 2; 0 = no limit; at least 0.01
-	Memory int64   // bytes; 0 = no limit; at least 6 MiB
-	Pids   int64   // processes and threads; 0 = 4096; -1 = no limit
+	// CPUs is the CPU time in a second, in seconds: 0.5 is half of one CPU, 2
+	// is two of them. At least 0.01. 0 means no limit.
+	CPUs float64
+
+	// Memory is what all processes together may have, in bytes, files in tmpfs
+	// and, where the host counts it, swap included. Who wants more is killed,
+	// which ExitError and Info tell as OOMKilled. At least 6 MiB, since the
+	// runtime's own first steps count. 0 means no limit.
+	Memory int64
+
+	// Pids is how many processes and threads there may be. A fork beyond it
+	// fails. 0 means 4096; -1 means no limit.
+	Pids int64
 }
 
 // check finds what is wrong with a Config before anything is made.

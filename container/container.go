@@ -97,10 +97,17 @@ func found(ctx context.Context, e *ctor.Engine, record containers.Container) (*C
 		return nil, err
 	}
 	c.task, err = loaded.Task(ctx, nil)
-	if errdefs.IsNotFound(err) && !owned {
-		return c, nil // the host was restarted
+	if c.gone(err) && !owned {
+		return c, nil // the host was restarted, or the shim killed
 	}
 	return c, err
+}
+
+// gone tells whether an error means that there is no process any more. In an
+// engine of its own services nobody else than the container's shim can be
+// unavailable, and a shim does not end before its container.
+func (c *Container) gone(err error) bool {
+	return errdefs.IsNotFound(err) || c.e.Embedded && errdefs.IsUnavailable(err)
 }
 
 // ID is the container's name in its engine.

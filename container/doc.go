@@ -1,2 +1,62 @@
-// Package container runs instances of images.
+// Package container runs instances of images: it makes them, starts them,
+// talks with them, watches them and takes them away again.
+//
+// If an image is a class, a [Container] is an object of it, and [Config] is
+// what its constructor is told. A program's own words for the life of one:
+//
+//	func greet(ctx context.Context, img *image.Image) error {
+//		c, err := img.Run(ctx, container.Config{
+//			Args:   []string{"echo", "hello"},
+//			Stdout: os.Stdout,
+//			Limits: container.Limits{Memory: 64 << 20},
+//		})
+//		if err != nil {
+//			return err
+//		}
+//		defer c.Close() // also if it still runs
+//		var exit *container.ExitError
+//		if err := c.Wait(ctx); errors.As(err, &exit) {
+//			return fmt.Errorf("it ended with %d", exit.Code)
+//		}
+//		return err
+//	}
+//
+// [image.Image.Run] is New and Start; in between, a container is [Created], and
+// can be looked at and followed before it does anything. [Container.Close]
+// leaves nothing of it: no process, mount, cgroup, file or layer.
+//
+// # Whose it is
+//
+// A container is attached to its program, unless told otherwise: it ends with
+// the engine's Close or, however the program ends, shortly after it. What it
+// leaves then is taken away by the next engine on the same root at the latest.
+// With Config.Detach it goes on without the program, and a later one finds it
+// with [Get], running or ended, with its exit code and all of its log.
+//
+// # Streams
+//
+// Output goes to Config.Stdout and Stderr as it comes, and into a log on the
+// disk, which [Container.Logs] reads and follows. No byte is lost of either, and
+// [Container.Wait] returns after the last one.
+//
+// # Walls
+//
+// Without being asked, every container gets namespaces of its own for network
+// (with a loopback alone), processes, mounts, names, IPC and cgroups; Docker's
+// capabilities, seccomp filter and masked and read-only paths, no new
+// privileges through setuid files, and at most 4096 processes. Config.Spec can
+// change each of these. What an image says of itself is taken as a stranger's
+// word: its user is looked up without following it out of its files, and its
+// environment, directory and signal are checked or left out.
+//
+// # Errors
+//
+// errors.Is finds one of the classes of package ctor in them: ErrInvalid for
+// what can't be as it was asked for, ErrNotFound for a container, command, user
+// or mount source that is not there, ErrAlreadyExists for a name that is taken,
+// ErrUnavailable where the host is at fault, ErrClosed after the engine's Close.
+// A call that its ctx ended gives ctx's error; it ends the call, never the
+// container.
+//
+// [image.Image.Run]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.Run
 package container

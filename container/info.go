@@ -8,7 +8,6 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/engine"
 )
@@ -26,8 +25,8 @@ const (
 
 // Info is what a container tells about itself at a moment.
 type Info struct {
-	ID        string
-	State     State
+	ID        string            // as the Container's method gives it
+	State     State             // where it is in its life
 	Pid       int               // of its first process, on the host; 0 unless Running or Paused
 	ExitCode  int               // once State is Exited; 128+n where signal n ended it; -1: not known
 	OOMKilled bool              // the kernel has killed a process of it for want of memory
@@ -94,7 +93,7 @@ func (c *Container) status(ctx context.Context) (containerd.Status, error) {
 		}
 	}
 	s, err := c.task.Status(ctx)
-	if errdefs.IsNotFound(err) {
+	if c.gone(err) {
 		return stopped, nil
 	}
 	return s, err

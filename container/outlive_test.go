@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -135,6 +137,51 @@ func TestDetachedOutput(t *testing.T) {
 	require.Len(t, b, 4194304+3)
 	require.Equal(t, "end", string(b[4194304:]))
 	require.NoError(t, c.Wait(t.Context()))
+}
+
+// The shim of a container, which is its parent, is killed: nobody has seen its
+// end, but it can be found, and closed for good.
+func TestShimKilled(t *testing.T) {
+	t.Parallel()
+	for _, detach := range []bool{true, false} {
+		e := fixture.Open(t)
+		img := fixture.Busybox(t, e)
+		cfg := sh("echo ready; sleep 1000")
+		cfg.Detach = detach
+		c, err := img.Run(t.Context(), cfg)
+		require.NoError(t, err)
+		says(t, c, "ready")
+		shim, err := strconv.Atoi(field(read(t, "/proc/"+itoa(info(t, c).Pid)+"/status"), "PPid"))
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(shim, syscall.SIGKILL))
+		require.ErrorIs(t, c.Wait(t.Context()), ctor.ErrUnavailable)
+		require.Equal(t, container.Exited, info(t, c).State)
+		require.Equal(t, -1, info(t, c).ExitCode)
+		list, err := container.List(t.Context(), e)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		require.Equal(t, "ready\n", logs(t, c))
+		require.NoError(t, c.Close())
+		left := fixture.Count(t, e)
+		for _, kind := range []string{"containers", "cgroups", "files", "mounts"} {
+			require.Empty(t, left[kind], kind)
+		}
+		// The next one gets a new shim.
+		c, err = img.Run(t.Context(), container.Config{Args: []string{"true"}})
+		require.NoError(t, err)
+		require.NoError(t, c.Wait(t.Context()))
+		require.NoError(t, c.Close())
+	}
+}
+
+// field gives a value of a /proc/…/status.
+func field(status, name string) string {
+	for line := range strings.Lines(status) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
 }
 
 // A killed program's attached containers are gone soon after, without any

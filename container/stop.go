@@ -24,7 +24,10 @@ func (c *Container) Stop(ctx context.Context) error {
 		return c.wrap("stop", err)
 	}
 	defer leave()
-	return c.wrap("stop", gone(engine.Cause(ctx, c.stop(ctx))))
+	if err := c.stop(ctx); !c.gone(err) {
+		return c.wrap("stop", engine.Cause(ctx, err))
+	}
+	return nil
 }
 
 func (c *Container) stop(ctx context.Context) error {
@@ -84,14 +87,6 @@ func (c *Container) exited(ctx context.Context) (<-chan struct{}, error) {
 		}
 	}()
 	return ended, nil
-}
-
-// gone takes the end for granted where the task is no more.
-func gone(err error) error {
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	return err
 }
 
 // Signal sends a signal to the container's first process, which the kernel

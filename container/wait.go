@@ -8,6 +8,7 @@ import (
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/stdio"
@@ -21,6 +22,7 @@ type ExitError struct {
 	OOMKilled bool           // the kernel has killed a process of it for want of memory
 }
 
+// Error names the container, the code and what is known of its cause.
 func (e *ExitError) Error() string {
 	s := fmt.Sprintf("container %q: exit code %d", e.ID, e.Code)
 	if e.Signal != 0 {
@@ -91,7 +93,7 @@ func (c *Container) waitAttached(ctx context.Context) error {
 func (c *Container) result() error {
 	r := c.run
 	if err := r.status.Error(); err != nil {
-		return c.wrap("wait for", fmt.Errorf("its end was not seen: %w: %w", err, errdefs.ErrUnavailable))
+		return c.wrap("wait for", unseen(err))
 	}
 	if err := newExitError(c.ID(), r.status.ExitCode(), r.oom); err != nil {
 		return err
@@ -99,9 +101,14 @@ func (c *Container) result() error {
 	return c.wrap("streams of", r.err)
 }
 
+// unseen is the error of a wait that the client passes on as it came.
+func unseen(err error) error {
+	return fmt.Errorf("its end was not seen: %w: %w", errgrpc.ToNative(err), errdefs.ErrUnavailable)
+}
+
 func (c *Container) waitDetached(ctx context.Context) (uint32, error) {
 	if c.task == nil {
-		return 0, fmt.Errorf("its end was not seen, the host has been restarted since: %w", errdefs.ErrUnavailable)
+		return 0, fmt.Errorf("its end was not seen: the host was restarted, or its shim killed: %w", errdefs.ErrUnavailable)
 	}
 	ended, err := c.task.Wait(ctx)
 	if err != nil {
@@ -113,8 +120,11 @@ func (c *Container) waitDetached(ctx context.Context) (uint32, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	if err := s.Error(); err != nil {
+	if err := ctx.Err(); err != nil && s.Error() != nil {
 		return 0, err
+	}
+	if err := s.Error(); err != nil {
+		return 0, unseen(err)
 	}
 	// The logger is another process: it has the last bytes soon after.
 	settle, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -1,5 +1,3 @@
-// Package containertest helps tests that use containers, after
-// net/http/httptest.
 package containertest
 
 import (
@@ -64,7 +62,8 @@ func release(t testing.TB) {
 }
 
 // Run starts an instance of img that is closed when the test ends. If the
-// test has failed by then, the container's log is printed.
+// test has failed by then, the end of the container's log is printed, up to
+// 64 KiB.
 func Run(t testing.TB, img *image.Image, cfg container.Config) *container.Container {
 	t.Helper()
 	c, err := img.Run(t.Context(), cfg)
@@ -85,12 +84,32 @@ func Run(t testing.TB, img *image.Image, cfg container.Config) *container.Contai
 func printLog(t testing.TB, c *container.Container) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	r, err := c.Logs(ctx, nil)
+	text, err := tail(ctx, c)
 	if err != nil {
 		t.Logf("containertest: %v", err)
-		return
+	}
+	t.Logf("log of container %s:\n%s", c.ID(), text)
+}
+
+// tail reads the last bytes of a log, however long it is.
+func tail(ctx context.Context, c *container.Container) ([]byte, error) {
+	r, err := c.Logs(ctx, nil)
+	if err != nil {
+		return nil, err
 	}
 	defer r.Close()
-	b, err := io.ReadAll(io.LimitReader(r, 64<<10))
-	t.Logf("log of container %s (error: %v):\n%s", c.ID(), err, b)
+	const most = 64 << 10
+	var last []byte
+	chunk := make([]byte, most)
+	for {
+		n, err := r.Read(chunk)
+		last = append(last, chunk[:n]...)
+		last = last[max(0, len(last)-most):]
+		if err == io.EOF {
+			return last, nil
+		}
+		if err != nil {
+			return last, err
+		}
+	}
 }

@@ -24,8 +24,11 @@ import (
 // whether output comes by the line or by the megabyte. A log that was brought
 // to its end closes with a frame of stream end. The last frame of one that was
 // not, because its writer was killed, may be cut off.
+
+// Stream says where a frame of a log came from.
 type Stream byte
 
+// The streams. end is that of the last frame.
 const (
 	end    Stream = 0
 	Stdout Stream = 1

@@ -1,0 +1,60 @@
+package container_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor/container"
+)
+
+// The whole life of a container that does nothing.
+func BenchmarkLife(b *testing.B) {
+	img := busybox(b)
+	for b.Loop() {
+		c, err := img.New(b.Context(), container.Config{Args: []string{"true"}})
+		require.NoError(b, err)
+		require.NoError(b, c.Start(b.Context()))
+		require.NoError(b, c.Wait(b.Context()))
+		require.NoError(b, c.Close())
+	}
+}
+
+// Start alone, of a container that was made before.
+func BenchmarkStart(b *testing.B) {
+	img := busybox(b)
+	for b.Loop() {
+		b.StopTimer()
+		c, err := img.New(b.Context(), container.Config{Args: []string{"true"}})
+		require.NoError(b, err)
+		b.StartTimer()
+		require.NoError(b, c.Start(b.Context()))
+		b.StopTimer()
+		require.NoError(b, c.Close())
+		b.StartTimer()
+	}
+}
+
+// Output from the container to a writer and the log.
+func BenchmarkOutput(b *testing.B) {
+	const size = 64 << 20
+	img := busybox(b)
+	b.SetBytes(size)
+	for b.Loop() {
+		cfg := sh("head -c 67108864 /dev/zero")
+		out := new(counter)
+		cfg.Stdout = out
+		c, err := img.Run(b.Context(), cfg)
+		require.NoError(b, err)
+		require.NoError(b, c.Wait(b.Context()))
+		require.EqualValues(b, size, *out)
+		require.NoError(b, c.Close())
+	}
+}
+
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}

@@ -1,0 +1,212 @@
+package container_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/image"
+)
+
+var (
+	ctx context.Context
+	e   *ctor.Engine
+	img *image.Image
+)
+
+func Example() {
+	c, err := img.Run(ctx, container.Config{
+		Args:   []string{"echo", "hello"},
+		Stdout: os.Stdout,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A filter: what goes in comes out sorted.
+func ExampleConfig() {
+	var sorted bytes.Buffer
+	c, err := img.Run(ctx, container.Config{
+		Args:   []string{"sort", "-u"},
+		Env:    []string{"LC_ALL=C"},
+		User:   "nobody",
+		Stdin:  strings.NewReader("b\na\nb\n"),
+		Stdout: &sorted,
+		Stderr: os.Stderr,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(sorted.String())
+}
+
+// What no field of Config says, the OCI configuration does.
+func ExampleConfig_spec() {
+	cfg := container.Config{
+		Spec: func(s *specs.Spec) error {
+			s.Linux.Sysctl = map[string]string{"net.core.somaxconn": "1024"}
+			return nil
+		},
+	}
+	c, err := img.Run(ctx, cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+}
+
+// Someone else's program gets half a CPU, 256 MiB and 64 processes.
+func ExampleLimits() {
+	c, err := img.Run(ctx, container.Config{
+		Limits: container.Limits{CPUs: 0.5, Memory: 256 << 20, Pids: 64},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	var exit *container.ExitError
+	if errors.As(c.Wait(ctx), &exit) && exit.OOMKilled {
+		fmt.Println("it wanted more memory")
+	}
+}
+
+// The source can be read, and what is written is gone with the container.
+func ExampleMount() {
+	wd, err := os.Getwd()
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := img.Run(ctx, container.Config{
+		Args: []string{"make", "-C", "/src", "OUT=/out"},
+		Mounts: []container.Mount{
+			{Source: wd, Target: "/src", ReadOnly: true},
+			{Type: container.Tmpfs, Target: "/out", Size: 1 << 30},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+}
+
+func ExampleMountType() {
+	for _, t := range []container.MountType{container.Bind, container.Tmpfs} {
+		fmt.Println(t)
+	}
+	// Output:
+	// bind
+	// tmpfs
+}
+
+// A service that outlives the program that starts it.
+func ExampleContainer() {
+	c, err := container.Get(ctx, e, "db")
+	if errors.Is(err, ctor.ErrNotFound) {
+		c, err = img.Run(ctx, container.Config{Name: "db", Detach: true})
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(c.ID(), "runs, whoever started it")
+}
+
+// In good order: first the asking, at most half a minute, then the killing.
+func ExampleContainer_Stop() {
+	c, err := img.Run(ctx, container.Config{StopSignal: "SIGQUIT", StopTimeout: 30 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Stop(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func ExampleExitError() {
+	c, err := img.Run(ctx, container.Config{Args: []string{"sh", "-c", "exit 3"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	var exit *container.ExitError
+	switch err := c.Wait(ctx); {
+	case err == nil:
+		fmt.Println("fine")
+	case errors.As(err, &exit):
+		fmt.Println("it ended with", exit.Code)
+	default:
+		log.Fatal(err) // a writer failed, or ctx ended
+	}
+}
+
+func ExampleInfo() {
+	list, err := container.List(ctx, e)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, c := range list {
+		i, err := c.Info(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		slog.Info("container", "id", i.ID, "state", i.State, "image", i.ImageRef, "age", time.Since(i.Created))
+	}
+}
+
+func ExampleState() {
+	c, err := container.Get(ctx, e, "db")
+	if err != nil {
+		log.Fatal(err)
+	}
+	i, err := c.Info(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	switch i.State {
+	case container.Created:
+		err = c.Start(ctx)
+	case container.Paused:
+		err = c.Resume(ctx)
+	case container.Exited:
+		err = c.Close()
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// Like tail -f, until the container has ended.
+func ExampleLogOptions() {
+	c, err := container.Get(ctx, e, "db")
+	if err != nil {
+		log.Fatal(err)
+	}
+	r, err := c.Logs(ctx, &container.LogOptions{Follow: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.Copy(os.Stdout, r); err != nil {
+		log.Fatal(err)
+	}
+}

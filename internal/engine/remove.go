@@ -58,15 +58,22 @@ func (e *Engine) deleteTask(ctx context.Context, id string) error {
 			_, err = t.Delete(ctx, containerd.WithProcessKill)
 		}
 	}
-	if !errdefs.IsNotFound(err) {
+	if !e.gone(err) {
 		return err
 	}
 	if e.Embedded {
-		// A shim of its own that never got to make the container goes by this.
+		// A shim of its own that never got to make the container goes by this,
+		// and the bundle of one that was killed.
 		_, err = e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: id})
-		if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
+		if err = errgrpc.ToNative(err); err != nil && !e.gone(err) {
 			return err
 		}
 	}
 	return nil
+}
+
+// gone tells whether an error means that there is no task any more. In an
+// engine of its own services only the container's own shim can be unavailable.
+func (e *Engine) gone(err error) bool {
+	return errdefs.IsNotFound(err) || e.Embedded && errdefs.IsUnavailable(err)
 }

@@ -48,6 +48,8 @@ var rules = []rule{
 		"containertest serves tests with an engine; for a registry a test asks registrytest itself"},
 	{"registry/registrytest", []string{"layer", "registry", "internal/..."},
 		"a test of registry code runs without root: a server that drags in an engine could not"},
+	{"internal/fixture", []string{".", "image", "container", "layer", "internal/..."},
+		"fixture makes images for the tests of all packages, by the public API; nothing but tests imports it"},
 	{"internal/...", []string{"internal/..."},
 		"imports point one way: the public packages are made of the internal ones; what both need moves down"},
 	{"examples/...", []string{".", "image", "container", "layer", "registry", "container/containertest", "registry/registrytest"},

@@ -19,6 +19,9 @@ import (
 // ctx ends at random moments: New either works or leaves nothing.
 func TestCancelAtAnyMoment(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("50 lives")
+	}
 	e := fixture.Open(t)
 	img := fixture.Busybox(t, e)
 	var took time.Duration
@@ -30,12 +33,8 @@ func TestCancelAtAnyMoment(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	before := fixture.Count(t, e)
-	times := 50
-	if testing.Short() {
-		times = 8
-	}
 	var cancelled int
-	for range times {
+	for range 50 {
 		ctx, cancel := context.WithTimeout(t.Context(), rand.N(took))
 		c, err := img.New(ctx, container.Config{Name: "one", Detach: rand.N(5) == 0})
 		cancel()
@@ -56,13 +55,12 @@ func TestCancelAtAnyMoment(t *testing.T) {
 // not touch it.
 func TestRaceForName(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("50 containers made")
+	}
 	e := fixture.Open(t)
 	img := fixture.Busybox(t, e)
-	rounds := 5
-	if testing.Short() {
-		rounds = 1
-	}
-	for range rounds {
+	for range 5 {
 		won := make(chan *container.Container, 10)
 		var g errgroup.Group
 		for i := range 10 {

@@ -115,6 +115,9 @@ func detached(t *testing.T, root string, before fixture.Remains) {
 
 func TestDetachedTTY(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("TestDetached shows it")
+	}
 	cfg := sh("tty; echo last")
 	cfg.TTY, cfg.Detach = true, true
 	c, err := busybox(t).Run(t.Context(), cfg)
@@ -143,6 +146,9 @@ func TestDetachedOutput(t *testing.T) {
 // end, but it can be found, and closed for good.
 func TestShimKilled(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("two engines")
+	}
 	for _, detach := range []bool{true, false} {
 		e := fixture.Open(t)
 		img := fixture.Busybox(t, e)
@@ -207,12 +213,11 @@ func TestAttachedKilled(t *testing.T) {
 // A program is killed at any moment of New, Start and Close.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	rounds := 10
 	if testing.Short() {
-		rounds = 1
+		t.Skip("a program killed 6 times")
 	}
 	root, before := prepared(t)
-	for range rounds {
+	for range 6 {
 		h := startHelper(t, "busy", root)
 		time.Sleep(200*time.Millisecond + rand.N(500*time.Millisecond)) // any moment
 		require.NoError(t, h.Process.Kill())

@@ -62,7 +62,8 @@ func passwdImage(t *testing.T, e *ctor.Engine, h tar.Header, data io.Reader) *im
 	require.NoError(t, w.Close())
 	l, err := layer.FromTar(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
 	require.NoError(t, err)
-	img, err := image.New(t.Context(), e, "ctor.test/"+strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), ocispec.ImageConfig{Cmd: []string{"id"}}, fixture.BusyboxLayer(t), l)
+	ref := "ctor.test/" + strings.ToLower(strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()))
+	img, err := fixture.Busybox(t, e).Derive(t.Context(), ref, func(c *ocispec.ImageConfig) { c.Cmd = []string{"id"} }, l)
 	require.NoError(t, err)
 	return img
 }

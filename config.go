@@ -29,6 +29,13 @@ type Config struct {
 	// any snapshotter of that containerd; "" is its overlayfs.
 	Snapshotter string
 
+	// Shim is the path of the shim, or its name on PATH: the process between
+	// the engine and its containers. "" means containerd-shim-ctor-v2 beside
+	// the program or on PATH, which runs containers with libcontainer; where
+	// there is none, the program is its own shim, and runs them with the runc
+	// command, which takes about twice as long. Dial does not use it.
+	Shim string
+
 	// Logger receives what the engine and containerd's services have to say,
 	// possibly from many goroutines at once. nil is silence.
 	Logger *slog.Logger

@@ -11,6 +11,7 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/services"
+	"github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/tasks"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -105,10 +106,17 @@ type opening struct {
 }
 
 func (o *opening) start(ctx context.Context) error {
+	path, err := shim.Find(o.cfg.Shim)
+	if err != nil {
+		return err
+	}
 	o.in = &engine.Engine{
 		Namespace: o.cfg.Namespace, Snapshotter: o.cfg.Snapshotter,
 		Root: o.cfg.Root, Files: filepath.Join(o.cfg.Root, "containers"),
 		Runtime: services.Runtime, Embedded: true, Logger: o.cfg.Logger,
+	}
+	if path == shim.Self {
+		o.in.Preflight = host.CheckRunc
 	}
 	o.in.Init()
 	ctx = o.in.Context(ctx)
@@ -117,6 +125,8 @@ func (o *opening) start(ctx context.Context) error {
 		State:       filepath.Join(o.cfg.Root, "state"),
 		Namespace:   o.cfg.Namespace,
 		Snapshotter: o.cfg.Snapshotter,
+		Shim:        path,
+		Held:        engine.OwnerLabel,
 	}
 	if o.dirty {
 		if err := repair(ctx, o.cfg.Root, c); err != nil {
@@ -156,7 +166,7 @@ func (o *opening) sweep(ctx context.Context) error {
 	for _, ns := range all {
 		errs = append(errs, o.removeCgroups(ns, o.services.Tasks().IDs(ns)))
 	}
-	errs = append(errs, o.services.Tasks().Sweep())
+	errs = append(errs, o.services.Tasks().Sweep(ctx))
 	if o.dirty {
 		errs = append(errs, o.services.Sweep(ctx))
 	}

@@ -67,8 +67,8 @@ func New(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descr
 		return nil, err
 	}
 	defer leave()
-	if in.Embedded {
-		if err := host.CheckRunc(); err != nil {
+	if in.Preflight != nil {
+		if err := in.Preflight(); err != nil {
 			return nil, err
 		}
 	}

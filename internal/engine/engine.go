@@ -32,10 +32,11 @@ type Engine struct {
 	// Snapshotters are all that may have layers of ours. With services of our
 	// own there are no others.
 	Snapshotters []string
-	Root         string // absolute
-	Files        string // below it: where the files of containers are
-	Runtime      string // of new containers
-	Embedded     bool   // the services run in this process
+	Root         string       // absolute
+	Files        string       // below it: where the files of containers are
+	Runtime      string       // of new containers
+	Embedded     bool         // the services run in this process
+	Preflight    func() error // says what the host lacks to run containers; nil: nothing to check
 	Logger       *slog.Logger
 
 	entry  *log.Entry

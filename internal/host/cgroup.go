@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,6 +29,10 @@ func CgroupParent(root, namespace string) string {
 // hierarchy. Children named in keep stay as they are, and the cgroup with them.
 // One that does not exist is no error.
 func RemoveCgroup(path string, keep ...string) error {
+	path = filepath.Join("/", path)
+	if path == "/" {
+		return fmt.Errorf("remove cgroup: the root holds the whole host: %w", errdefs.ErrInvalidArgument)
+	}
 	found, err := hierarchies()
 	if err != nil {
 		return err

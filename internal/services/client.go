@@ -3,7 +3,6 @@ package services
 import (
 	"fmt"
 
-	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	"github.com/containerd/containerd/api/services/diff/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
 	namespacesapi "github.com/containerd/containerd/api/services/namespaces/v1"
@@ -26,6 +25,7 @@ func (s *Services) newClient(events *exchange) (*containerd.Client, error) {
 	opts := []containerd.ServicesOpt{
 		containerd.WithEventService(events),
 		containerd.WithTaskClient(s.tasks),
+		containerd.WithContainerStore(s.records),
 		wire(&w, plugins.LeasePlugin, "manager", func(m leases.Manager) containerd.ServicesOpt { return containerd.WithLeasesService(m) }),
 		wire(&w, plugins.SandboxStorePlugin, "local", func(s sandbox.Store) containerd.ServicesOpt { return containerd.WithSandboxStore(s) }),
 		wire(&w, plugins.TransferPlugin, "local", func(t transfer.Transferrer) containerd.ServicesOpt { return containerd.WithTransferService(t) }),
@@ -33,9 +33,6 @@ func (s *Services) newClient(events *exchange) (*containerd.Client, error) {
 		wire(&w, plugins.ServicePlugin, srv.ContentService, func(c content.Store) containerd.ServicesOpt { return containerd.WithContentStore(c) }),
 		wire(&w, plugins.ServicePlugin, srv.ImagesService, func(c imagesapi.ImagesClient) containerd.ServicesOpt { return containerd.WithImageClient(c) }),
 		wire(&w, plugins.ServicePlugin, srv.SnapshotsService, func(m map[string]snapshots.Snapshotter) containerd.ServicesOpt { return containerd.WithSnapshotters(m) }),
-		wire(&w, plugins.ServicePlugin, srv.ContainersService, func(c containersapi.ContainersClient) containerd.ServicesOpt {
-			return containerd.WithContainerClient(c)
-		}),
 		wire(&w, plugins.ServicePlugin, srv.DiffService, func(c diff.DiffClient) containerd.ServicesOpt { return containerd.WithDiffClient(c) }),
 		wire(&w, plugins.ServicePlugin, srv.NamespacesService, func(c namespacesapi.NamespacesClient) containerd.ServicesOpt {
 			return containerd.WithNamespaceClient(c)

@@ -13,7 +13,6 @@ import (
 	_ "github.com/containerd/containerd/v2/plugins/leases"
 	_ "github.com/containerd/containerd/v2/plugins/metadata"
 	_ "github.com/containerd/containerd/v2/plugins/mount"
-	_ "github.com/containerd/containerd/v2/plugins/services/containers"
 	_ "github.com/containerd/containerd/v2/plugins/services/content"
 	_ "github.com/containerd/containerd/v2/plugins/services/diff"
 	_ "github.com/containerd/containerd/v2/plugins/services/images"
@@ -27,8 +26,9 @@ import (
 	_ "github.com/containerd/containerd/v2/plugins/transfer"
 )
 
-// listed names the plugins of a set, by type, then id. Events, collection and
-// tasks are ours: exchange, collector, and package tasks.
+// listed names the plugins of a set, by type, then id. Events, collection,
+// container records and tasks are ours: exchange, collector, records, and
+// package tasks.
 var listed = map[plugin.Type][]string{
 	plugins.ContentPlugin:      {"content"},
 	plugins.SnapshotPlugin:     {"overlayfs", "native"},
@@ -40,7 +40,7 @@ var listed = map[plugin.Type][]string{
 	plugins.SandboxStorePlugin: {"local"},
 	plugins.TransferPlugin:     {"local"},
 	plugins.ServicePlugin: {
-		srv.ContentService, srv.SnapshotsService, srv.ImagesService, srv.ContainersService,
+		srv.ContentService, srv.SnapshotsService, srv.ImagesService,
 		srv.DiffService, srv.NamespacesService, srv.IntrospectionService,
 	},
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
 
+	_ "github.com/ctorhq/ctor/internal/shim/self" // the shim, unless one is installed
 	"github.com/ctorhq/ctor/internal/tasks"
 )
 
@@ -32,6 +33,8 @@ type Config struct {
 	Root        string // content, metadata, snapshots
 	State       string // bundles of running containers
 	Namespace   string // the client's default
+	Shim        string // path of the shim
+	Held        string // label of container records that are kept in memory
 	Snapshotter string // must come up; the others may be missing on this host
 }
 
@@ -39,6 +42,7 @@ type Config struct {
 type Services struct {
 	cfg       Config
 	client    *containerd.Client
+	records   *records
 	tasks     *tasks.Service
 	collector *collector
 	set       *plugin.Set
@@ -74,10 +78,12 @@ func Start(ctx context.Context, cfg Config) (_ *Services, err error) {
 	if s.collector, err = instance[*collector](s.set, plugins.GCPlugin, gcPlugin.ID); err != nil {
 		return nil, err
 	}
+	s.records = newRecords(metadata.NewContainerStore(db), events, cfg.Held)
 	s.tasks, err = tasks.New(tasks.Config{
 		Dir:        filepath.Join(cfg.State, "tasks"),
-		Containers: metadata.NewContainerStore(db),
+		Containers: s.records,
 		Events:     fromShim{events},
+		Shim:       cfg.Shim,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start tasks: %w", err)

@@ -71,13 +71,13 @@ func TestStartFails(t *testing.T) {
 	cfg := config(dir)
 	cfg.Snapshotter = "zfs"
 	require.NoError(t, os.MkdirAll(filepath.Join(cfg.State, "tasks"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(cfg.State, "tasks", "runc"), nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(cfg.State, "tasks", "bundle"), nil, 0o600))
 	_, err := Start(testContext(), cfg)
-	require.ErrorContains(t, err, "start tasks: mkdir "+cfg.State+"/tasks/runc: not a directory")
+	require.ErrorContains(t, err, "start tasks: mkdir "+cfg.State+"/tasks/bundle: not a directory")
 	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
 		require.True(t, time.Now().Before(end), "goroutines go on")
 	}
-	require.NoError(t, os.Remove(filepath.Join(cfg.State, "tasks", "runc")))
+	require.NoError(t, os.Remove(filepath.Join(cfg.State, "tasks", "bundle")))
 	start(t, dir)
 }
 

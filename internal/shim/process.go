@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
 // process is a child of this program, waited for through a pidfd in Go's
@@ -20,10 +22,10 @@ type process struct {
 	once  sync.Once
 }
 
-// start executes this very program again as a shim. It runs in a session of
+// start executes a shim. It runs in a session of
 // its own, or ^C in a terminal would reach it, and in a mount namespace of its
 // own, so that no mount outlives it.
-func start(kind, namespace, dir, log string, files ...*os.File) (*process, error) {
+func start(path, kind, dir, log string, files ...*os.File) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open shim log: %w", err)
@@ -40,8 +42,7 @@ func start(kind, namespace, dir, log string, files ...*os.File) (*process, error
 	}
 	defer null.Close()
 	pidfd := -1
-	// /proc/self/exe is this program even after its file was replaced.
-	p, err := os.StartProcess("/proc/self/exe", []string{Name, kind, namespace}, &os.ProcAttr{
+	p, err := os.StartProcess(path, []string{link.Name, kind}, &os.ProcAttr{
 		Dir:   dir,
 		Files: append([]*os.File{null, out, out}, files...),
 		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS, PidFD: &pidfd},

@@ -11,6 +11,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
 // patience is how long Settle waits. A shim undoes its containers within a
@@ -48,7 +50,7 @@ func Settle(ctx context.Context, log string) error {
 
 // holders names the processes that write a log.
 func holders(log string) string {
-	name := "the " + Name
+	name := "the " + link.Name
 	outs, _ := filepath.Glob("/proc/[0-9]*/fd/1")
 	for _, out := range outs {
 		if to, err := os.Readlink(out); err == nil && to == log {

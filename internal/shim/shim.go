@@ -1,17 +1,17 @@
 // Package shim is the process between an engine and its containers: where it
 // comes from, how it is reached, and what it does when the program ends.
 //
-// A shim is the program itself, executed again under the name
-// containerd-shim-ctor-v2 and caught in this package's init before the
-// program's main. It serves containerd's task API over a connection that it
+// A shim is the program containerd-shim-ctor-v2 where that is installed, else
+// the program itself, executed again (package self). It serves containerd's task API over a connection that it
 // inherits, so nobody else can reach it. The containers are run by
 // containerd's own runc service.
 //
-// There are two kinds. One attached shim serves all containers that live and
-// die with the program: it holds the read end of a pipe whose write end only
-// the program has, and when that closes, by whatever means the program ended,
-// the shim kills its containers, undoes them and exits. A detached shim serves
-// one container, listens on a socket in that container's directory, and stays.
+// There are two kinds, and both hold the read end of a pipe whose write end only
+// the program has: their lifeline. One attached shim serves all containers that
+// live and die with the program: when the lifeline closes, by whatever means
+// the program ended, it kills its containers, undoes them and exits. A detached
+// shim serves one container, listens on a socket in that container's
+// directory, and stays, unless the program ended before there was a container.
 package shim
 
 import (
@@ -25,15 +25,13 @@ import (
 	"sync"
 	"time"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	eventsapi "github.com/containerd/containerd/api/services/ttrpc/events/v1"
 	"github.com/containerd/ttrpc"
 
+	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
-
-// Name is what a shim process calls itself.
-const Name = "containerd-shim-ctor-v2"
 
 // Socket is the name of a detached shim's socket in its directory.
 const Socket = "task.sock"
@@ -42,8 +40,9 @@ const Socket = "task.sock"
 type Shim struct {
 	taskapi.TTRPCTaskService
 
+	detached bool
 	process  *process // nil: another program started it
-	lifeline *os.File // nil: detached
+	lifeline *os.File // nil: likewise
 	client   *ttrpc.Client
 	events   *eventStream // nil: none
 	gone     chan struct{}
@@ -53,9 +52,8 @@ type Shim struct {
 // Events receives what happens in the shim's containers.
 type Events = eventsapi.TTRPCEventsService
 
-// Attach starts a shim for the containers of a namespace that end with this
-// program.
-func Attach(namespace, log string, events Events) (_ *Shim, err error) {
+// Attach starts the shim at path, for containers that end with this program.
+func Attach(path, log string, events Events) (_ *Shim, err error) {
 	var undo unwind.Stack
 	defer undo.OnError(&err)
 	ours, theirs, err := socketpair("tasks")
@@ -76,7 +74,7 @@ func Attach(namespace, log string, events Events) (_ *Shim, err error) {
 	}
 	defer r.Close()
 	undo.Close(w)
-	p, err := start("attached", namespace, "", log, theirs, theirsEvents, r)
+	p, err := start(path, link.Attached, "", log, theirs, r, theirsEvents)
 	if err != nil {
 		return nil, err
 	}
@@ -85,27 +83,36 @@ func Attach(namespace, log string, events Events) (_ *Shim, err error) {
 		p.kill()
 		return nil, err
 	}
-	return newShim(ours, p, w, stream), nil
+	s := newShim(ours)
+	s.process, s.lifeline, s.events = p, w, stream
+	return s, nil
 }
 
-// Detach starts a shim for one container that outlives this program. It is
+// Detach starts the shim at path for one container that outlives this program. It is
 // found again through its socket in dir.
-func Detach(namespace, dir, log string) (_ *Shim, err error) {
+func Detach(path, dir, log string) (_ *Shim, err error) {
 	l, err := listen(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer l.Close()
-	p, err := start("detached", namespace, dir, log, l)
+	r, w, err := os.Pipe()
 	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	p, err := start(path, link.Detached, dir, log, l, r)
+	if err != nil {
+		w.Close()
 		return nil, err
 	}
 	s, err := Connect(dir)
 	if err != nil {
 		p.kill()
+		w.Close()
 		return nil, err
 	}
-	s.process = p
+	s.process, s.lifeline = p, w
 	return s, nil
 }
 
@@ -120,11 +127,13 @@ func Connect(dir string) (*Shim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the shim in %s: %w", dir, errors.Unwrap(err))
 	}
-	return newShim(c, nil, nil, nil), nil
+	s := newShim(c)
+	s.detached = true
+	return s, nil
 }
 
-func newShim(c net.Conn, p *process, lifeline *os.File, events *eventStream) *Shim {
-	s := &Shim{process: p, lifeline: lifeline, events: events, gone: make(chan struct{})}
+func newShim(c net.Conn) *Shim {
+	s := &Shim{gone: make(chan struct{})}
 	s.client = ttrpc.NewClient(c, ttrpc.WithOnClose(func() { close(s.gone) }))
 	s.TTRPCTaskService = taskapi.NewTTRPCTaskClient(s.client)
 	return s
@@ -139,6 +148,8 @@ func (s *Shim) Close() {
 	s.once.Do(func() {
 		if s.lifeline != nil {
 			s.lifeline.Close()
+		}
+		if !s.detached {
 			s.process.wait(context.Background())
 		}
 		s.client.Close()
@@ -157,7 +168,7 @@ const stopLimit = 10 * time.Second
 
 // Stop ends a detached shim whose container has been deleted, and waits for it.
 func (s *Shim) Stop(ctx context.Context, id string) {
-	if s.lifeline == nil {
+	if s.detached {
 		ctx, cancel := context.WithTimeout(ctx, stopLimit)
 		defer cancel()
 		_, _ = s.Shutdown(ctx, &taskapi.ShutdownRequest{ID: id, Now: true}) // answered by its end

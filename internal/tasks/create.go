@@ -7,16 +7,13 @@ import (
 	"os"
 	"path/filepath"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	api "github.com/containerd/containerd/api/services/tasks/v1"
-	"github.com/containerd/containerd/api/types/runc/options"
-	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
-	"github.com/containerd/typeurl/v2"
 	"google.golang.org/grpc"
 
+	"github.com/ctorhq/ctor/internal/bundle"
 	"github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -41,55 +38,38 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	}
 	var undo unwind.Stack
 	defer undo.OnError(&err)
-	bundle, err := s.newBundle(k, container, &undo)
-	if err != nil {
+	dir := s.bundle(k)
+	if err := bundle.Create(dir, container.Spec.GetValue()); err != nil {
 		return nil, err
 	}
+	undo.Push(func() error { return os.RemoveAll(dir) })
 	detached := container.Labels[DetachLabel] != ""
-	c, err := s.shimFor(detached, bundle)
+	c, err := s.shimFor(detached, dir)
 	if err != nil {
 		return nil, err
 	}
 	if detached {
 		undo.Push(func() error { c.Stop(context.WithoutCancel(ctx), r.ContainerID); return nil })
 	}
-	opts, err := typeurl.MarshalAnyToProto(&options.Options{Root: filepath.Join(s.cfg.Dir, "runc")})
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	resp, err := c.Create(ctx, &taskapi.CreateTaskRequest{
-		ID: r.ContainerID, Bundle: bundle, Rootfs: r.Rootfs,
+	// A create can't be stopped half-way: it goes on to its end, some
+	// milliseconds away, and is undone.
+	whole := context.WithoutCancel(ctx)
+	resp, err := c.Create(whole, &taskapi.CreateTaskRequest{
+		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs,
 		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr,
-		Options: opts,
 	})
 	if err != nil {
 		return nil, reached(r.ContainerID, err)
 	}
+	if err := ctx.Err(); err != nil {
+		_, derr := c.Delete(whole, &taskapi.DeleteRequest{ID: r.ContainerID})
+		return nil, errors.Join(err, derr)
+	}
 	s.put(k, c)
 	return &api.CreateTaskResponse{ContainerID: r.ContainerID, Pid: resp.Pid}, nil
-}
-
-func (s *Service) newBundle(key string, c containers.Container, undo *unwind.Stack) (string, error) {
-	dir := s.bundle(key)
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return "", err
-	}
-	if err := os.Mkdir(dir, 0o700); errors.Is(err, os.ErrExist) {
-		return "", fmt.Errorf("task %s: %w", c.ID, errdefs.ErrAlreadyExists)
-	} else if err != nil {
-		return "", err
-	}
-	undo.Push(func() error { return os.RemoveAll(dir) })
-	// The shim's service keeps its files for checkpoints in work.
-	for _, sub := range []string{"rootfs", "work"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o711); err != nil {
-			return "", err
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, oci.ConfigFilename), c.Spec.GetValue(), 0o600); err != nil {
-		return "", err
-	}
-	return dir, nil
 }
 
 // Delete removes an ended task and its bundle, and ends a shim of its own.
@@ -99,18 +79,22 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 		return nil, err
 	}
 	k, _ := key(ctx, r.ContainerID) // find has checked it
-	resp, err := c.Delete(ctx, &taskapi.DeleteRequest{ID: r.ContainerID})
+	resp, err := c.Delete(context.WithoutCancel(ctx), &taskapi.DeleteRequest{ID: r.ContainerID})
 	err = reached(r.ContainerID, err)
-	// A dead shim's container is gone as well: what is left is its bundle.
-	if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsUnavailable(err) {
+	switch {
+	case errdefs.IsUnavailable(err): // the shim is dead: what is left of the container goes here
+		if serr := bundle.Sweep(s.bundle(k)); serr != nil {
+			return nil, errgrpc.ToGRPC(errors.Join(err, serr))
+		}
+		err = fmt.Errorf("task %s went with its shim: %w", r.ContainerID, errdefs.ErrNotFound)
+	case err != nil && !errdefs.IsNotFound(err):
 		return nil, errgrpc.ToGRPC(err)
 	}
 	s.drop(k)
 	if _, serr := os.Stat(filepath.Join(s.bundle(k), shim.Socket)); serr == nil {
 		c.Stop(context.WithoutCancel(ctx), r.ContainerID)
 	}
-	// runc has removed its record, if there was a shim to ask it.
-	if rerr := errors.Join(os.RemoveAll(s.bundle(k)), os.RemoveAll(filepath.Join(s.cfg.Dir, "runc", k))); rerr != nil {
+	if rerr := os.RemoveAll(s.bundle(k)); rerr != nil {
 		return nil, errgrpc.ToGRPC(errors.Join(err, rerr))
 	}
 	if err != nil {

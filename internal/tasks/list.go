@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/api/types/task"

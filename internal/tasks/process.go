@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
@@ -39,9 +39,9 @@ func call[Q, A any](ctx context.Context, s *Service, id string, verb func(*shim.
 	return a, errgrpc.ToGRPC(reached(id, err))
 }
 
-// Start runs a created process.
+// Start runs a created process. Like a create it can't be stopped half-way.
 func (s *Service) Start(ctx context.Context, r *api.StartRequest, _ ...grpc.CallOption) (*api.StartResponse, error) {
-	a, err := call(ctx, s, r.ContainerID, (*shim.Shim).Start, &taskapi.StartRequest{ID: r.ContainerID, ExecID: r.ExecID})
+	a, err := call(context.WithoutCancel(ctx), s, r.ContainerID, (*shim.Shim).Start, &taskapi.StartRequest{ID: r.ContainerID, ExecID: r.ExecID})
 	return &api.StartResponse{Pid: a.GetPid()}, err
 }
 

@@ -10,9 +10,7 @@ package tasks
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,6 +33,7 @@ type Config struct {
 	Dir        string // bundles and shim logs
 	Containers containers.Store
 	Events     shim.Events
+	Shim       string // path, from shim.Find
 }
 
 // Service implements containerd's TasksClient over shims.
@@ -42,7 +41,7 @@ type Service struct {
 	cfg Config
 
 	mu       sync.Mutex
-	attached map[string]*shim.Shim // by namespace; none until its first container
+	attached *shim.Shim            // nil until the first container
 	shims    map[string]*shim.Shim // by key of the container
 	closed   bool
 }
@@ -59,8 +58,8 @@ func attachedLog(dir string) string { return filepath.Join(dir, "shim.log") }
 
 // New makes a service and connects it to the detached shims that it finds.
 func New(cfg Config) (*Service, error) {
-	s := &Service{cfg: cfg, attached: map[string]*shim.Shim{}, shims: map[string]*shim.Shim{}}
-	if err := os.MkdirAll(filepath.Join(cfg.Dir, "runc"), 0o700); err != nil {
+	s := &Service{cfg: cfg, shims: map[string]*shim.Shim{}}
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "bundle"), 0o700); err != nil {
 		return nil, err
 	}
 	sockets, err := filepath.Glob(filepath.Join(cfg.Dir, "bundle", "*", "*", shim.Socket))
@@ -78,14 +77,14 @@ func New(cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// Close ends the attached shims, with what is left of its containers, and lets
+// Close ends the attached shim, with what is left of its containers, and lets
 // go of the detached ones.
 func (s *Service) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	all := map[*shim.Shim]bool{}
-	for _, c := range s.attached {
-		all[c] = true
+	if s.attached != nil {
+		all[s.attached] = true
 	}
 	for _, c := range s.shims {
 		all[c] = true
@@ -132,28 +131,29 @@ func (s *Service) find(ctx context.Context, id string) (*shim.Shim, error) {
 
 // shimFor gives the shim that a new container is to live in.
 func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
-	namespace := filepath.Base(filepath.Dir(bundle))
 	if detached {
-		return shim.Detach(namespace, bundle, filepath.Join(bundle, "shim.log"))
+		return shim.Detach(s.cfg.Shim, bundle, filepath.Join(bundle, "shim.log"))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, fmt.Errorf("task service is closed: %w", errdefs.ErrUnavailable)
 	}
-	if c := s.attached[namespace]; c != nil {
+	if c := s.attached; c != nil {
 		select {
 		case <-c.Gone(): // it was killed: start anew
 			go c.Close()
+			s.attached = nil
 		default:
 			return c, nil
 		}
 	}
-	c, err := shim.Attach(namespace, attachedLog(s.cfg.Dir), s.cfg.Events)
+	c, err := shim.Attach(s.cfg.Shim, attachedLog(s.cfg.Dir), s.cfg.Events)
 	if err != nil {
 		return nil, err
 	}
-	s.attached[namespace] = c
+	s.attached = c
+	go s.mourn(c)
 	return c, nil
 }
 
@@ -169,31 +169,4 @@ func (s *Service) drop(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.shims, key)
-}
-
-// Sweep removes the bundles, and runc's records, of containers that no shim
-// runs any more.
-func (s *Service) Sweep() error {
-	bundles, err := filepath.Glob(filepath.Join(s.cfg.Dir, "bundle", "*", "*"))
-	if err != nil {
-		return err
-	}
-	records, err := filepath.Glob(filepath.Join(s.cfg.Dir, "runc", "*", "*"))
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, b := range append(bundles, records...) {
-		k := filepath.Join(filepath.Base(filepath.Dir(b)), filepath.Base(b))
-		s.mu.Lock()
-		live := s.shims[k] != nil
-		s.mu.Unlock()
-		if live {
-			continue
-		}
-		if err := os.RemoveAll(b); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -1,0 +1,74 @@
+// Package bundle is the directory that a shim works in for a container: the
+// OCI runtime configuration, the mount point of the root file system, and what
+// the executor keeps beside them.
+package bundle
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ctorhq/ctor/internal/host"
+)
+
+const (
+	config = "config.json" // OCI runtime-spec, bundle.md
+	rootfs = "rootfs"
+)
+
+// Rootfs is the mount point in a bundle.
+func Rootfs(dir string) string { return filepath.Join(dir, rootfs) }
+
+// Create makes the bundle dir with a configuration, as JSON. One that exists
+// is errdefs.ErrAlreadyExists.
+func Create(dir string, spec []byte) (err error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("bundle %s: %w", dir, errdefs.ErrAlreadyExists)
+	} else if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	if err := os.Mkdir(Rootfs(dir), 0o711); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, config), spec, 0o600)
+}
+
+// Spec reads the configuration.
+func Spec(dir string) (*specs.Spec, error) {
+	b, err := os.ReadFile(filepath.Join(dir, config))
+	if err != nil {
+		return nil, err
+	}
+	var s specs.Spec
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", config, err, errdefs.ErrInvalidArgument)
+	}
+	return &s, nil
+}
+
+// Sweep kills the container of a bundle whose shim is dead, and removes its
+// cgroup. Mounts and namespaces have gone with the shim and the processes.
+func Sweep(dir string) error {
+	s, err := Spec(dir)
+	if errors.Is(err, fs.ErrNotExist) || errdefs.IsInvalidArgument(err) {
+		return nil // it was made no further than to a part of its configuration
+	}
+	if err != nil || s.Linux == nil || s.Linux.CgroupsPath == "" {
+		return err
+	}
+	return host.RemoveCgroup(s.Linux.CgroupsPath)
+}

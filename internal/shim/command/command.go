@@ -1,0 +1,120 @@
+// Package command is the executor that runs the runc or crun command: pure Go,
+// as the distribution patches it, and nothing to build.
+package command
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	runc "github.com/containerd/go-runc"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ctorhq/ctor/internal/shim/task"
+)
+
+// Executor runs containers with a command of runc's interface.
+type Executor struct{ binary string }
+
+// New makes an executor of the command at path, or by its name on PATH.
+func New(binary string) *Executor { return &Executor{binary: binary} }
+
+var _ task.Executor = (*Executor)(nil)
+
+type container struct {
+	binary, id, dir string
+	calls           atomic.Int64 // numbers the logs
+}
+
+// Create implements task.Executor.
+func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (task.Container, task.Process, error) {
+	c := &container{binary: e.binary, id: b.ID, dir: b.Dir}
+	started, err := c.begin(ctx, io, func(ctx context.Context, r *runc.Runc, s *starting) error {
+		return r.Create(ctx, b.ID, b.Dir, &runc.CreateOpts{IO: s, PidFile: s.pidFile, ConsoleSocket: s.console()})
+	})
+	if err != nil {
+		// A create that failed half-way may have left its state and cgroup.
+		_ = c.call(context.WithoutCancel(ctx), func(ctx context.Context, r *runc.Runc) error {
+			return r.Delete(ctx, b.ID, &runc.DeleteOpts{Force: true})
+		})
+		return nil, task.Process{}, err
+	}
+	return c, started, nil
+}
+
+// Start implements task.Container.
+func (c *container) Start(ctx context.Context) error {
+	return c.call(ctx, func(ctx context.Context, r *runc.Runc) error { return r.Start(ctx, c.id) })
+}
+
+// Exec implements task.Container.
+func (c *container) Exec(ctx context.Context, _ string, p *specs.Process, io task.Stdio) (task.Process, error) {
+	return c.begin(ctx, io, func(ctx context.Context, r *runc.Runc, s *starting) error {
+		return r.Exec(ctx, c.id, *p, &runc.ExecOpts{IO: s, PidFile: s.pidFile, ConsoleSocket: s.console(), Detach: true})
+	})
+}
+
+// Pause implements task.Container.
+func (c *container) Pause(ctx context.Context) error {
+	return c.call(ctx, func(ctx context.Context, r *runc.Runc) error { return r.Pause(ctx, c.id) })
+}
+
+// Resume implements task.Container.
+func (c *container) Resume(ctx context.Context) error {
+	return c.call(ctx, func(ctx context.Context, r *runc.Runc) error { return r.Resume(ctx, c.id) })
+}
+
+// Update implements task.Container.
+func (c *container) Update(ctx context.Context, l *specs.LinuxResources) error {
+	return c.call(ctx, func(ctx context.Context, r *runc.Runc) error { return r.Update(ctx, c.id, l) })
+}
+
+// Delete implements task.Container. Without force: runc 1.5 would wait 100 ms
+// for a container that has ended.
+func (c *container) Delete(ctx context.Context) error {
+	return c.call(ctx, func(ctx context.Context, r *runc.Runc) error { return r.Delete(ctx, c.id, nil) })
+}
+
+// call runs one verb. Each has a log of its own, or one verb's failure would
+// be explained by another's.
+func (c *container) call(ctx context.Context, verb func(context.Context, *runc.Runc) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := slack(ctx)
+	defer cancel()
+	log := c.file("log")
+	defer os.Remove(log)
+	return explain(log, verb(ctx, &runc.Runc{
+		Command:   c.binary,
+		Root:      filepath.Join(c.dir, "runc"),
+		Log:       log,
+		LogFormat: runc.JSON,
+	}))
+}
+
+// file names a file for one call.
+func (c *container) file(kind string) string {
+	return filepath.Join(c.dir, fmt.Sprintf("runc-%d.%s", c.calls.Add(1), kind))
+}
+
+// patience is how long a command goes on after its context has ended.
+const patience = 5 * time.Second
+
+// slack gives a command that is under way the time to come to its end. Killed
+// half-way, it would leave processes behind that nobody knows of, and a cgroup
+// without the state that names it.
+func slack(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(patience):
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() { stop(); cancel() }
+}

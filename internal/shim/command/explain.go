@@ -1,0 +1,83 @@
+package command
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/containerd/errdefs"
+)
+
+// said is the command's own words, with the class that they mean.
+type said struct {
+	words string
+	class error // nil: none that is known
+}
+
+func (s *said) Error() string { return s.words }
+func (s *said) Unwrap() error { return s.class }
+
+// classes are told by what runc 1.1 to 1.5 and crun 1.8 say; the first that
+// fits is it.
+var classes = []struct {
+	words string
+	class error
+}{
+	{"container does not exist", errdefs.ErrNotFound},
+	{"not running", errdefs.ErrFailedPrecondition},
+	{"not paused", errdefs.ErrFailedPrecondition},
+	{"in a stopped container", errdefs.ErrFailedPrecondition},
+	{"in a paused container", errdefs.ErrFailedPrecondition},
+	{"cannot start", errdefs.ErrFailedPrecondition},
+	{"executable file not found", exec.ErrNotFound},
+	{"no such file or directory", fs.ErrNotExist},
+	{"permission denied", fs.ErrPermission},
+}
+
+// explain puts the command's own words, what it logged last, in place of its
+// exit status.
+func explain(log string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("%w (%w): apt-get install runc", err, errdefs.ErrUnavailable)
+	}
+	words := last(log)
+	if words == "" {
+		return err
+	}
+	for _, prefix := range []string{"runc create failed: ", "exec failed: ", "unable to start container process: "} {
+		words = strings.TrimPrefix(words, prefix)
+	}
+	s := &said{words: words}
+	for _, c := range classes {
+		if strings.Contains(words, c.words) {
+			s.class = c.class
+			break
+		}
+	}
+	return s
+}
+
+// last is the last error in a log.
+func last(log string) string {
+	f, err := os.Open(log)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	var words string
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var l struct{ Level, Msg string }
+		if json.Unmarshal(s.Bytes(), &l) == nil && l.Level == "error" && l.Msg != "" {
+			words = l.Msg
+		}
+	}
+	return words
+}

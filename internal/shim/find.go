@@ -1,0 +1,39 @@
+package shim
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
+)
+
+// Self is the path of this very program, even after its file was replaced.
+const Self = "/proc/self/exe"
+
+// Find gives the shim to execute: the one named, else the installed one,
+// beside the program or on PATH, else the program itself.
+func Find(named string) (string, error) {
+	if named != "" {
+		path, err := exec.LookPath(named)
+		if err != nil {
+			return "", fmt.Errorf("shim %s: %w (%w): install one with: go install github.com/ctorhq/ctor/cmd/%s@latest",
+				named, err, errdefs.ErrUnavailable, link.Name)
+		}
+		return filepath.Abs(path)
+	}
+	if program, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(program), link.Name)
+		if st, err := os.Stat(beside); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			return beside, nil
+		}
+	}
+	// A match in the working directory is an error to LookPath, and none here.
+	if path, err := exec.LookPath(link.Name); err == nil {
+		return filepath.Abs(path)
+	}
+	return Self, nil
+}

@@ -1,0 +1,65 @@
+// Package link is what the two ends of a shim agree on: names, descriptors,
+// and how a connection that is there already is served.
+package link
+
+import (
+	"net"
+	"sync"
+)
+
+// Name is what a shim process calls itself, and the file name of one that is
+// installed.
+const Name = "containerd-shim-ctor-v2"
+
+// The kinds of shims. An attached one serves a connection and ends with the
+// program; a detached one serves a socket and stays, and so does a stock
+// containerd's, which tells that of its events.
+const (
+	Attached = "attached"
+	Detached = "detached"
+	Stock    = "stock"
+)
+
+// NamespaceEnv is the environment variable that tells a stock containerd's shim
+// its containerd namespace: not every containerd's requests do.
+const NamespaceEnv = "CTOR_SHIM_NAMESPACE"
+
+// What a shim inherits.
+const (
+	Tasks    = 3 // a connection if attached, else a listener: the task API
+	Lifeline = 4 // not of stock's: a pipe that closes when the program ends
+	Events   = 5 // attached only: a connection to the engine's events service
+)
+
+// Listener gives one connection, and then none until it is closed.
+type Listener struct {
+	conn   chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+// Listen makes a listener of a connection.
+func Listen(c net.Conn) *Listener {
+	l := &Listener{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
+	l.conn <- c
+	return l
+}
+
+// Accept implements net.Listener.
+func (l *Listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conn:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener. The connection is its taker's.
+func (l *Listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (l *Listener) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }

@@ -1,0 +1,130 @@
+// Package serve is main in a shim process.
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/ttrpc"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/shim/task"
+)
+
+// Run serves containers of an executor until the program that started the
+// shim has ended, or, for a detached shim, until its container is deleted.
+func Run(kind string, executor task.Executor) error {
+	// The mount namespace is a copy of the program's. Mounts made here stay
+	// here; mounts the host makes later still arrive, for bind mounts.
+	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	// runc create leaves the container's init to the nearest subreaper.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become subreaper: %w", err)
+	}
+	// Caught and dropped, not ignored: what is ignored stays so in every process
+	// that is executed, down to the containers'.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	p, err := newPublisher(kind)
+	if err != nil {
+		return err
+	}
+	svc := task.New(executor, p, cancel)
+	server, err := ttrpc.NewServer()
+	if err != nil {
+		return err
+	}
+	register(server, svc)
+	l, err := listener(kind)
+	if err != nil {
+		return err
+	}
+	requests := context.Background()
+	if ns := os.Getenv(link.NamespaceEnv); kind == link.Stock && ns != "" {
+		requests = namespaces.WithNamespace(requests, ns)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(requests, l) }()
+
+	if kind == link.Attached {
+		// Whatever happens to the connection, the program's end is this.
+		awaitEnd()
+		return svc.Undo(context.Background())
+	}
+	if kind == link.Detached {
+		// A program that ends before it has made the container leaves a shim
+		// that nobody knows of.
+		go func() {
+			awaitEnd()
+			svc.EndUnused()
+		}()
+	}
+	select {
+	case <-ctx.Done():
+	case err := <-failed:
+		return err
+	}
+	if kind == link.Stock {
+		// containerd leaves the socket to the shim that made it.
+		if path := l.Addr().String(); filepath.IsAbs(path) {
+			_ = os.Remove(path)
+		}
+	}
+	hangUp(server)
+	return nil
+}
+
+// awaitEnd waits until the program has ended.
+func awaitEnd() { _, _ = io.Copy(io.Discard, os.NewFile(link.Lifeline, "lifeline")) }
+
+// shutdownPatience is how long a shim that is to end answers requests.
+const shutdownPatience = time.Second
+
+// hangUp ends a server when the answer to the request to end, which is on its
+// way, is out. Who still waits for anything else gets no answer. Shutdown looks
+// only five times a second, so it is asked anew.
+func hangUp(server *ttrpc.Server) {
+	for end := time.Now().Add(shutdownPatience); time.Now().Before(end); {
+		ctx, stop := context.WithTimeout(context.Background(), 2*time.Millisecond)
+		err := server.Shutdown(ctx)
+		stop()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return
+		}
+	}
+}
+
+func listener(kind string) (net.Listener, error) {
+	if kind != link.Attached {
+		return inherit(link.Tasks, net.FileListener)
+	}
+	c, err := inherit(link.Tasks, net.FileConn)
+	if err != nil {
+		return nil, err
+	}
+	return link.Listen(c), nil
+}
+
+func inherit[T any](fd uintptr, open func(*os.File) (T, error)) (T, error) {
+	f := os.NewFile(fd, "inherited")
+	defer f.Close()
+	t, err := open(f)
+	if err != nil {
+		return t, fmt.Errorf("descriptor %d: %w", fd, err)
+	}
+	return t, nil
+}

@@ -1,0 +1,157 @@
+package stock_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
+)
+
+const (
+	runtime = "io.containerd.ctor.v2"
+	image   = "docker.io/library/stock:1"
+)
+
+// daemon is a containerd of the test's own.
+type daemon struct {
+	*testing.T
+	dir, socket, namespace string
+	cmd                    *exec.Cmd
+}
+
+func newDaemon(t *testing.T) *daemon {
+	for _, name := range []string{"containerd", "ctr", "runc"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skipf("no %s: apt-get install containerd runc", name)
+		}
+	}
+	dir, err := os.MkdirTemp("", "stock-") // a short path: it has sockets
+	require.NoError(t, err)
+	d := &daemon{T: t, dir: dir, socket: filepath.Join(dir, "c.sock"), namespace: fmt.Sprint("stock-", os.Getpid())}
+	require.NoError(t, os.Mkdir(d.path("bin"), 0o755))
+	self, err := os.Executable()
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(self, d.path("bin", link.Name)))
+	config := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [%q, %q, %q]\n[grpc]\naddress = %q\n",
+		d.path("root"), d.path("state"), "io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.devmapper", d.socket)
+	require.NoError(t, os.WriteFile(d.path("config.toml"), []byte(config), 0o600))
+	t.Cleanup(func() {
+		d.stop()
+		require.NoError(t, os.RemoveAll(dir))
+	})
+	d.start()
+	d.importImage()
+	return d
+}
+
+func (d *daemon) path(elem ...string) string {
+	return filepath.Join(append([]string{d.dir}, elem...)...)
+}
+
+func (d *daemon) start() {
+	d.Helper()
+	log, err := os.OpenFile(d.path("log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	require.NoError(d, err)
+	defer log.Close()
+	d.cmd = exec.Command("containerd", "--config", d.path("config.toml"))
+	d.cmd.Env = append(os.Environ(), "PATH="+d.path("bin")+":"+os.Getenv("PATH"))
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	require.NoError(d, d.cmd.Start())
+	d.soon("containerd", func() bool { _, err := d.try("version"); return err == nil })
+}
+
+func (d *daemon) stop() {
+	_ = d.cmd.Process.Signal(unix.SIGTERM)
+	_ = d.cmd.Wait()
+	if d.Failed() {
+		log, _ := os.ReadFile(d.path("log"))
+		d.Logf("containerd's log:\n%s", log)
+	}
+}
+
+func (d *daemon) soon(what string, ok func() bool) {
+	d.Helper()
+	require.Eventually(d, ok, 30*time.Second, 20*time.Millisecond, what)
+}
+
+func (d *daemon) try(args ...string) (string, error) {
+	for i, a := range args {
+		if a == "run" || a == "exec" {
+			args = slices.Insert(slices.Clone(args), i+1, "--fifo-dir", d.path("fifo"))
+			break
+		}
+	}
+	cmd := exec.Command("ctr", append([]string{"-a", d.socket, "-n", d.namespace}, args...)...)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func (d *daemon) ctr(args ...string) string {
+	d.Helper()
+	out, err := d.try(args...)
+	require.NoError(d, err, "ctr %q: %s", args, out)
+	return out
+}
+
+// run starts a container in the background.
+func (d *daemon) run(id string, args ...string) {
+	d.Helper()
+	d.ctr(append([]string{"run", "-d", "--runtime", runtime, image, id}, args...)...)
+}
+
+// status is a task's, as ctr lists it; "" is none.
+func (d *daemon) status(id string) string {
+	d.Helper()
+	for line := range strings.Lines(d.ctr("task", "ls")) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == id {
+			return f[2]
+		}
+	}
+	return ""
+}
+
+// importImage makes an image of busybox, as docker save would write it.
+func (d *daemon) importImage() {
+	d.Helper()
+	busybox, err := os.ReadFile("/bin/busybox")
+	require.NoError(d, err, "apt-get install busybox-static")
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	require.NoError(d, w.WriteHeader(&tar.Header{Name: "bin/busybox", Mode: 0o755, Size: int64(len(busybox)), Typeflag: tar.TypeReg}))
+	_, err = w.Write(busybox)
+	require.NoError(d, err)
+	for _, a := range []string{"sh", "echo", "cat", "sleep", "true", "grep", "touch"} {
+		require.NoError(d, w.WriteHeader(&tar.Header{Name: "bin/" + a, Linkname: "busybox", Mode: 0o777, Typeflag: tar.TypeSymlink}))
+	}
+	require.NoError(d, w.Close())
+	config, err := json.Marshal(map[string]any{
+		"architecture": "amd64", "os": "linux", "config": map[string]any{"Env": []string{"PATH=/bin"}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer.Bytes()))}},
+	})
+	require.NoError(d, err)
+	manifest, err := json.Marshal([]any{map[string]any{"Config": "config.json", "RepoTags": []string{"stock:1"}, "Layers": []string{"layer.tar"}}})
+	require.NoError(d, err)
+	var archive bytes.Buffer
+	w = tar.NewWriter(&archive)
+	for name, b := range map[string][]byte{"config.json": config, "layer.tar": layer.Bytes(), "manifest.json": manifest} {
+		require.NoError(d, w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(b))}))
+		_, err = w.Write(b)
+		require.NoError(d, err)
+	}
+	require.NoError(d, w.Close())
+	require.NoError(d, os.WriteFile(d.path("image.tar"), archive.Bytes(), 0o600))
+	d.ctr("image", "import", d.path("image.tar"))
+}

@@ -1,0 +1,126 @@
+package task
+
+import (
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// children are those of this process. It is a subreaper, so it gets some that
+// it did not start: what a container without a pid namespace of its own leaves
+// behind, and what a command leaves that was killed. Nobody waits for those,
+// so they would stay zombies.
+//
+// Which they are can't be seen, only which they are not: the ones that somebody
+// waits for are known, but for those of an executor's call under way. So they
+// are reaped while there is no call. The children are the process's, and so
+// this is the one thing that all services in a process share.
+var children = &family{known: map[int]bool{}}
+
+type family struct {
+	mu     sync.Mutex
+	busy   int          // calls under way
+	known  map[int]bool // pids that somebody waits for
+	dirty  bool         // there may be some that nobody does
+	shared int          // containers that may leave some at any time
+	end    chan os.Signal
+}
+
+// enter begins a call of an executor; the returned function ends it.
+func (f *family) enter() func() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy++
+	return f.leave
+}
+
+func (f *family) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy--
+	f.reap()
+}
+
+// know notes a child that is waited for, before the call that made it ends.
+func (f *family) know(pid int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known[pid] = true
+}
+
+// wait reaps a known child if it has ended, and tells whether there is nothing
+// to wait for any more.
+func (f *family) wait(pid int, ws *unix.WaitStatus) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	got, err := unix.Wait4(pid, ws, unix.WNOHANG, nil)
+	if err == nil && got != pid {
+		return false, nil
+	}
+	delete(f.known, pid)
+	return true, err
+}
+
+// forget notes that a child was waited for otherwise.
+func (f *family) forget(pid int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.known, pid)
+}
+
+// suspect has it looked for orphans as soon as no call is under way.
+func (f *family) suspect() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dirty = true
+	f.reap()
+}
+
+// adopt begins to look for orphans whenever a child has ended.
+func (f *family) adopt() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.shared++; f.shared > 1 {
+		return
+	}
+	ended := make(chan os.Signal, 1)
+	f.end = ended
+	signal.Notify(ended, unix.SIGCHLD)
+	go func() {
+		for range ended {
+			f.suspect()
+		}
+	}()
+}
+
+// dismiss ends what adopt began.
+func (f *family) dismiss() {
+	f.suspect()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.shared--; f.shared == 0 {
+		signal.Stop(f.end)
+		close(f.end)
+	}
+}
+
+func (f *family) reap() {
+	if f.busy > 0 || !f.dirty {
+		return
+	}
+	f.dirty = false
+	lists, _ := filepath.Glob("/proc/self/task/[0-9]*/children")
+	for _, l := range lists {
+		b, _ := os.ReadFile(l) // it may be gone: threads end
+		for _, field := range strings.Fields(string(b)) {
+			if pid, err := strconv.Atoi(field); err == nil && !f.known[pid] {
+				_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+			}
+		}
+	}
+}

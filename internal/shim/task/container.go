@@ -1,0 +1,217 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/bundle"
+	"github.com/ctorhq/ctor/internal/unwind"
+)
+
+// container is one that the service has.
+type container struct {
+	bundle Bundle
+	handle Container
+	init   *process
+	cgroup cgroup
+	shared bool // its pid namespace is another's: its processes outlive the first
+
+	// Execs hold starts for reading while they start a process. Pause and the
+	// container's end wait for them: a process that is half made would hang in
+	// a frozen container, and nobody would kill it in one that has ended.
+	starts sync.RWMutex
+	over   bool // guarded by starts: the first process has ended
+
+	freezing sync.Mutex // one pause or resume at a time
+
+	mu     sync.Mutex
+	paused bool
+	ooms   int // that were told
+	execs  map[string]*process
+
+	deleting sync.Mutex
+	deleted  bool // guarded by deleting
+}
+
+// newContainer makes a container of the bundle in dir.
+func (s *Service) newContainer(ctx context.Context, k key, dir string, rootfs []mount.Mount, p paths) (_ *container, err error) {
+	var undo unwind.Stack
+	defer undo.OnError(&err)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c := &container{
+		bundle: Bundle{ID: k.id, Namespace: k.namespace, Dir: dir, Rootfs: bundle.Rootfs(dir)},
+		init:   newProcess("", p),
+		execs:  map[string]*process{},
+	}
+	if c.bundle.Spec, err = bundle.Spec(dir); err != nil {
+		return nil, err
+	}
+	if c.bundle.Spec.Process == nil {
+		return nil, fmt.Errorf("the configuration names no process: %w", errdefs.ErrInvalidArgument)
+	}
+	c.shared = sharedPids(c.bundle.Spec)
+	if len(rootfs) > 0 {
+		if err := os.MkdirAll(c.bundle.Rootfs, 0o711); err != nil {
+			return nil, err
+		}
+		undo.Push(c.unmount) // before, for one of several mounts may fail
+		if err := mount.All(rootfs, c.bundle.Rootfs); err != nil {
+			return nil, fmt.Errorf("mount root file system: %w", err)
+		}
+	} else if r := c.bundle.Spec.Root; r != nil && filepath.IsAbs(r.Path) {
+		c.bundle.Rootfs = r.Path
+	}
+	st, child, err := p.open(ctx, k.namespace, k.id)
+	if err != nil {
+		return nil, err
+	}
+	undo.Push(func() error { st.close(); return nil })
+	defer c.family()()
+	if err := c.make(ctx, s.executor, st, child); err != nil {
+		return nil, fmt.Errorf("OCI runtime create failed: %w", err)
+	}
+	return c, nil
+}
+
+// make has the executor make the container.
+func (c *container) make(ctx context.Context, e Executor, st *streams, child Stdio) error {
+	defer children.enter()()
+	handle, started, err := e.Create(ctx, c.bundle, child)
+	child.close()
+	if err != nil {
+		if ctx.Err() != nil {
+			// It may have been stopped where it could not clean up.
+			children.suspect()
+			err = errors.Join(err, bundle.Sweep(c.bundle.Dir))
+		}
+		return err
+	}
+	c.handle = handle
+	if err := c.init.born(started, st); err != nil {
+		started.discard()
+		return errors.Join(err, handle.Delete(context.WithoutCancel(ctx)))
+	}
+	c.cgroup = cgroupOf(started.Pid)
+	return nil
+}
+
+// family has the shim look after the processes that a container without a pid
+// namespace of its own leaves to it, until it has ended. The returned function
+// is for a create that failed.
+func (c *container) family() func() {
+	if !c.shared {
+		return func() {}
+	}
+	children.adopt()
+	return func() {
+		if c.handle == nil || c.init.pidfd == nil {
+			children.dismiss()
+		}
+	}
+}
+
+// call makes a call of the executor's that may have children of its own.
+func (c *container) call(f func() error) error {
+	defer children.enter()()
+	return f()
+}
+
+// unmount takes away the root file system, and what is mounted on top of and
+// below it.
+func (c *container) unmount() error {
+	if c.bundle.Rootfs != bundle.Rootfs(c.bundle.Dir) {
+		return nil // it is somebody else's
+	}
+	return mount.UnmountAll(c.bundle.Rootfs, unix.MNT_DETACH)
+}
+
+// delete undoes a container that has ended, with deleting held. It is not
+// interrupted: half a deletion is hard to take up again.
+func (c *container) delete(ctx context.Context) error {
+	for _, p := range c.all() {
+		_ = p.abandon() // whoever waits for one that was never started
+		p.streams.settle()
+	}
+	c.init.streams.settle()
+	err := c.call(func() error { return c.handle.Delete(context.WithoutCancel(ctx)) })
+	if errdefs.IsNotFound(err) {
+		err = nil // an earlier call got this far
+	}
+	if err = errors.Join(err, c.unmount()); err == nil {
+		c.deleted = true
+	}
+	return err
+}
+
+// sharedPids tells whether the end of the first process leaves others.
+func sharedPids(s *specs.Spec) bool {
+	if s.Linux != nil {
+		for _, ns := range s.Linux.Namespaces {
+			if ns.Type == specs.PIDNamespace {
+				return ns.Path != ""
+			}
+		}
+	}
+	return true
+}
+
+// process finds a process; "" is the first.
+func (c *container) process(id string) (*process, error) {
+	if id == "" {
+		return c.init, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.execs[id]
+	if p == nil {
+		return nil, fmt.Errorf("process %s of container %s: %w", id, c.bundle.ID, errdefs.ErrNotFound)
+	}
+	return p, nil
+}
+
+// add notes a process that Exec announces.
+func (c *container) add(p *process) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.init.current() == tasktypes.Status_STOPPED {
+		return c.hasEnded()
+	}
+	if c.execs[p.id] != nil {
+		return fmt.Errorf("process %s of container %s: %w", p.id, c.bundle.ID, errdefs.ErrAlreadyExists)
+	}
+	c.execs[p.id] = p
+	return nil
+}
+
+func (c *container) hasEnded() error {
+	return fmt.Errorf("container %s has ended: %w", c.bundle.ID, errdefs.ErrFailedPrecondition)
+}
+
+func (c *container) drop(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.execs, id)
+}
+
+// all are the processes beside the first.
+func (c *container) all() []*process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []*process
+	for _, p := range c.execs {
+		list = append(list, p)
+	}
+	return list
+}

@@ -1,0 +1,55 @@
+package task
+
+import (
+	"context"
+	"os"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Executor makes containers of bundles. There are two: libcontainer inside the
+// shim's process, and the runc or crun command.
+//
+// Whatever an executor starts is a child of the shim's process when the call
+// returns, and nobody but the service waits for it.
+type Executor interface {
+	// Create makes a container, with its first process waiting to be started.
+	// When it fails nothing is left. It may be called many times at once.
+	Create(ctx context.Context, b Bundle, io Stdio) (Container, Process, error)
+}
+
+// Container is one container of an executor.
+type Container interface {
+	// Start lets the first process run.
+	Start(ctx context.Context) error
+	// Exec starts a further process. id names it among the container's.
+	Exec(ctx context.Context, id string, p *specs.Process, io Stdio) (Process, error)
+	Pause(ctx context.Context) error
+	Resume(ctx context.Context) error
+	Update(ctx context.Context, r *specs.LinuxResources) error
+	// Delete undoes the container, cgroup included. Its first process has
+	// ended.
+	Delete(ctx context.Context) error
+}
+
+// Bundle is what a container is made of.
+type Bundle struct {
+	ID        string
+	Namespace string // containerd's
+	Dir       string // holds config.json; the executor may keep files here
+	Rootfs    string // mounted
+	Spec      *specs.Spec
+}
+
+// Stdio is what a process gets as its standard streams. The files belong to
+// the caller, who closes them after the call. With Terminal they are nil.
+type Stdio struct {
+	In, Out, Err *os.File
+	Terminal     bool
+}
+
+// Process is one that was started.
+type Process struct {
+	Pid     int
+	Console *os.File // the terminal's master, non-blocking, for the caller to close; nil without one
+}

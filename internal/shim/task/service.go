@@ -1,0 +1,229 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	eventtypes "github.com/containerd/containerd/api/events"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
+	"github.com/containerd/containerd/api/types"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/identifiers"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/containerd/v2/pkg/protobuf"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"golang.org/x/sys/unix"
+)
+
+const killSignal = unix.SIGKILL
+
+// Service serves containerd's task API.
+type Service struct {
+	executor Executor
+	events   *outbox
+	shutdown func() // ends the shim; nil: it does not end on request
+
+	ending context.Context // done when Undo begins: creates in flight give up
+	end    context.CancelFunc
+
+	mu         sync.Mutex
+	ended      bool               // Undo has begun: none is created any more
+	containers map[key]*container // nil: being created
+	creates    sync.WaitGroup     // in flight; added to with mu held
+}
+
+type key struct{ namespace, id string }
+
+var _ taskapi.TTRPCTaskService = (*Service)(nil)
+
+// New makes a service. shutdown is called when a client asks the shim to end
+// and it has no containers; nil for one that does not end that way.
+func New(executor Executor, events Publisher, shutdown func()) *Service {
+	s := &Service{executor: executor, events: newOutbox(events), shutdown: shutdown, containers: map[key]*container{}}
+	s.ending, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+// find gives a container of ctx's namespace.
+func (s *Service) find(ctx context.Context, id string) (*container, error) {
+	ns, err := namespaces.NamespaceRequired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.containers[key{ns, id}]
+	if c == nil {
+		return nil, fmt.Errorf("container %s: %w", id, errdefs.ErrNotFound)
+	}
+	return c, nil
+}
+
+// process gives a container and one of its processes.
+func (s *Service) process(ctx context.Context, id, execID string) (*container, *process, error) {
+	c, err := s.find(ctx, id)
+	if err != nil {
+		return nil, nil, errgrpc.ToGRPC(err)
+	}
+	p, err := c.process(execID)
+	return c, p, errgrpc.ToGRPC(err)
+}
+
+// reserve takes an id, so that two creates of one can't both go on.
+func (s *Service) reserve(k key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return errEnding
+	}
+	if _, taken := s.containers[k]; taken {
+		return fmt.Errorf("container %s: %w", k.id, errdefs.ErrAlreadyExists)
+	}
+	s.containers[k] = nil
+	s.creates.Add(1)
+	return nil
+}
+
+var errEnding = fmt.Errorf("the shim is ending: %w", errdefs.ErrUnavailable)
+
+// Create makes a container.
+func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
+	ns, err := namespaces.NamespaceRequired(ctx)
+	if err == nil {
+		err = identifiers.Validate(r.ID) // it becomes part of paths
+	}
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	if r.Checkpoint != "" {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("restore: %w", errdefs.ErrNotImplemented))
+	}
+	k := key{ns, r.ID}
+	if err := s.reserve(k); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	defer s.creates.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ending, cancel)()
+	p := paths{in: r.Stdin, out: r.Stdout, err: r.Stderr, terminal: r.Terminal}
+	c, err := s.newContainer(ctx, k, r.Bundle, mounts(r.Rootfs), p)
+	if err != nil {
+		if s.ending.Err() != nil {
+			err = fmt.Errorf("%w: %w", errEnding, err)
+		}
+		s.forget(k)
+		return nil, errgrpc.ToGRPC(err)
+	}
+	s.mu.Lock()
+	s.containers[k] = c
+	s.events.send(ns, &eventtypes.TaskCreate{
+		ContainerID: r.ID, Bundle: r.Bundle, Rootfs: r.Rootfs, Pid: uint32(c.init.pid),
+		IO: &eventtypes.TaskIO{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal},
+	})
+	s.mu.Unlock()
+	go s.watch(c, c.init)
+	return &taskapi.CreateTaskResponse{Pid: uint32(c.init.pid)}, nil
+}
+
+func (s *Service) forget(k key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.containers, k)
+}
+
+func mounts(ms []*types.Mount) []mount.Mount {
+	var list []mount.Mount
+	for _, m := range ms {
+		list = append(list, mount.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	return list
+}
+
+// Start lets a created process run.
+func (s *Service) Start(ctx context.Context, r *taskapi.StartRequest) (*taskapi.StartResponse, error) {
+	c, p, err := s.process(ctx, r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	// Its end is told after its start, however soon it comes.
+	p.starting.Lock()
+	defer p.starting.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	if !p.advance(tasktypes.Status_CREATED, tasktypes.Status_RUNNING) {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("it was started before, or has ended: %w", errdefs.ErrFailedPrecondition))
+	}
+	if p == c.init {
+		err = s.startInit(ctx, c)
+	} else {
+		err = s.startExec(ctx, c, p)
+	}
+	if err != nil {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("OCI runtime start failed: %w", err))
+	}
+	return &taskapi.StartResponse{Pid: uint32(p.pid)}, nil
+}
+
+func (s *Service) startInit(ctx context.Context, c *container) error {
+	err := c.call(func() error { return c.handle.Start(ctx) })
+	if err != nil {
+		c.init.advance(tasktypes.Status_RUNNING, tasktypes.Status_CREATED)
+		return err
+	}
+	s.events.send(c.bundle.Namespace, &eventtypes.TaskStart{ContainerID: c.bundle.ID, Pid: uint32(c.init.pid)})
+	return nil
+}
+
+// Delete removes an ended process, and with the first the container.
+func (s *Service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskapi.DeleteResponse, error) {
+	c, p, err := s.process(ctx, r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	if p != c.init {
+		if err := p.abandon(); err != nil {
+			return nil, errgrpc.ToGRPC(err)
+		}
+		p.streams.settle()
+		c.drop(p.id)
+		return p.deleted(), nil
+	}
+	if err := s.deleteInit(ctx, c); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	s.events.send(c.bundle.Namespace, &eventtypes.TaskDelete{
+		ContainerID: r.ID, Pid: uint32(p.pid), ExitStatus: p.status, ExitedAt: protobuf.ToTimestamp(p.at),
+	})
+	return p.deleted(), nil
+}
+
+func (s *Service) deleteInit(ctx context.Context, c *container) error {
+	switch c.init.current() {
+	case tasktypes.Status_RUNNING:
+		return fmt.Errorf("the container runs: %w", errdefs.ErrFailedPrecondition)
+	case tasktypes.Status_CREATED: // it never began: there is nobody to ask
+		_ = c.kill("", killSignal, true)
+		if err := c.init.await(ctx); err != nil {
+			return err
+		}
+	}
+	// A second call at the same time waits, and finds nothing.
+	c.deleting.Lock()
+	defer c.deleting.Unlock()
+	if c.deleted {
+		return fmt.Errorf("container %s: %w", c.bundle.ID, errdefs.ErrNotFound)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := c.delete(ctx); err != nil {
+		return err
+	}
+	s.forget(key{c.bundle.Namespace, c.bundle.ID})
+	return nil
+}

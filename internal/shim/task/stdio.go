@@ -1,0 +1,195 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// streams are the ends of a process's standard streams on this side.
+//
+// A fifo is handed to the process itself: no byte passes through the shim. The
+// shim keeps both ends of it open as long as the process lives, so that a
+// reader that goes away blocks the process instead of killing it, and one that
+// comes back finds the rest; and the input has no end until CloseIO.
+type streams struct {
+	in   *os.File   // keeps the input from ending
+	keep []*os.File // the same for the output
+	log  *logger    // nil: no logger was started
+	tty  *terminal  // nil: it has none
+}
+
+// paths name where a process's streams go: fifos, or URIs for output.
+type paths struct {
+	in, out, err string
+	terminal     bool
+}
+
+// open opens the streams and gives what the process is to have of them.
+func (p paths) open(ctx context.Context, ns, id string) (_ *streams, child Stdio, err error) {
+	s := &streams{}
+	child.Terminal = p.terminal
+	defer func() {
+		if err != nil {
+			child.close()
+			s.close()
+			child = Stdio{}
+		}
+	}()
+	// The shim itself copies to and from a terminal, through Go's poller.
+	mode := 0
+	if p.terminal {
+		mode = unix.O_NONBLOCK
+	}
+	if p.in != "" {
+		if s.in, child.In, err = openFifo(p.in, unix.O_RDONLY|mode); err != nil {
+			return nil, child, fmt.Errorf("stdin: %w", err)
+		}
+	}
+	if strings.HasPrefix(p.out, "binary:") {
+		if s.log, child.Out, child.Err, err = startLogger(ctx, p.out, ns, id); err != nil {
+			return nil, child, fmt.Errorf("logger: %w", err)
+		}
+	} else {
+		if child.Out, err = s.openOut(p.out, mode); err != nil {
+			return nil, child, fmt.Errorf("stdout: %w", err)
+		}
+		if child.Err, err = s.openOut(p.err, mode); err != nil {
+			return nil, child, fmt.Errorf("stderr: %w", err)
+		}
+	}
+	if p.terminal {
+		s.tty = newTerminal(child.In, child.Out)
+		if child.Err != nil {
+			child.Err.Close()
+		}
+		child.In, child.Out, child.Err = nil, nil, nil
+	}
+	return s, child, nil
+}
+
+func (s *streams) openOut(path string, mode int) (*os.File, error) {
+	if path == "" {
+		return nil, nil
+	}
+	u := &url.URL{}
+	if !filepath.IsAbs(path) {
+		var err error
+		if u, err = url.Parse(path); err != nil {
+			return nil, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
+		}
+	}
+	switch u.Scheme {
+	case "file":
+		if err := os.MkdirAll(filepath.Dir(u.Path), 0o755); err != nil {
+			return nil, err
+		}
+		return os.OpenFile(u.Path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	case "", "fifo":
+		keep, f, err := openFifo(strings.TrimPrefix(path, "fifo://"), unix.O_WRONLY|mode)
+		if err == nil {
+			s.keep = append(s.keep, keep)
+		}
+		return f, err
+	}
+	return nil, fmt.Errorf("%s is neither a path nor a fifo, file or binary URI: %w", path, errdefs.ErrInvalidArgument)
+}
+
+// openFifo opens a fifo at both ends, which never blocks, and then at the one
+// that a process is to have.
+func openFifo(path string, flag int) (both, one *os.File, err error) {
+	open := func(flag int) (*os.File, error) {
+		// Not through os.OpenFile: it would make the description, which the
+		// process shares, non-blocking.
+		fd, err := unix.Open(path, flag|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		return os.NewFile(uintptr(fd), path), nil
+	}
+	if both, err = open(unix.O_RDWR | unix.O_NONBLOCK); err != nil {
+		return nil, nil, err
+	}
+	if st, serr := both.Stat(); serr != nil || st.Mode()&os.ModeNamedPipe == 0 {
+		both.Close()
+		return nil, nil, fmt.Errorf("%s is no fifo: %w", path, errdefs.ErrInvalidArgument)
+	}
+	if one, err = open(flag); err != nil {
+		both.Close()
+		return nil, nil, err
+	}
+	return both, one, nil
+}
+
+// attach begins to copy between a terminal and its fifos.
+func (s *streams) attach(console *os.File) {
+	if s.tty != nil && console != nil {
+		s.tty.attach(console)
+	}
+}
+
+// resize sets the terminal's size.
+func (s *streams) resize(width, height uint32) error {
+	if s.tty == nil {
+		return fmt.Errorf("the process has no terminal: %w", errdefs.ErrInvalidArgument)
+	}
+	return s.tty.resize(width, height)
+}
+
+// closeIn lets the input end, once whoever writes to it has closed it too.
+func (s *streams) closeIn() {
+	if s.in != nil {
+		s.in.Close()
+	}
+}
+
+// finish is called when the process has ended: readers see the end, of a
+// terminal when they have read the rest. It does not wait for that.
+func (s *streams) finish() {
+	if s.tty == nil {
+		s.close()
+		return
+	}
+	go func() {
+		s.tty.copies.Wait()
+		s.close()
+	}()
+}
+
+// settle is called after finish, when the process is deleted: what nobody
+// reads then is given up.
+func (s *streams) settle() {
+	if s != nil && s.tty != nil {
+		s.tty.hurry()
+		s.tty.copies.Wait()
+	}
+}
+
+// close lets go of everything; readers see the end.
+func (s *streams) close() {
+	for _, f := range append([]*os.File{s.in}, s.keep...) {
+		if f != nil {
+			f.Close()
+		}
+	}
+	if s.tty != nil {
+		s.tty.close()
+	}
+	if s.log != nil {
+		s.log.close()
+	}
+}
+
+func (c Stdio) close() {
+	for _, f := range []*os.File{c.In, c.Out, c.Err} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}

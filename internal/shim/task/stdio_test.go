@@ -1,0 +1,118 @@
+package task
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func fifo(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fifo")
+	require.NoError(t, unix.Mkfifo(path, 0o600))
+	return path
+}
+
+// A process gets blocking files: few programs know what to do with others.
+func TestStreamsBlock(t *testing.T) {
+	in, out := fifo(t), fifo(t)
+	s, child, err := paths{in: in, out: out, err: "fifo://" + out}.open(t.Context(), "ns", "id")
+	require.NoError(t, err)
+	defer s.close()
+	defer child.close()
+	for _, f := range []*os.File{child.In, child.Out, child.Err} {
+		flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+		require.NoError(t, err)
+		require.Zero(t, flags&unix.O_NONBLOCK)
+		flags, err = unix.FcntlInt(f.Fd(), unix.F_GETFD, 0)
+		require.NoError(t, err)
+		require.NotZero(t, flags&unix.FD_CLOEXEC)
+	}
+}
+
+func TestStreamsInput(t *testing.T) {
+	in := fifo(t)
+	s, child, err := paths{in: in}.open(t.Context(), "ns", "id")
+	require.NoError(t, err)
+	defer s.close()
+	defer child.close()
+	require.NoError(t, os.WriteFile(in, []byte("one"), 0)) // opens and closes it
+	require.NoError(t, os.WriteFile(in, []byte("two"), 0))
+	s.closeIn()
+	b, err := io.ReadAll(child.In)
+	require.NoError(t, err)
+	require.Equal(t, "onetwo", string(b))
+}
+
+func TestStreamsRefuse(t *testing.T) {
+	plain := filepath.Join(t.TempDir(), "plain")
+	require.NoError(t, os.WriteFile(plain, nil, 0o600))
+	fds := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(all)
+	}
+	good := fifo(t)
+	before := fds()
+	for _, p := range []paths{
+		{in: plain}, {out: plain}, {out: good, err: plain}, {in: good, out: plain, terminal: true},
+		{out: "npipe:///x"}, {out: "binary:///nosuch"}, {out: ":"},
+	} {
+		_, child, err := p.open(t.Context(), "ns", "id")
+		require.Error(t, err, "%+v", p)
+		require.Equal(t, Stdio{}, child)
+		if p.out != "binary:///nosuch" {
+			require.ErrorIs(t, err, errdefs.ErrInvalidArgument, "%+v", p)
+		}
+	}
+	require.Equal(t, before, fds())
+}
+
+// A terminal whose slave somebody holds, and whose output nobody reads, is let
+// go of all the same.
+func TestTerminalSettles(t *testing.T) {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	require.NoError(t, err)
+	raw, err := master.SyscallConn()
+	require.NoError(t, err)
+	var n int
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		require.NoError(t, unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0))
+		n, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
+		require.NoError(t, err)
+	}))
+	slave, err := os.OpenFile(filepath.Join("/dev/pts", strconv.Itoa(n)), os.O_RDWR|unix.O_NOCTTY, 0)
+	require.NoError(t, err)
+	defer slave.Close()
+
+	in, out := fifo(t), fifo(t)
+	s, _, err := paths{in: in, out: out, terminal: true}.open(t.Context(), "ns", "id")
+	require.NoError(t, err)
+	s.attach(master)
+	_, err = slave.WriteString("hello")
+	require.NoError(t, err)
+	r, err := os.OpenFile(out, os.O_RDONLY, 0)
+	require.NoError(t, err)
+	defer r.Close()
+	b := make([]byte, 5)
+	_, err = io.ReadFull(r, b)
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(b))
+	require.NoError(t, s.resize(80, 25))
+
+	s.finish() // does not wait
+	began := time.Now()
+	s.settle()
+	require.Less(t, time.Since(began), 10*terminalPatience)
+	rest, err := io.ReadAll(r)
+	require.NoError(t, err, "the reader sees the end")
+	require.Empty(t, rest)
+	require.ErrorIs(t, s.resize(80, 25), errdefs.ErrFailedPrecondition)
+}

@@ -1,0 +1,107 @@
+package tasktest
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// promptly is how long a call may go on whose context has ended. A step that
+// can't be stopped half-way is finished.
+const promptly = 10 * time.Second
+
+// cancelled runs f with a context that ends after a while.
+func (b *bed) cancelled(after time.Duration, f func(ctx context.Context) error) error {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, after)
+	defer cancel()
+	began := time.Now()
+	err := f(ctx)
+	require.Less(b, time.Since(began), after+promptly)
+	return err
+}
+
+// phases are moments in a step of some milliseconds.
+func phases(f func(after time.Duration)) {
+	for after := time.Duration(0); after < 40*time.Millisecond; after += 2 * time.Millisecond {
+		f(after)
+	}
+}
+
+var cancels = map[string]func(*bed){
+	"create": func(b *bed) {
+		phases(func(after time.Duration) {
+			x, r := b.prepare(setup{args: []string{"sleep", "1000"}, rootfs: b.overlay()})
+			err := b.cancelled(after, func(ctx context.Context) error {
+				_, err := b.svc.Create(ctx, r)
+				return err
+			})
+			if err == nil {
+				x.start()
+				x.end()
+			}
+			require.Empty(b, b.left(), "cancelled after %v", after)
+			x.pipes.close()
+			require.NoError(b, os.RemoveAll(x.dir))
+		})
+	},
+	"start": func(b *bed) {
+		phases(func(after time.Duration) {
+			x := b.create(setup{args: []string{"sleep", "1000"}})
+			_ = b.cancelled(after/4, x.tryStart)
+			x.end()
+			require.Empty(b, b.left())
+		})
+	},
+	"wait": func(b *bed) {
+		x := b.start(setup{args: []string{"sleep", "1000"}})
+		err := b.cancelled(10*time.Millisecond, func(ctx context.Context) error {
+			_, err := x.tryWait(ctx)
+			return err
+		})
+		require.ErrorIs(b, err, context.DeadlineExceeded)
+		x.end()
+	},
+	"exec": func(b *bed) {
+		x := b.start(setup{args: []string{"sleep", "1000"}})
+		execsCancelled(b, x)
+		x.end()
+	},
+	"delete": func(b *bed) {
+		phases(func(after time.Duration) {
+			x := b.start(setup{args: []string{"true"}})
+			x.wait()
+			err := b.cancelled(after/2, func(ctx context.Context) error {
+				_, err := x.tryDelete(ctx)
+				return err
+			})
+			if errors.Is(err, context.DeadlineExceeded) {
+				x.delete() // it can be taken up again
+			} else {
+				require.NoError(b, err)
+			}
+			require.Empty(b, b.left())
+			x.pipes.close()
+		})
+	},
+}
+
+func execsCancelled(b *bed, x *box) {
+	b.Helper()
+	phases(func(after time.Duration) {
+		e := x.add(setup{args: []string{"sleep", "2000"}})
+		err := b.cancelled(after, e.tryStart)
+		if err == nil {
+			e.kill()
+			e.wait()
+		}
+		require.Len(b, x.pids(), 1, "cancelled after %v", after)
+		if after > 0 || err == nil {
+			e.wait()
+		}
+		e.delete()
+	})
+}

@@ -1,0 +1,89 @@
+package tasktest
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/cgroups/v3"
+	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
+	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/typeurl/v2"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// control reads one of a container's cgroup files: version 1's name, or 2's.
+func (x *box) control(controller, one, two string) string {
+	x.Helper()
+	path := filepath.Join("/sys/fs/cgroup", controller, x.cgroup, x.id, one)
+	if cgroups.Mode() == cgroups.Unified {
+		path = filepath.Join("/sys/fs/cgroup", x.cgroup, x.id, two)
+	}
+	b, err := os.ReadFile(path)
+	require.NoError(x, err)
+	return strings.TrimSpace(string(b))
+}
+
+var limits = map[string]func(*bed){
+	"update": func(b *bed) {
+		x := b.start(setup{args: []string{"sleep", "1000"}, edit: memory(64 << 20)})
+		require.Equal(b, "67108864", x.control("memory", "memory.limit_in_bytes", "memory.max"))
+		require.Equal(b, "512", x.control("pids", "pids.max", "pids.max"))
+		limit, pids := int64(96<<20), int64(77)
+		j, err := json.Marshal(specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}, Pids: &specs.LinuxPids{Limit: &pids}})
+		require.NoError(b, err)
+		_, err = b.svc.Update(b.ctx, &taskapi.UpdateTaskRequest{ID: x.id, Resources: &anypb.Any{Value: j}})
+		require.NoError(b, err)
+		require.Equal(b, "100663296", x.control("memory", "memory.limit_in_bytes", "memory.max"))
+		require.Equal(b, "77", x.control("pids", "pids.max", "pids.max"))
+		_, err = b.svc.Update(b.ctx, &taskapi.UpdateTaskRequest{ID: x.id, Resources: &anypb.Any{Value: []byte("{")}})
+		require.Error(b, err)
+		x.end()
+	},
+	"pids": func(b *bed) {
+		x := b.start(setup{args: []string{"sh", "-c", "sleep 1000 & echo up; wait"}})
+		x.says("up")
+		e := x.add(setup{args: []string{"sleep", "1000"}, id: "named"})
+		e.start()
+		b.soon("three processes", func() bool { return len(x.pids()) == 3 })
+		named := 0
+		for _, p := range x.pids() {
+			if p.Info == nil {
+				continue
+			}
+			named++
+			var d options.ProcessDetails
+			require.NoError(b, typeurl.UnmarshalTo(p.Info, &d))
+			require.Equal(b, "named", d.ExecID)
+			require.Equal(b, e.state().Pid, p.Pid)
+		}
+		require.Equal(b, 1, named)
+		x.end()
+		e.pipes.close()
+	},
+	"statistics": func(b *bed) {
+		x := b.start(setup{args: []string{"sleep", "1000"}})
+		r, err := b.svc.Stats(b.ctx, &taskapi.StatsRequest{ID: x.id})
+		require.NoError(b, err)
+		m, err := typeurl.UnmarshalAny(r.Stats)
+		require.NoError(b, err)
+		switch m := m.(type) {
+		case *v1.Metrics:
+			require.EqualValues(b, 1, m.Pids.Current)
+			require.EqualValues(b, 512, m.Pids.Limit)
+			require.NotZero(b, m.Memory.Usage.Usage)
+			require.NotZero(b, m.CPU.Usage.Total)
+		case *v2.Metrics:
+			require.EqualValues(b, 1, m.Pids.Current)
+			require.NotZero(b, m.Memory.Usage)
+		default:
+			b.Fatalf("%T", m)
+		}
+		x.end()
+	},
+}

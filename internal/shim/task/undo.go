@@ -1,0 +1,66 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+)
+
+// Undo kills and deletes every container, all at once, with its bundle, and
+// ends the service: no container is made after it.
+func (s *Service) Undo(ctx context.Context) error {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.end()
+	// What runs does not wait for creates in flight to give up. Those that
+	// succeed all the same are undone after.
+	err := s.undoAll(ctx)
+	s.creates.Wait()
+	err = errors.Join(err, s.undoAll(ctx))
+	s.events.close()
+	return err
+}
+
+func (s *Service) undoAll(ctx context.Context) error {
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+	)
+	s.mu.Lock()
+	for k, c := range s.containers {
+		if c == nil {
+			continue
+		}
+		wg.Go(func() {
+			err := c.undo(ctx)
+			if err == nil {
+				s.forget(k)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	s.mu.Unlock()
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// undo ends a container, whatever it does, and removes its bundle. The bundle
+// of one whose root file system could not be unmounted stays: removing it
+// would empty what is mounted there.
+func (c *container) undo(ctx context.Context) error {
+	_ = c.kill("", killSignal, true) // an error: it has ended
+	<-c.init.exited
+	c.deleting.Lock()
+	defer c.deleting.Unlock()
+	if !c.deleted {
+		if err := c.delete(ctx); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(c.bundle.Dir)
+}

@@ -1,0 +1,288 @@
+package task
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	eventtypes "github.com/containerd/containerd/api/events"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
+	"github.com/containerd/containerd/api/types/runc/options"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/pkg/identifiers"
+	"github.com/containerd/containerd/v2/pkg/protobuf"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/typeurl/v2"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+var empty = &emptypb.Empty{}
+
+// Exec announces a further process, which Start then starts.
+func (s *Service) Exec(ctx context.Context, r *taskapi.ExecProcessRequest) (*emptypb.Empty, error) {
+	c, err := s.find(ctx, r.ID)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	if err := identifiers.Validate(r.ExecID); err != nil { // it becomes part of paths
+		return nil, errgrpc.ToGRPC(err)
+	}
+	p := newProcess(r.ExecID, paths{in: r.Stdin, out: r.Stdout, err: r.Stderr, terminal: r.Terminal})
+	p.spec = &specs.Process{}
+	if err := json.Unmarshal(r.Spec.GetValue(), p.spec); err != nil {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("process: %w: %w", err, errdefs.ErrInvalidArgument))
+	}
+	p.spec.Terminal = r.Terminal
+	if err := c.add(p); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	s.events.send(c.bundle.Namespace, &eventtypes.TaskExecAdded{ContainerID: r.ID, ExecID: r.ExecID})
+	return empty, nil
+}
+
+// startExec starts it. One that could not be started has ended: whoever waits
+// for it learns that.
+func (s *Service) startExec(ctx context.Context, c *container, p *process) (err error) {
+	defer func() {
+		if err != nil {
+			p.failed()
+		}
+	}()
+	st, child, err := p.paths.open(ctx, c.bundle.Namespace, c.bundle.ID)
+	if err != nil {
+		return err
+	}
+	c.starts.RLock()
+	defer c.starts.RUnlock()
+	if c.over {
+		err = c.hasEnded()
+	} else {
+		err = c.call(func() error { return c.exec(ctx, p, st, child) })
+	}
+	child.close()
+	if err != nil {
+		st.close()
+		return err
+	}
+	s.events.send(c.bundle.Namespace, &eventtypes.TaskExecStarted{ContainerID: c.bundle.ID, ExecID: p.id, Pid: uint32(p.pid)})
+	go s.watch(c, p)
+	return nil
+}
+
+func (c *container) exec(ctx context.Context, p *process, st *streams, child Stdio) error {
+	started, err := c.handle.Exec(ctx, p.id, p.spec, child)
+	if err != nil {
+		if ctx.Err() != nil {
+			children.suspect()
+		}
+		return err
+	}
+	if err := p.born(started, st); err != nil {
+		started.discard()
+		return err
+	}
+	return nil
+}
+
+// State tells how a process is.
+func (s *Service) State(ctx context.Context, r *taskapi.StateRequest) (*taskapi.StateResponse, error) {
+	c, p, err := s.process(ctx, r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	paused := c.isPaused()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	state := p.state
+	if paused && state == tasktypes.Status_RUNNING {
+		state = tasktypes.Status_PAUSED
+	}
+	id := r.ExecID
+	if id == "" {
+		id = r.ID
+	}
+	return &taskapi.StateResponse{
+		ID: id, Bundle: c.bundle.Dir, Pid: uint32(p.pid), Status: state,
+		Stdin: p.paths.in, Stdout: p.paths.out, Stderr: p.paths.err, Terminal: p.paths.terminal,
+		ExitStatus: p.status, ExitedAt: protobuf.ToTimestamp(p.at), ExecID: r.ExecID,
+	}, nil
+}
+
+// Wait answers when a process has ended.
+func (s *Service) Wait(ctx context.Context, r *taskapi.WaitRequest) (*taskapi.WaitResponse, error) {
+	_, p, err := s.process(ctx, r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.await(ctx); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	return &taskapi.WaitResponse{ExitStatus: p.status, ExitedAt: protobuf.ToTimestamp(p.at)}, nil
+}
+
+// Kill sends a signal.
+func (s *Service) Kill(ctx context.Context, r *taskapi.KillRequest) (*emptypb.Empty, error) {
+	c, err := s.find(ctx, r.ID)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	return empty, errgrpc.ToGRPC(c.kill(r.ExecID, unix.Signal(r.Signal), r.All))
+}
+
+// Pause freezes a container.
+func (s *Service) Pause(ctx context.Context, r *taskapi.PauseRequest) (*emptypb.Empty, error) {
+	return s.freeze(ctx, r.ID, true, Container.Pause, &eventtypes.TaskPaused{ContainerID: r.ID})
+}
+
+// Resume thaws it.
+func (s *Service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptypb.Empty, error) {
+	return s.freeze(ctx, r.ID, false, Container.Resume, &eventtypes.TaskResumed{ContainerID: r.ID})
+}
+
+func (s *Service) freeze(ctx context.Context, id string, paused bool, do func(Container, context.Context) error, event any) (*emptypb.Empty, error) {
+	c, err := s.find(ctx, id)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	c.starts.Lock()
+	defer c.starts.Unlock()
+	c.freezing.Lock()
+	defer c.freezing.Unlock()
+	if c.init.current() != tasktypes.Status_RUNNING {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("container %s does not run: %w", id, errdefs.ErrFailedPrecondition))
+	}
+	if err := c.call(func() error { return do(c.handle, ctx) }); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	c.setPaused(paused)
+	s.events.send(c.bundle.Namespace, event)
+	return empty, nil
+}
+
+// Pids gives the processes of a container.
+func (s *Service) Pids(ctx context.Context, r *taskapi.PidsRequest) (*taskapi.PidsResponse, error) {
+	c, err := s.find(ctx, r.ID)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	pids, err := c.cgroup.pids()
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	execs := map[int]string{}
+	for _, p := range c.all() {
+		if pid := p.running(); pid != 0 {
+			execs[pid] = p.id
+		}
+	}
+	resp := &taskapi.PidsResponse{}
+	for _, pid := range pids {
+		info := &tasktypes.ProcessInfo{Pid: uint32(pid)}
+		if id := execs[pid]; id != "" {
+			if info.Info, err = typeurl.MarshalAnyToProto(&options.ProcessDetails{ExecID: id}); err != nil {
+				return nil, errgrpc.ToGRPC(err)
+			}
+		}
+		resp.Processes = append(resp.Processes, info)
+	}
+	return resp, nil
+}
+
+// CloseIO ends a process's input.
+func (s *Service) CloseIO(ctx context.Context, r *taskapi.CloseIORequest) (*emptypb.Empty, error) {
+	_, p, err := s.process(ctx, r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	if r.Stdin {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.inClosed = true
+		if p.streams != nil {
+			p.streams.closeIn()
+		}
+	}
+	return empty, nil
+}
+
+// ResizePty sets a terminal's size.
+func (s *Service) ResizePty(ctx context.Context, r *taskapi.ResizePtyRequest) (*emptypb.Empty, error) {
+	_, p, err := s.process(ctx, r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	st := p.streams
+	p.mu.Unlock()
+	if st == nil {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("the process was not started: %w", errdefs.ErrFailedPrecondition))
+	}
+	return empty, errgrpc.ToGRPC(st.resize(r.Width, r.Height))
+}
+
+// Update changes a container's limits.
+func (s *Service) Update(ctx context.Context, r *taskapi.UpdateTaskRequest) (*emptypb.Empty, error) {
+	c, err := s.find(ctx, r.ID)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	var res specs.LinuxResources
+	if err := json.Unmarshal(r.Resources.GetValue(), &res); err != nil {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("resources: %w: %w", err, errdefs.ErrInvalidArgument))
+	}
+	return empty, errgrpc.ToGRPC(c.call(func() error { return c.handle.Update(ctx, &res) }))
+}
+
+// Stats reads a container's counters.
+func (s *Service) Stats(ctx context.Context, r *taskapi.StatsRequest) (*taskapi.StatsResponse, error) {
+	c, err := s.find(ctx, r.ID)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	m, err := c.cgroup.stats()
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	a, err := typeurl.MarshalAnyToProto(m)
+	return &taskapi.StatsResponse{Stats: a}, errgrpc.ToGRPC(err)
+}
+
+// Connect tells the pids of shim and container.
+func (s *Service) Connect(ctx context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
+	resp := &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid())}
+	if c, err := s.find(ctx, r.ID); err == nil {
+		resp.TaskPid = uint32(c.init.pid)
+	}
+	return resp, nil
+}
+
+// Shutdown ends the shim if it has no containers.
+func (s *Service) Shutdown(context.Context, *taskapi.ShutdownRequest) (*emptypb.Empty, error) {
+	s.endIdle()
+	return empty, nil
+}
+
+func (s *Service) endIdle() {
+	s.mu.Lock()
+	busy := len(s.containers) > 0
+	s.mu.Unlock()
+	if !busy && s.shutdown != nil {
+		s.shutdown()
+	}
+}
+
+// EndUnused ends the shim unless it has a container, or is making one that
+// comes to be.
+func (s *Service) EndUnused() {
+	s.creates.Wait()
+	s.endIdle()
+}
+
+// Checkpoint is not there yet.
+func (s *Service) Checkpoint(context.Context, *taskapi.CheckpointTaskRequest) (*emptypb.Empty, error) {
+	return nil, errgrpc.ToGRPC(fmt.Errorf("checkpoint: %w", errdefs.ErrNotImplemented))
+}

@@ -1,0 +1,72 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/bundle"
+	"github.com/ctorhq/ctor/internal/shim"
+)
+
+// Sweep removes what is left of containers that no shim runs any more, and the
+// tasks that have no record: of a program that was killed while it made them.
+func (s *Service) Sweep(ctx context.Context) error {
+	bundles, err := filepath.Glob(s.bundle(filepath.Join("*", "*")))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, b := range bundles {
+		ns, id := filepath.Base(filepath.Dir(b)), filepath.Base(b)
+		errs = append(errs, s.sweep(namespaces.WithNamespace(ctx, ns), filepath.Join(ns, id), id))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Service) sweep(ctx context.Context, key, id string) error {
+	s.mu.Lock()
+	c := s.shims[key]
+	s.mu.Unlock()
+	if c == nil {
+		return errors.Join(bundle.Sweep(s.bundle(key)), os.RemoveAll(s.bundle(key)))
+	}
+	if _, err := s.cfg.Containers.Get(ctx, id); !errdefs.IsNotFound(err) {
+		return err
+	}
+	// Errors: there is no task yet, or it has ended.
+	if _, err := c.Kill(ctx, &taskapi.KillRequest{ID: id, Signal: uint32(unix.SIGKILL), All: true}); err == nil {
+		_, _ = c.Wait(ctx, &taskapi.WaitRequest{ID: id})
+	}
+	_, err := s.Delete(ctx, &api.DeleteTaskRequest{ContainerID: id})
+	if err := errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// mourn kills what outlived an attached shim that was killed: the containers
+// of an executor whose processes the kernel does not end with it.
+func (s *Service) mourn(c *shim.Shim) {
+	<-c.Gone()
+	s.mu.Lock()
+	var left []string
+	for k, v := range s.shims {
+		if v == c {
+			left = append(left, s.bundle(k))
+		}
+	}
+	s.mu.Unlock()
+	for _, b := range left {
+		// An error is met again, and told, when the container is deleted.
+		_ = bundle.Sweep(b)
+	}
+}

@@ -1,0 +1,49 @@
+// Package hook makes a program what libcontainer needs it to be when it is
+// executed again: the first process of a container. Import it for its effect,
+// in the shim's main and in tests that make containers.
+package hook
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/opencontainers/runc/libcontainer"
+	_ "github.com/opencontainers/runc/libcontainer/nsenter" // unshares, before Go's runtime starts
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2/seccomp"
+)
+
+// An init function, not a call in main: packages that come later in the order
+// of initialisation, above all the service's, are then never initialised in a
+// container's process. That order goes by import path, which is why this
+// package has few imports.
+func init() {
+	if len(os.Args) != 2 {
+		return
+	}
+	switch os.Args[1] {
+	case "init":
+		if os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
+			becomeContainer()
+		}
+	case seccomp.Compiler:
+		seccomp.Main()
+	}
+}
+
+// becomeContainer does not return.
+//
+// The signal is the one way to take a container along when its shim is killed.
+// It has to be asked for here: what os/exec or libcontainer's
+// ParentDeathSignal ask for is lost when nsexec clones. libcontainer restores
+// it after it has changed the user. A parent that died before this line needs
+// no check (and getppid is always 0 in a pid namespace): what follows is a
+// conversation with it.
+func becomeContainer() {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		fmt.Fprintf(os.Stderr, "set parent death signal: %v\n", err)
+		os.Exit(255)
+	}
+	libcontainer.Init()
+}

@@ -1,0 +1,52 @@
+// Command containerd-shim-ctor-v2 is the process between an engine, or a
+// containerd, and its containers. It runs them in its own process, with runc
+// as a library.
+//
+// It is not for people to run. Build it with -tags seccomp; that needs a C
+// compiler and libseccomp's headers.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/shim/serve"
+	"github.com/ctorhq/ctor/internal/shim/stock"
+
+	"github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2/hook"
+	"github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2/libcontainer"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", link.Name, err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 1 {
+		switch kind := args[0]; kind {
+		case link.Attached, link.Detached, link.Stock:
+			return shim(kind)
+		}
+	}
+	if ok, err := stock.Run(args, os.Stdout); ok || err != nil {
+		return err
+	}
+	return errors.New("this is executed by programs that use github.com/ctorhq/ctor, and by containerd")
+}
+
+func shim(kind string) error {
+	if err := hook.Seal(); err != nil {
+		// Unsealed it works as well, slower.
+		fmt.Fprintf(os.Stderr, "%s: %v\n", link.Name, err)
+	}
+	executor, err := libcontainer.New("", nil)
+	if err != nil {
+		return err
+	}
+	return serve.Run(kind, executor)
+}

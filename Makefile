@@ -55,6 +55,13 @@ check: ## the gate: formatting, mistakes, imports, go.mod, data races
 	@$(MAKE) --no-print-directory nested
 	$(RACE) ./...
 
+# Times mean nothing on a machine that is busy with something else. BENCH is
+# for flags: make bench BENCH='-rounds 10 -only life'.
+.PHONY: bench
+bench: ## measure ctor beside bwrap, runc, containerd and docker
+	@hack/setup bench
+	cd bench && go run $(AS_ROOT) . $(BENCH)
+
 # Modules of their own (the libcontainer shim, build, bench) are invisible to
 # ./... here. Fixtures in testdata are nobody's modules.
 .PHONY: nested

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
+
+	"github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/image"
+)
+
+// The shim's executors.
+const (
+	libcontainer = "libcontainer"
+	command      = "command"
+)
+
+// shimName is the file that has the libcontainer executor.
+const shimName = "containerd-shim-ctor-v2"
+
+// ctorPeer is what all of this is about: an engine in this process.
+type ctorPeer struct {
+	executor string
+	detach   bool
+
+	root   string
+	shim   string
+	engine *ctor.Engine
+	image  *image.Image
+	boxed  client.Container
+
+	mu    sync.Mutex
+	times map[string][]time.Duration
+}
+
+func (c *ctorPeer) name() string {
+	kind := "attached"
+	if c.detach {
+		kind = "detached"
+	}
+	return fmt.Sprintf("ctor %s (%s)", kind, c.executor)
+}
+
+func (c *ctorPeer) start(ctx context.Context, b *bench) (err error) {
+	if c.shim, err = c.findShim(b); err != nil {
+		return err
+	}
+	c.root = filepath.Join(b.dir, strings.NewReplacer(" ", "-", "(", "", ")", "").Replace(c.name()))
+	if err := c.open(ctx); err != nil {
+		return err
+	}
+	b.later(func() error { return c.engine.Close() })
+	c.image, err = putImage(ctx, c.engine)
+	return err
+}
+
+// findShim gives the program that is the shim. This very program, executed
+// again, has the command executor; the other one is installed.
+func (c *ctorPeer) findShim(b *bench) (string, error) {
+	if c.executor == command {
+		if _, err := need("runc", "runc"); err != nil {
+			return "", err
+		}
+		return b.program, nil
+	}
+	candidates := []string{"bin/" + shimName, "../bin/" + shimName, shimName}
+	if b.options.shim != "" {
+		candidates = []string{b.options.shim}
+	}
+	for _, path := range candidates {
+		if found, err := exec.LookPath(path); err == nil {
+			return filepath.Abs(found)
+		}
+	}
+	return "", &missing{shimName, "make shim"}
+}
+
+func (c *ctorPeer) open(ctx context.Context) (err error) {
+	c.engine, err = ctor.Open(ctx, ctor.Config{Root: c.root, Shim: c.shim})
+	return err
+}
+
+// life takes output as a user would, and times its steps.
+func (c *ctorPeer) life(ctx context.Context) error {
+	var out, errs bytes.Buffer
+	cfg := container.Config{Args: []string{"true"}, Stdout: &out, Stderr: &errs}
+	if c.detach {
+		cfg = container.Config{Args: []string{"true"}, Detach: true}
+	}
+	last := time.Now()
+	lap := func(phase string) {
+		now := time.Now()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.times == nil {
+			c.times = map[string][]time.Duration{}
+		}
+		c.times[phase] = append(c.times[phase], now.Sub(last))
+		last = now
+	}
+	i, err := c.image.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	lap("New")
+	err = i.Start(ctx)
+	lap("Start")
+	if err == nil {
+		err = i.Wait(ctx)
+		lap("Wait")
+	}
+	err = errors.Join(err, i.Close())
+	lap("Close")
+	return err
+}
+
+// phases gives the times of the lives since it was last asked.
+func (c *ctorPeer) phases() map[string][]time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.times
+	c.times = nil
+	return t
+}
+
+func (c *ctorPeer) box(ctx context.Context) (func() error, error) {
+	i, err := c.image.Run(ctx, container.Config{Name: "box", Args: []string{"sleep", "1000"}, Detach: c.detach})
+	if err != nil {
+		return nil, err
+	}
+	c.boxed, err = c.engine.Containerd().LoadContainer(c.engine.Context(ctx), i.ID())
+	if err != nil {
+		return nil, errors.Join(err, i.Close())
+	}
+	return i.Close, nil
+}
+
+func (c *ctorPeer) exec(ctx context.Context) error {
+	return execTask(c.engine.Context(ctx), c.boxed, filepath.Join(c.root, "fifo"))
+}
+
+func (c *ctorPeer) idle(ctx context.Context, _ int) (func() error, error) {
+	i, err := c.image.Run(ctx, container.Config{Args: []string{"sleep", "1000"}, Detach: c.detach})
+	if err != nil {
+		return nil, err
+	}
+	return i.Close, nil
+}
+
+// helpers are the shims: what this program has started under their name.
+// Detached ones are its children too, as long as it lives.
+func (c *ctorPeer) helpers() []int {
+	return matching(func(pid int) bool {
+		if !strings.HasPrefix(cmdline(pid), shimName) || parent(pid) != os.Getpid() {
+			return false
+		}
+		log, _ := os.Readlink(procFile(pid, "fd/1")) // below the engine's root
+		return strings.HasPrefix(log, c.root+"/")
+	})
+}
+
+func (c *ctorPeer) daemon() int { return os.Getpid() }
+
+// execTask runs true in a running container through containerd's client, with
+// output and exit code.
+func execTask(ctx context.Context, c client.Container, fifos string) (err error) {
+	spec, err := c.Spec(ctx)
+	if err != nil {
+		return err
+	}
+	task, err := c.Task(ctx, nil)
+	if err != nil {
+		return err
+	}
+	spec.Process.Args = []string{"true"}
+	var stdout, stderr bytes.Buffer
+	p, err := task.Exec(ctx, fmt.Sprintf("exec-%d", time.Now().UnixNano()), spec.Process,
+		cio.NewCreator(cio.WithStreams(nil, &stdout, &stderr), cio.WithFIFODir(fifos)))
+	if err != nil {
+		return err
+	}
+	ended, err := p.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.Start(ctx); err != nil {
+		return err
+	}
+	status := <-ended
+	p.IO().Wait()
+	if _, err := p.Delete(ctx); err != nil {
+		return err
+	}
+	return exitError(status)
+}
+
+func exitError(s client.ExitStatus) error {
+	if s.Error() != nil {
+		return s.Error()
+	}
+	if s.ExitCode() != 0 {
+		return fmt.Errorf("exit code %d", s.ExitCode())
+	}
+	return nil
+}

@@ -160,10 +160,10 @@ var dynamic = func() string {
 }()
 
 func TestNoRunc(t *testing.T) {
+	t.Setenv("PATH", t.TempDir()) // no shim either, which would not need it
 	e := fixture.Open(t)
 	img := fixture.Busybox(t, e)
 	before := fixture.Count(t, e)
-	t.Setenv("PATH", t.TempDir())
 	_, err := img.New(t.Context(), container.Config{})
 	require.ErrorIs(t, err, ctor.ErrUnavailable)
 	require.ErrorContains(t, err, "apt-get install runc")

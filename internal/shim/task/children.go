@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,12 +24,12 @@ import (
 var children = &family{known: map[int]bool{}}
 
 type family struct {
-	mu     sync.Mutex
-	busy   int          // calls under way
-	known  map[int]bool // pids that somebody waits for
-	dirty  bool         // there may be some that nobody does
-	shared int          // containers that may leave some at any time
-	end    chan os.Signal
+	mu       sync.Mutex
+	busy     int          // calls under way
+	known    map[int]bool // pids that somebody waits for
+	dirty    bool         // there may be some that nobody does
+	watching int          // reasons to look whenever a child ends
+	end      chan os.Signal
 }
 
 // enter begins a call of an executor; the returned function ends it.
@@ -73,8 +74,20 @@ func (f *family) forget(pid int) {
 	delete(f.known, pid)
 }
 
-// suspect has it looked for orphans as soon as no call is under way.
+// suspicion is how long orphans of a failed call are looked for. A command that
+// fails may leave a process that ends a little later than it.
+const suspicion = time.Minute
+
+// suspect has orphans looked for after a call that failed. It matters more than
+// it seems: the first process of a pid namespace does not end before all others
+// of it have been waited for.
 func (f *family) suspect() {
+	f.adopt()
+	time.AfterFunc(suspicion, f.dismiss)
+}
+
+// look looks for orphans, as soon as no call is under way.
+func (f *family) look() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dirty = true
@@ -85,7 +98,8 @@ func (f *family) suspect() {
 func (f *family) adopt() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.shared++; f.shared > 1 {
+	f.dirty = true // some may have ended already
+	if f.watching++; f.watching > 1 {
 		return
 	}
 	ended := make(chan os.Signal, 1)
@@ -93,17 +107,17 @@ func (f *family) adopt() {
 	signal.Notify(ended, unix.SIGCHLD)
 	go func() {
 		for range ended {
-			f.suspect()
+			f.look()
 		}
 	}()
 }
 
 // dismiss ends what adopt began.
 func (f *family) dismiss() {
-	f.suspect()
+	f.look()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.shared--; f.shared == 0 {
+	if f.watching--; f.watching == 0 {
 		signal.Stop(f.end)
 		close(f.end)
 	}

@@ -27,10 +27,10 @@ func exists(pid int) bool { return unix.Kill(pid, 0) == nil }
 func TestOrphans(t *testing.T) {
 	pid := orphan(t)
 	leave := children.enter()
-	require.Never(t, func() bool { children.suspect(); return !exists(pid) }, 50*time.Millisecond, 5*time.Millisecond,
+	require.Never(t, func() bool { children.look(); return !exists(pid) }, 50*time.Millisecond, 5*time.Millisecond,
 		"it may be of the call that is under way")
 	leave()
-	require.Eventually(t, func() bool { children.suspect(); return !exists(pid) }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { children.look(); return !exists(pid) }, 10*time.Second, time.Millisecond)
 
 	children.adopt()
 	pid = orphan(t)
@@ -43,7 +43,7 @@ func TestKnownChildren(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	pid := cmd.Process.Pid
 	children.know(pid)
-	require.Never(t, func() bool { children.suspect(); return !exists(pid) }, 50*time.Millisecond, 5*time.Millisecond)
+	require.Never(t, func() bool { children.look(); return !exists(pid) }, 50*time.Millisecond, 5*time.Millisecond)
 	var ws unix.WaitStatus
 	require.Eventually(t, func() bool {
 		done, err := children.wait(pid, &ws)

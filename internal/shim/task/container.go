@@ -91,9 +91,9 @@ func (c *container) make(ctx context.Context, e Executor, st *streams, child Std
 	handle, started, err := e.Create(ctx, c.bundle, child)
 	child.close()
 	if err != nil {
+		children.suspect()
 		if ctx.Err() != nil {
 			// It may have been stopped where it could not clean up.
-			children.suspect()
 			err = errors.Join(err, bundle.Sweep(c.bundle.Dir))
 		}
 		return err

@@ -76,9 +76,7 @@ func (s *Service) startExec(ctx context.Context, c *container, p *process) (err 
 func (c *container) exec(ctx context.Context, p *process, st *streams, child Stdio) error {
 	started, err := c.handle.Exec(ctx, p.id, p.spec, child)
 	if err != nil {
-		if ctx.Err() != nil {
-			children.suspect()
-		}
+		children.suspect()
 		return err
 	}
 	if err := p.born(started, st); err != nil {

@@ -23,6 +23,7 @@ import (
 )
 
 func TestCloseTwice(t *testing.T) {
+	t.Parallel()
 	e := open(t, ctor.Config{})
 	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
 	require.NoError(t, e.Close())
@@ -30,6 +31,7 @@ func TestCloseTwice(t *testing.T) {
 }
 
 func TestCloseAtOnce(t *testing.T) {
+	t.Parallel()
 	e := open(t, ctor.Config{})
 	_, err := fixture.Busybox(t, e).Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}})
 	require.NoError(t, err)
@@ -49,6 +51,7 @@ func TestCloseAtOnce(t *testing.T) {
 }
 
 func TestClosed(t *testing.T) {
+	t.Parallel()
 	e := open(t, ctor.Config{})
 	img := fixture.Busybox(t, e)
 	c, err := img.Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}})
@@ -89,6 +92,7 @@ const prompt = 20 * time.Second
 
 // Calls that are under way end when Close begins.
 func TestCloseUnderWay(t *testing.T) {
+	t.Parallel()
 	asked := make(chan struct{}, 10)
 	s := registrytest.NewServer(t, &registrytest.Options{Middleware: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -141,6 +145,7 @@ func TestCloseUnderWay(t *testing.T) {
 
 // What ends first, the context or the engine, is what the error says.
 func TestCancelUnderWay(t *testing.T) {
+	t.Parallel()
 	asked := make(chan struct{}, 10)
 	s := registrytest.NewServer(t, &registrytest.Options{Middleware: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -219,6 +224,7 @@ func traceless(t *testing.T, root string) []string {
 
 // A deletion just before Close is carried out on the disk as well.
 func TestCloseCollects(t *testing.T) {
+	t.Parallel()
 	e := open(t, ctor.Config{})
 	img := fixture.Busybox(t, e)
 	c, err := img.New(t.Context(), container.Config{})

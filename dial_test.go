@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/leases"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ import (
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/fixture"
 )
 
@@ -98,124 +100,162 @@ func helpDialed(args []string) error {
 	return e.Close()
 }
 
+// dialed is what the parts of TestDial share.
+type dialed struct {
+	socket, root string
+	e            *ctor.Engine
+	img          *image.Image
+	ref          string          // of an image in a registry
+	before       fixture.Remains // with img
+}
+
+// same waits until nothing but before is there.
+func (d *dialed) same(t *testing.T) {
+	t.Helper()
+	d.before.Same(t, func() fixture.Remains { return fixture.Count(t, d.e) })
+}
+
 // TestDial runs the whole flow on Debian's containerd.
 func TestDial(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a containerd")
 	}
-	socket := daemon(t)
-	root := t.TempDir()
-	ref := push(t)
-	e := dial(t, socket, root)
-	require.Equal(t, "overlayfs", e.Snapshotter())
-	require.NoDirExists(t, filepath.Join(root, "containerd"), "its store is the daemon's")
-	empty := fixture.Count(t, e)
+	d := dialed{socket: daemon(t), root: t.TempDir(), ref: push(t)}
+	d.e = dial(t, d.socket, d.root)
+	require.Equal(t, "overlayfs", d.e.Snapshotter())
+	require.NoDirExists(t, filepath.Join(d.root, "containerd"), "its store is the daemon's")
+	empty := fixture.Count(t, d.e)
 	require.Empty(t, empty)
+	d.img = fixture.Busybox(t, d.e)
+	require.Equal(t, "hi\n", echo(t, d.e, "first", "hi")) // unpacks it
+	d.before = fixture.Count(t, d.e)
 
-	t.Run("images", func(t *testing.T) {
-		pulled, err := image.Pull(t.Context(), e, ref, nil)
-		require.NoError(t, err)
-		var archive bytes.Buffer
-		require.NoError(t, image.Export(t.Context(), &archive, pulled))
-		require.NoError(t, pulled.Remove(t.Context()))
-		list, err := image.Import(t.Context(), e, &archive)
-		require.NoError(t, err)
-		require.Len(t, list, 1)
-		require.Equal(t, ref, list[0].Ref())
-		made, err := list[0].Derive(t.Context(), "derived", func(c *ocispec.ImageConfig) { c.Cmd = []string{"echo", "derived"} })
-		require.NoError(t, err)
-		var out strings.Builder
-		c, err := made.Run(t.Context(), container.Config{Stdout: &out})
-		require.NoError(t, err)
-		require.NoError(t, c.Wait(t.Context()))
-		require.Equal(t, "derived\n", out.String())
-		committed, err := image.Commit(t.Context(), c, "committed", nil)
-		require.NoError(t, err)
-		require.NoError(t, c.Close())
-		for _, i := range append(list, made, committed) {
-			require.NoError(t, i.Remove(t.Context()))
-		}
-		empty.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
-	})
+	t.Run("images", d.images)
+	t.Run("stop", d.stop)
+	t.Run("errors", d.errors)
+	t.Run("programs that were closed", func(t *testing.T) { d.programs(t, (*running).end) })
+	t.Run("programs that were killed", func(t *testing.T) { d.programs(t, (*running).kill) })
+	t.Run("sweep", d.sweep)
+	t.Run("close", d.close)
+	require.NoError(t, d.img.Remove(t.Context()))
+	empty.Same(t, func() fixture.Remains { return fixture.Count(t, d.e) })
+}
 
-	img := fixture.Busybox(t, e)
-	t.Run("stop", func(t *testing.T) {
-		c, err := img.Run(t.Context(), container.Config{Args: []string{"sh", "-c", "trap 'echo bye; exit 7' TERM; echo hi; while :; do sleep 0.01; done"}})
-		require.NoError(t, err)
-		logs, err := c.Logs(t.Context(), &container.LogOptions{Follow: true})
-		require.NoError(t, err)
-		defer logs.Close()
-		hi := make([]byte, 3)
-		_, err = io.ReadFull(logs, hi)
-		require.NoError(t, err)
-		require.NoError(t, c.Stop(t.Context()))
-		var exit *container.ExitError
-		require.ErrorAs(t, c.Wait(t.Context()), &exit)
-		require.Equal(t, 7, exit.Code)
-		bye, err := io.ReadAll(logs)
-		require.NoError(t, err)
-		require.Equal(t, "hi\nbye\n", string(hi)+string(bye))
-		require.NoError(t, c.Close())
-	})
-	t.Run("errors", func(t *testing.T) {
-		_, err := img.New(t.Context(), container.Config{Args: []string{"no-such-command"}})
-		require.ErrorIs(t, err, ctor.ErrNotFound)
-		_, err = image.Get(t.Context(), e, "nobody")
-		require.ErrorIs(t, err, ctor.ErrNotFound)
-	})
-
-	before := fixture.Count(t, e)
-	for name, end := range map[string]func(*running, *testing.T){"closed": (*running).end, "killed": (*running).kill} {
-		t.Run("programs that were "+name, func(t *testing.T) {
-			h := startHelper(t, helper("dialed", socket, root))
-			// While it lives, nobody sweeps what it has.
-			other := dial(t, socket, root)
-			c, err := container.Get(t.Context(), other, "attached")
-			require.NoError(t, err)
-			i, err := c.Info(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, container.Running, i.State)
-			end(h, t)
-
-			next := dial(t, socket, root)
-			_, err = container.Get(t.Context(), next, "attached")
-			require.ErrorIs(t, err, ctor.ErrNotFound)
-			c, err = container.Get(t.Context(), next, "detached")
-			require.NoError(t, err)
-			i, err = c.Info(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, container.Running, i.State)
-			logs, err := c.Logs(t.Context(), nil)
-			require.NoError(t, err)
-			all, err := io.ReadAll(logs)
-			require.NoError(t, err)
-			require.NoError(t, logs.Close())
-			require.Equal(t, "from detached\n", string(all))
-			require.NoError(t, c.Close())
-			before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
-			require.NoError(t, next.Close())
-			require.NoError(t, other.Close())
-		})
+func (d *dialed) images(t *testing.T) {
+	pulled, err := image.Pull(t.Context(), d.e, d.ref, nil)
+	require.NoError(t, err)
+	var archive bytes.Buffer
+	require.NoError(t, image.Export(t.Context(), &archive, pulled))
+	require.NoError(t, pulled.Remove(t.Context()))
+	list, err := image.Import(t.Context(), d.e, &archive)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, d.ref, list[0].Ref())
+	made, err := list[0].Derive(t.Context(), "derived", func(c *ocispec.ImageConfig) { c.Cmd = []string{"echo", "derived"} })
+	require.NoError(t, err)
+	var out strings.Builder
+	c, err := made.Run(t.Context(), container.Config{Stdout: &out})
+	require.NoError(t, err)
+	require.NoError(t, c.Wait(t.Context()))
+	require.Equal(t, "derived\n", out.String())
+	committed, err := image.Commit(t.Context(), c, "committed", nil)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	for _, i := range append(list, made, committed) {
+		require.NoError(t, i.Remove(t.Context()))
 	}
+	d.same(t)
+}
 
-	t.Run("close", func(t *testing.T) {
-		goroutines, files := footprint(t)
-		next := dial(t, socket, root)
-		_, err := img.Run(t.Context(), container.Config{Name: "other's", Args: []string{"sleep", "1000"}})
-		require.ErrorIs(t, err, ctor.ErrInvalid)
-		nextImg, err := image.Get(t.Context(), next, img.Ref())
-		require.NoError(t, err)
-		_, err = nextImg.Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}})
-		require.NoError(t, err)
-		require.NoError(t, next.Close())
-		require.NoError(t, next.Close())
-		_, err = image.Get(t.Context(), next, "a")
-		require.ErrorIs(t, err, ctor.ErrClosed)
-		before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
-		sameFootprint(t, goroutines, files)
-	})
-	require.NoError(t, img.Remove(t.Context()))
-	empty.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
+func (d *dialed) stop(t *testing.T) {
+	c, err := d.img.Run(t.Context(), container.Config{Args: []string{"sh", "-c", "trap 'echo bye; exit 7' TERM; echo hi; while :; do sleep 0.01; done"}})
+	require.NoError(t, err)
+	logs, err := c.Logs(t.Context(), &container.LogOptions{Follow: true})
+	require.NoError(t, err)
+	defer logs.Close()
+	hi := make([]byte, 3)
+	_, err = io.ReadFull(logs, hi)
+	require.NoError(t, err)
+	require.NoError(t, c.Stop(t.Context()))
+	var exit *container.ExitError
+	require.ErrorAs(t, c.Wait(t.Context()), &exit)
+	require.Equal(t, 7, exit.Code)
+	bye, err := io.ReadAll(logs)
+	require.NoError(t, err)
+	require.Equal(t, "hi\nbye\n", string(hi)+string(bye))
+	require.NoError(t, c.Close())
+}
+
+func (d *dialed) errors(t *testing.T) {
+	_, err := d.img.New(t.Context(), container.Config{Args: []string{"no-such-command"}})
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+	_, err = image.Get(t.Context(), d.e, "nobody")
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+}
+
+func (d *dialed) sweep(t *testing.T) {
+	leave(t, d.e, engine.Owner())
+	left := fixture.Count(t, d.e)
+	require.NoError(t, dial(t, d.socket, d.root).Close())
+	require.Equal(t, left, fixture.Count(t, d.e), "its owner lives")
+	ctx := d.e.Context(t.Context())
+	require.NoError(t, d.e.Containerd().ContainerService().Delete(ctx, "no-snapshot"))
+	require.NoError(t, d.e.Containerd().SnapshotService("overlayfs").Remove(ctx, "no-record"))
+	require.NoError(t, d.e.Containerd().LeasesService().Delete(ctx, leases.Lease{ID: "a-call"}))
+
+	leave(t, d.e, deadOwner)
+	require.NoError(t, dial(t, d.socket, d.root).Close())
+	d.same(t)
+}
+
+func (d *dialed) close(t *testing.T) {
+	goroutines, files := footprint(t)
+	next := dial(t, d.socket, d.root)
+	_, err := d.img.Run(t.Context(), container.Config{Name: "other's", Args: []string{"sleep", "1000"}})
+	require.ErrorIs(t, err, ctor.ErrInvalid)
+	nextImg, err := image.Get(t.Context(), next, d.img.Ref())
+	require.NoError(t, err)
+	_, err = nextImg.Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}})
+	require.NoError(t, err)
+	require.NoError(t, next.Close())
+	require.NoError(t, next.Close())
+	_, err = image.Get(t.Context(), next, "a")
+	require.ErrorIs(t, err, ctor.ErrClosed)
+	d.same(t)
+	sameFootprint(t, goroutines, files)
+}
+
+// programs of others that have containers here are left in peace while they
+// live, and swept after.
+func (d *dialed) programs(t *testing.T, end func(*running, *testing.T)) {
+	h := startHelper(t, helper("dialed", d.socket, d.root))
+	// While it lives, nobody sweeps what it has.
+	other := dial(t, d.socket, d.root)
+	c, err := container.Get(t.Context(), other, "attached")
+	require.NoError(t, err)
+	i, err := c.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, container.Running, i.State)
+	end(h, t)
+
+	next := dial(t, d.socket, d.root)
+	_, err = container.Get(t.Context(), next, "attached")
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+	c, err = container.Get(t.Context(), next, "detached")
+	require.NoError(t, err)
+	i, err = c.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, container.Running, i.State)
+	logs, err := c.Logs(t.Context(), nil)
+	require.NoError(t, err)
+	all, err := io.ReadAll(logs)
+	require.NoError(t, err)
+	require.NoError(t, logs.Close())
+	require.Equal(t, "from detached\n", string(all))
+	require.NoError(t, c.Close())
+	d.same(t)
+	require.NoError(t, next.Close())
+	require.NoError(t, other.Close())
 }
 
 func TestDialErrors(t *testing.T) {

@@ -2,6 +2,7 @@ package ctor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -36,7 +37,7 @@ func helpWork(args []string) error {
 		return err
 	}
 	failed := make(chan error)
-	for _, work := range []func(int) error{
+	for _, work := range []func(n int) error{
 		func(int) error {
 			img, err := image.Pull(ctx, e, args[2], &image.PullOptions{Policy: image.PullAlways})
 			if err != nil {
@@ -44,37 +45,9 @@ func helpWork(args []string) error {
 			}
 			return img.Remove(ctx)
 		},
-		func(n int) error {
-			c, err := base.Run(ctx, container.Config{Name: fmt.Sprint("attached", n), Args: []string{"sleep", "1000"}})
-			if err != nil {
-				return err
-			}
-			return c.Close()
-		},
-		func(n int) error {
-			c, err := base.Run(ctx, container.Config{Name: fmt.Sprint("detached", n), Args: []string{"sleep", "1000"}, Detach: true})
-			if err != nil {
-				return err
-			}
-			return c.Close()
-		},
-		func(n int) error {
-			img, err := base.Derive(ctx, "derived:"+fmt.Sprint(n), nil, layer.FromFS(fstest.MapFS{"n": {Data: fmt.Append(nil, n)}}, nil))
-			if err != nil {
-				return err
-			}
-			c, err := img.New(ctx, container.Config{Name: fmt.Sprint("committed", n)})
-			if err != nil {
-				return err
-			}
-			if _, err := image.Commit(ctx, c, "committed", nil); err != nil {
-				return err
-			}
-			if err := c.Close(); err != nil {
-				return err
-			}
-			return img.Remove(ctx)
-		},
+		func(n int) error { return runAndClose(ctx, base, fmt.Sprint("attached", n), false) },
+		func(n int) error { return runAndClose(ctx, base, fmt.Sprint("detached", n), true) },
+		func(n int) error { return deriveAndCommit(ctx, base, n) },
 	} {
 		go func() {
 			for n := 0; ; n++ {
@@ -87,6 +60,29 @@ func helpWork(args []string) error {
 	}
 	go func() { ready(); os.Exit(0) }() // the test has ended before us
 	return <-failed
+}
+
+func runAndClose(ctx context.Context, img *image.Image, name string, detach bool) error {
+	c, err := img.Run(ctx, container.Config{Name: name, Args: []string{"sleep", "1000"}, Detach: detach})
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+func deriveAndCommit(ctx context.Context, base *image.Image, n int) error {
+	img, err := base.Derive(ctx, "derived:"+fmt.Sprint(n), nil, layer.FromFS(fstest.MapFS{"n": {Data: fmt.Append(nil, n)}}, nil))
+	if err != nil {
+		return err
+	}
+	c, err := img.New(ctx, container.Config{Name: fmt.Sprint("committed", n)})
+	if err != nil {
+		return err
+	}
+	if _, err := image.Commit(ctx, c, "committed", nil); err != nil {
+		return err
+	}
+	return errors.Join(c.Close(), img.Remove(ctx))
 }
 
 // What a program killed at any moment leaves, the next Open undoes.
@@ -109,7 +105,7 @@ func TestKilled(t *testing.T) {
 			before := traces(t, root)
 			start := time.Now()
 			for range s.kills {
-				if time.Since(start) > 30*time.Second {
+				if time.Since(start) > 20*time.Second {
 					break // a race detector's time is another
 				}
 				h := startHelper(t, helper("work", root, s.snapshotter, ref))

@@ -14,6 +14,7 @@ import (
 )
 
 func TestLockedByThisProcess(t *testing.T) {
+	t.Parallel()
 	e := open(t, ctor.Config{})
 	_, err := ctor.Open(t.Context(), ctor.Config{Root: e.Root()})
 	require.ErrorIs(t, err, ctor.ErrLocked)
@@ -24,6 +25,7 @@ func TestLockedByThisProcess(t *testing.T) {
 }
 
 func TestLockedByAnotherProcess(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	h := startHelper(t, helper("hold", root))
 	_, err := ctor.Open(t.Context(), ctor.Config{Root: root})
@@ -49,6 +51,7 @@ func TestStaleLock(t *testing.T) {
 // Attached containers of all namespaces end with a killed program, detached
 // ones go on.
 func TestKilledHolder(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	e := open(t, ctor.Config{Root: root})
 	ref := fixture.Busybox(t, e).Ref()

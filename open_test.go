@@ -20,6 +20,7 @@ import (
 )
 
 func TestOpenEmpty(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join(t.TempDir(), "not", "there", "yet")
 	e := open(t, ctor.Config{Root: root})
 	require.Equal(t, root, e.Root())
@@ -31,6 +32,7 @@ func TestOpenEmpty(t *testing.T) {
 }
 
 func TestRootIsPrivate(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	require.NoError(t, os.Chmod(root, 0o777))
 	open(t, ctor.Config{Root: root})
@@ -54,6 +56,7 @@ func TestRelativeRoot(t *testing.T) {
 
 // A socket's path may have no more than 107 bytes.
 func TestLongRoot(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join(t.TempDir(), strings.Repeat("long/", 50))
 	e := open(t, ctor.Config{Root: root})
 	require.Equal(t, "hi\n", echo(t, e, "attached", "hi"))
@@ -72,6 +75,7 @@ func TestLongRoot(t *testing.T) {
 }
 
 func TestNative(t *testing.T) {
+	t.Parallel()
 	e := open(t, ctor.Config{Snapshotter: "native"})
 	require.Equal(t, "native", e.Snapshotter())
 	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
@@ -79,6 +83,7 @@ func TestNative(t *testing.T) {
 
 // A root may change its snapshotter, and its namespace.
 func TestReopenOtherwise(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	for _, cfg := range []ctor.Config{
 		{Root: root}, {Root: root, Snapshotter: "native"}, {Root: root, Namespace: "other"}, {Root: root},
@@ -92,6 +97,7 @@ func TestReopenOtherwise(t *testing.T) {
 
 // Engines share nothing but the process, not even the names of containers.
 func TestTwoEngines(t *testing.T) {
+	t.Parallel()
 	one, two := open(t, ctor.Config{}), open(t, ctor.Config{})
 	cfg := container.Config{Name: "same", Args: []string{"sleep", "1000"}}
 	for _, e := range []*ctor.Engine{one, two} {
@@ -180,6 +186,7 @@ func TestOpenDamaged(t *testing.T) {
 }
 
 func TestNotRoot(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir() // in one that only root may look into
 	for d := dir; d != os.TempDir(); d = filepath.Dir(d) {
 		require.NoError(t, os.Chmod(d, 0o777))
@@ -202,6 +209,7 @@ func TestNotRoot(t *testing.T) {
 
 // Images outlive the engine that made them.
 func TestReopen(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	e := open(t, ctor.Config{Root: root})
 	want := fixture.Busybox(t, e).Digest()

@@ -50,6 +50,7 @@ func helpQuiet(args []string) error {
 
 // A program's standard error, and its output, are its own.
 func TestQuiet(t *testing.T) {
+	t.Parallel()
 	e := open(t, ctor.Config{})
 	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
 	require.NoError(t, e.Close())
@@ -61,6 +62,7 @@ func TestQuiet(t *testing.T) {
 }
 
 func TestLogger(t *testing.T) {
+	t.Parallel()
 	var out lockedBuffer
 	e := open(t, ctor.Config{Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	log.G(e.Context(t.Context())).WithField("key", "value").Warn("said through containerd")

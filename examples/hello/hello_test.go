@@ -40,6 +40,7 @@ func hi(ctx context.Context, args ...string) result {
 }
 
 func TestSelf(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	first := hi(t.Context(), "-root", root)
 	require.Zero(t, first.code, first.stderr)
@@ -65,6 +66,7 @@ Hello from ctor!
 
 // The self-made image does not stand in for the world's.
 func TestSelfIsApart(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	require.Zero(t, hi(t.Context(), "-root", root).code)
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
@@ -87,6 +89,7 @@ func serve(t *testing.T) (string, *registrytest.Server) {
 }
 
 func TestReal(t *testing.T) {
+	t.Parallel()
 	ref, s := serve(t)
 	root := t.TempDir()
 	r := hi(t.Context(), "-root", root, ref, "sh", "-c", "echo out; echo err >&2; exit 3")
@@ -109,6 +112,7 @@ func TestReal(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
+	t.Parallel()
 	s := registrytest.NewServer(t, nil)
 	file := t.TempDir() + "/file"
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
@@ -125,6 +129,7 @@ func TestErrors(t *testing.T) {
 		"bad root":      {[]string{"-root", file}, failed, []string{file, "not a directory", "Root"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			root := t.TempDir()
 			r := hi(t.Context(), append([]string{"-root", root}, test.args...)...)
 			require.Equal(t, test.code, r.code)
@@ -138,6 +143,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestLocked(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
@@ -149,6 +155,7 @@ func TestLocked(t *testing.T) {
 
 // A signal ends the program's context, and with it the container.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	ref, _ := serve(t)
 	root := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -44,6 +44,7 @@ func start(path, kind, dir, log string, files ...*os.File) (*process, error) {
 	pidfd := -1
 	p, err := os.StartProcess(path, []string{link.Name, kind}, &os.ProcAttr{
 		Dir:   dir,
+		Env:   environ(),
 		Files: append([]*os.File{null, out, out}, files...),
 		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS, PidFD: &pidfd},
 	})
@@ -65,6 +66,16 @@ func start(path, kind, dir, log string, files ...*os.File) (*process, error) {
 	c := &process{pid: p.Pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{})}
 	go c.reap()
 	return c, nil
+}
+
+// environ is the program's. A program built with -race sleeps for a second at
+// its end, in case other threads still have races to tell of, and so would its
+// shims, at each Close of an engine.
+func environ() []string {
+	if os.Getenv("GORACE") != "" {
+		return nil
+	}
+	return append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 }
 
 // reap waits until the process ended, or release was called.

@@ -38,7 +38,7 @@ func (c *Container) destroy() error {
 	c.kill()
 	ctx, cancel := c.e.Cleanup(context.Background())
 	defer cancel()
-	if err := c.e.Remove(ctx, c.record); err != nil {
+	if err := c.e.RemoveEnded(ctx, c.record); err != nil {
 		return err
 	}
 	c.e.Forget(c.ID(), c)
@@ -50,12 +50,16 @@ func (c *Container) kill() {
 	ctx, cancel := c.e.Cleanup(context.Background())
 	defer cancel()
 	defer c.run.streams.Close()
-	// An error means that it has ended.
-	_ = c.task.Kill(ctx, syscall.SIGKILL)
 	select {
 	case <-c.run.exited:
-	case <-ctx.Done():
-		return
+	default:
+		// An error means that it has ended.
+		_ = c.task.Kill(ctx, syscall.SIGKILL)
+		select {
+		case <-c.run.exited:
+		case <-ctx.Done():
+			return
+		}
 	}
 	select {
 	case <-c.run.done:

@@ -37,10 +37,10 @@ func RemoveCgroup(path string, keep ...string) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
 	for _, h := range found {
-		errs = append(errs, thaw(filepath.Join(h, path), keep))
+		quell(filepath.Join(h, path), keep)
 	}
+	var errs []error
 	end := time.Now().Add(deathLimit)
 	for _, h := range found {
 		errs = append(errs, removeCgroup(filepath.Join(h, path), keep, end))
@@ -48,26 +48,28 @@ func RemoveCgroup(path string, keep ...string) error {
 	return errors.Join(errs...)
 }
 
-// thaw lets the frozen go on: on v1 they do not even die. v2 has no such file.
-func thaw(dir string, keep []string) error {
-	state := filepath.Join(dir, "freezer.state")
-	if _, err := os.Stat(state); err != nil {
-		return nil
-	}
-	children, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	var errs []error
+// quell makes killing come to an end: what is in a cgroup and below can't fork
+// any more, is killed whole where the kernel does that (v2 since Linux 5.14),
+// and is not frozen, which on v1 keeps it from dying. All of it may fail: then
+// it takes longer.
+func quell(dir string, keep []string) {
+	children, _ := os.ReadDir(dir)
 	for _, c := range children {
 		if c.IsDir() && !slices.Contains(keep, c.Name()) {
-			errs = append(errs, thaw(filepath.Join(dir, c.Name()), nil))
+			quell(filepath.Join(dir, c.Name()), nil)
 		}
 	}
-	if len(keep) == 0 {
-		errs = append(errs, os.WriteFile(state, []byte("THAWED"), 0))
+	if len(keep) > 0 {
+		return // what is in the cgroup itself stays
 	}
-	return errors.Join(errs...)
+	for _, f := range []struct{ name, word string }{
+		{"pids.max", "0"}, {"cgroup.kill", "1"}, {"freezer.state", "THAWED"},
+	} {
+		if file, err := os.OpenFile(filepath.Join(dir, f.name), os.O_WRONLY, 0); err == nil {
+			_, _ = file.WriteString(f.word)
+			file.Close()
+		}
+	}
 }
 
 func removeCgroup(dir string, keep []string, end time.Time) error {
@@ -101,18 +103,15 @@ func removeCgroup(dir string, keep []string, end time.Time) error {
 const deathLimit = 5 * time.Second
 
 // empty kills the processes of one cgroup until it can be removed. That takes
-// more than one try: they may fork meanwhile, and the kernel keeps the dead a
-// moment longer than it tells.
+// more than one try: the kernel keeps the dead a moment longer than it tells.
 func empty(dir string, end time.Time) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		pids, err := members(dir)
 		if err != nil {
 			return err
 		}
-		for _, pid := range pids {
-			if err := kill(pid, dir, time.Until(end)); err != nil {
-				return err
-			}
+		if err := kill(pids, dir, end); err != nil {
+			return err
 		}
 		err = unix.Rmdir(dir)
 		if err == nil || err == unix.ENOENT {
@@ -148,27 +147,50 @@ func members(dir string) ([]int, error) {
 	return pids, err
 }
 
-// kill kills a member of a cgroup and waits until it is dead.
-func kill(pid int, dir string, limit time.Duration) error {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
+// kill kills members of a cgroup, all of them before it waits for any.
+func kill(pids []int, dir string, end time.Time) error {
+	fds := map[int]int{} // by pid
+	defer func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}()
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		switch {
+		case err == nil:
+			fds[pid] = fd
+		case !errors.Is(err, unix.ESRCH):
+			return fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_open", err))
+		}
 	}
+	// By now a number may be another process's. If it is still on the list, what
+	// was opened is a member.
+	still, err := members(dir)
 	if err != nil {
-		return fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_open", err))
-	}
-	defer unix.Close(fd)
-	// By now the number may be another process's. If it is still on the list,
-	// what was opened is a member.
-	pids, err := members(dir)
-	if err != nil || !slices.Contains(pids, pid) {
 		return err
 	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("kill process %d in %s: %w", pid, dir, err)
+	for pid, fd := range fds {
+		if !slices.Contains(still, pid) {
+			unix.Close(fd)
+			delete(fds, pid)
+		} else if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("kill process %d in %s: %w", pid, dir, err)
+		}
 	}
+	for _, fd := range fds {
+		if err := await(fd, end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await waits until a process is dead, or it is too late.
+func await(pidfd int, end time.Time) error {
 	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(limit, 0).Milliseconds()))
+		limit := max(time.Until(end), 0).Milliseconds()
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(limit))
 		if !errors.Is(err, unix.EINTR) {
 			return os.NewSyscallError("poll", err)
 		}

@@ -152,23 +152,29 @@ func (w *watch) event() {
 
 // wait returns true after a change, false when there will be none any more.
 func (w *watch) wait() (bool, error) {
-	select {
-	case <-w.closed:
-		return false, os.ErrClosed
-	case <-w.ctx.Done():
-		return false, context.Cause(w.ctx)
-	default:
+	if err := w.over(); err != nil {
+		return false, err
 	}
 	select {
 	case <-w.events:
 		return true, nil
 	case <-w.ended:
-		// It may have been the end of ctx that ended the watching for it.
-		return false, context.Cause(w.ctx)
 	case <-w.closed:
-		return false, os.ErrClosed
 	case <-w.ctx.Done():
-		return false, context.Cause(w.ctx)
+	}
+	// It may have been the end of ctx that ended the watching for ended.
+	return false, w.over()
+}
+
+// over tells why there is no more to wait for. Whoever closes may end ctx
+// right after.
+func (w *watch) over() error {
+	err := context.Cause(w.ctx)
+	select {
+	case <-w.closed:
+		return os.ErrClosed
+	default:
+		return err
 	}
 }
 

@@ -150,6 +150,11 @@ func (g cgroup) kill() {
 	}
 }
 
+// hierarchies are version 1's, found once: looking for them reads the table of
+// mounts, which is long, and changes under the reader, where many containers
+// come and go.
+var hierarchies = sync.OnceValues(cgroup1.Default)
+
 // stats reads the counters, in containerd's types.
 func (g cgroup) stats() (any, error) {
 	if unified() {
@@ -167,7 +172,7 @@ func (g cgroup) stats() (any, error) {
 			return p, nil
 		}
 		return "", cgroup1.ErrControllerNotActive
-	})
+	}, cgroup1.WithHierarchy(func() ([]cgroup1.Subsystem, error) { return hierarchies() }))
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,6 +85,9 @@ func takeRoot(root string) (*engine.Lock, error) {
 	}
 	if _, err := os.Stat(filepath.Join(root, "containerd")); errors.Is(err, os.ErrNotExist) {
 		lock.Dirty = false // nothing was ever made in it
+	}
+	if _, err := os.Lstat(filepath.Join(root, "containerd")); errors.Is(err, fs.ErrNotExist) {
+		lock.Dirty = false // nobody has been here
 	}
 	// The root may have been there, open to all. What is in it is not: images
 	// hold files that only their owner should read.

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/errdefs"
@@ -111,14 +113,25 @@ func (s *Services) Sweep(ctx context.Context) error {
 			return fmt.Errorf("sweep %s: %w", name, err)
 		}
 	}
+	// Leased, or a collection that the removal above has set off takes the blob
+	// before it is whole.
+	lm := s.client.LeasesService()
+	lease, err := lm.Create(ctx, leases.WithRandomID(), leases.WithExpiration(time.Hour))
+	if err != nil {
+		return fmt.Errorf("sweep content: %w", err)
+	}
+	leased := leases.WithLease(ctx, lease.ID)
 	cs := s.client.ContentStore()
 	d := ocispec.Descriptor{Digest: digest.FromString(key), Size: int64(len(key))}
-	if err := content.WriteBlob(ctx, cs, key, bytes.NewReader([]byte(key)), d); err != nil {
+	if err := content.WriteBlob(leased, cs, key, bytes.NewReader([]byte(key)), d); err != nil {
 		return fmt.Errorf("sweep content: %w", err)
 	}
 	if err := cs.Delete(ctx, d.Digest); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("sweep content: %w", err)
 	}
-	_, err := s.collector.ScheduleAndWait(ctx)
+	if err := lm.Delete(ctx, lease); err != nil {
+		return fmt.Errorf("sweep content: %w", err)
+	}
+	_, err = s.collector.ScheduleAndWait(ctx)
 	return err
 }

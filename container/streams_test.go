@@ -172,6 +172,7 @@ func TestWriterBlocks(t *testing.T) {
 	cfg.Stdout = w
 	c, err := busybox(t).Run(t.Context(), cfg)
 	require.NoError(t, err)
+	says(t, c, "hello") // the log has it first, so the writer is next
 	waited := make(chan error, 1)
 	go func() { waited <- c.Wait(t.Context()) }()
 	require.NoError(t, c.Stop(t.Context()))

@@ -183,7 +183,7 @@ func traces(t *testing.T, root string) []string {
 			found = append(found, filepath.Base(filepath.Dir(p))+" "+name)
 		}
 	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
 	require.NoError(t, err)
 	for line := range strings.Lines(string(mounts)) {
 		if strings.Contains(line, root+"/") {

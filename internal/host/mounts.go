@@ -62,7 +62,7 @@ func unescape(s string) string {
 // hierarchies gives where cgroups are mounted. A host does not change that
 // while a program runs.
 var hierarchies = sync.OnceValues(func() ([]string, error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
+	b, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func cgroupMounts(all []mounted) []string {
 // in root: containerd mounts what it compares or unpacks for a moment, in the
 // system's temporary directory.
 func SweepMounts(root string) error {
-	b, err := os.ReadFile("/proc/self/mountinfo")
+	b, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return err
 	}

@@ -27,8 +27,9 @@ func TestContainerd(t *testing.T) {
 		var exit *exec.ExitError
 		require.ErrorAs(t, err, &exit, out)
 		require.Equal(t, 42, exit.ExitCode())
-		// What the shim ignored, its containers would ignore as well.
-		require.Equal(t, []string{"out", "SigIgn:", "0000000000000000"}, strings.Fields(out))
+		// What the shim ignored, its containers would ignore as well. 32 and 33
+		// are the C library's own, which whatever started the test may ignore.
+		require.Regexp(t, `^out\s+SigIgn:\s0000000[0-3][08]0000000\s*$`, out)
 	})
 	t.Run("failed create", func(t *testing.T) {
 		out, err := d.try("run", "--rm", "--runtime", runtime, image, "bad", "nosuch")

@@ -1,8 +1,6 @@
 package tasktest
 
 import (
-	"strings"
-
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
@@ -110,6 +108,8 @@ var kills = map[string]func(*bed){
 	},
 	"signals reach the process as they are": func(b *bed) {
 		_, out := b.run(setup{args: []string{"grep", "SigIgn", "/proc/self/status"}})
-		require.Equal(b, []string{"SigIgn:", "0000000000000000"}, strings.Fields(out))
+		// Signals 32 and 33 are the C library's own. Go leaves them as it found
+		// them, and whatever started the test may ignore them.
+		require.Regexp(b, `^SigIgn:\s0000000[0-3][08]0000000\n$`, out)
 	},
 }

@@ -168,15 +168,13 @@ func TestEngineCloseDuringLife(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(rand.N(300 * time.Millisecond)) // any moment
+		time.Sleep(rand.N(200 * time.Millisecond)) // any moment
 		require.NoError(t, e.Close())
 		require.NoError(t, g.Wait())
 		require.Empty(t, fixture.Host(t, root))
-		e, err = ctor.Open(t.Context(), ctor.Config{Root: root})
-		require.NoError(t, err)
-		before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
-		require.NoError(t, e.Close())
 	}
+	e := reopen(t, root)
+	before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
 }
 
 // Lives leave neither goroutines nor descriptors behind.

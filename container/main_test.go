@@ -2,7 +2,10 @@ package container_test
 
 import (
 	"bytes"
+	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,6 +20,11 @@ import (
 func TestMain(m *testing.M) {
 	if name := os.Getenv(helperEnv); name != "" {
 		os.Exit(helper(name))
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		// Containers are waited for more than they compute.
+		_ = flag.Set(f.Name, strconv.Itoa(3*runtime.GOMAXPROCS(0)))
 	}
 	os.Exit(m.Run())
 }

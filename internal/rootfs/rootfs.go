@@ -1,8 +1,9 @@
 // Package rootfs reads files of an image the way a process in a container
 // would see them, without trusting the image and without showing the host a
-// mount: the mount is made in a mount namespace that lives for a moment, and
-// goes on through one open directory. So the host's mount table does not
-// change, and a program that is killed leaves no mount.
+// mount: the mount is attached nowhere, or, on older kernels, in a mount
+// namespace that lives for a moment, and goes on through one open directory.
+// So the host's mount table does not change, and a program that is killed
+// leaves no mount.
 package rootfs
 
 import (
@@ -29,11 +30,10 @@ type Root struct{ dir *os.File }
 // directory to mount on; nobody else sees the mount, and it is gone when the
 // root is closed.
 func Open(mounts []mount.Mount, at string) (*Root, error) {
-	var (
-		dir *os.File
-		err error
-	)
-	apart(func() { dir, err = openApart(mounts, at) })
+	dir, err := openDetached(mounts)
+	if err != nil {
+		apart(func() { dir, err = openApart(mounts, at) })
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open root file system: %w", err)
 	}
@@ -84,25 +84,12 @@ func openApart(mounts []mount.Mount, at string) (*os.File, error) {
 	return os.OpenFile(at, unix.O_PATH|unix.O_DIRECTORY, 0)
 }
 
-// lower makes of an overlay mount one of its lower directories alone: the
-// upper one is still empty, and must not be in two mounts at once. It gives
+// lower makes of an overlay mount one of its lower directories alone. It gives
 // them relative to a directory, since mount(2) takes no more than a page of
 // options. containerd's mount package would see to that as well, but by a
 // change of directory in another thread, which is not in our namespace.
 func lower(m mount.Mount) (_ mount.Mount, dir string) {
-	var (
-		dirs    []string
-		options = []string{"ro"}
-	)
-	for _, o := range m.Options {
-		switch name, value, _ := strings.Cut(o, "="); name {
-		case "lowerdir":
-			dirs = strings.Split(value, ":")
-		case "upperdir", "workdir", "volatile", "rw":
-		default:
-			options = append(options, o)
-		}
-	}
+	dirs, options := lowers(m)
 	if len(dirs) == 1 {
 		return mount.Mount{Type: "bind", Source: dirs[0], Options: []string{"bind", "ro"}}, "/"
 	}
@@ -111,7 +98,7 @@ func lower(m mount.Mount) (_ mount.Mount, dir string) {
 			dirs[i] = strings.TrimPrefix(d, dir+"/")
 		}
 	}
-	return mount.Mount{Type: "overlay", Source: "overlay", Options: append(options, "lowerdir="+strings.Join(dirs, ":"))}, dir
+	return mount.Mount{Type: "overlay", Source: "overlay", Options: append(options, "ro", "lowerdir="+strings.Join(dirs, ":"))}, dir
 }
 
 // common gives the deepest directory above all of dirs, which are absolute.

@@ -61,10 +61,20 @@ func read(t *testing.T, r *rootfs.Root, name string) string {
 // One layer, two, and so many that their paths fill more than the page that
 // mount(2) takes.
 func TestOverlay(t *testing.T) {
-	for _, n := range []int{1, 2, 100} {
-		r := open(t, overlay(t, layers(t, n)))
-		require.Equal(t, "0", read(t, r, "all"))
-		require.Equal(t, fmt.Sprint(n-1), read(t, r, fmt.Sprint("only", n-1)))
+	ways := map[string]func([]mount.Mount, string) (*rootfs.Root, error){
+		"detached": rootfs.OpenDetached, // this needs Linux 6.8
+		"apart":    rootfs.OpenApart,
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			for _, n := range []int{1, 2, 100} {
+				r, err := way(overlay(t, layers(t, n)), t.TempDir())
+				require.NoError(t, err)
+				t.Cleanup(func() { r.Close() })
+				require.Equal(t, "0", read(t, r, "all"))
+				require.Equal(t, fmt.Sprint(n-1), read(t, r, fmt.Sprint("only", n-1)))
+			}
+		})
 	}
 }
 

@@ -38,8 +38,10 @@ func RemoveCgroup(path string, keep ...string) error {
 		return err
 	}
 	var errs []error
+	// In every hierarchy before anything else: what freezes and what limits has
+	// one of its own.
 	for _, h := range found {
-		errs = append(errs, thaw(filepath.Join(h, path), keep))
+		calm(filepath.Join(h, path), keep)
 	}
 	end := time.Now().Add(deathLimit)
 	for _, h := range found {
@@ -48,26 +50,26 @@ func RemoveCgroup(path string, keep ...string) error {
 	return errors.Join(errs...)
 }
 
-// thaw lets the frozen go on: on v1 they do not even die. v2 has no such file.
-func thaw(dir string, keep []string) error {
-	state := filepath.Join(dir, "freezer.state")
-	if _, err := os.Stat(state); err != nil {
-		return nil
-	}
-	children, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	var errs []error
+// calm makes a cgroup and those below it, but for the children named in keep,
+// ready to be killed. Nothing is started there any more: a fork bomb would
+// outrun the killing. And the frozen go on: on v1 they do not even die. An
+// error shows when the cgroup can't be emptied.
+func calm(dir string, keep []string) {
+	children, _ := os.ReadDir(dir)
 	for _, c := range children {
 		if c.IsDir() && !slices.Contains(keep, c.Name()) {
-			errs = append(errs, thaw(filepath.Join(dir, c.Name()), nil))
+			calm(filepath.Join(dir, c.Name()), nil)
 		}
 	}
-	if len(keep) == 0 {
-		errs = append(errs, os.WriteFile(state, []byte("THAWED"), 0))
+	if len(keep) > 0 {
+		return // it holds for them, too
 	}
-	return errors.Join(errs...)
+	for name, word := range map[string]string{"pids.max": "0", "freezer.state": "THAWED"} {
+		if f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0); err == nil {
+			_, _ = f.WriteString(word)
+			f.Close()
+		}
+	}
 }
 
 func removeCgroup(dir string, keep []string, end time.Time) error {

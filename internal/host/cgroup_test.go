@@ -24,6 +24,7 @@ func makeCgroup(t *testing.T, path string) []string {
 	for _, h := range found {
 		dir := filepath.Join(h, path)
 		require.NoError(t, os.MkdirAll(dir, 0o755))
+		_ = os.WriteFile(filepath.Join(dir, "pids.max"), []byte("64"), 0) // where it is
 		dirs = append(dirs, dir)
 	}
 	return dirs
@@ -67,8 +68,9 @@ func gone(t *testing.T, dirs []string) {
 func TestRemoveCgroupTree(t *testing.T) {
 	path := fmt.Sprintf("/ctor-hosttest-tree-%d", os.Getpid())
 	dirs, below := makeCgroup(t, path), makeCgroup(t, path+"/below/it")
-	// Each process leaves before the next list of them is read.
-	forks := "f() { sleep 0.01; f & f & wait; }; echo; f"
+	// Each process is another one before the next list of them is read. It
+	// leaves one behind, not two: what outruns the killing takes the host along.
+	forks := "f() { sleep 0.01; f & }; echo; f & f & f & f & sleep 1000"
 	a, b := inhabit(t, dirs, forks), inhabit(t, below, forks)
 	require.NoError(t, RemoveCgroup(path))
 	gone(t, dirs)

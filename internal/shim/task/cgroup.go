@@ -137,6 +137,13 @@ const killPatience = 5 * time.Second
 // kill kills all processes, also those that they start meanwhile, and waits
 // until none is left.
 func (g cgroup) kill() {
+	if dir := g.dir("pids"); dir != "" {
+		// Nothing is started any more: a fork bomb would outrun the killing.
+		if f, err := os.OpenFile(filepath.Join(dir, "pids.max"), os.O_WRONLY, 0); err == nil {
+			_, _ = f.WriteString("0")
+			f.Close()
+		}
+	}
 	deadline := time.Now().Add(killPatience)
 	for pause := time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, 50*time.Millisecond) {
 		pids, err := g.pids()

@@ -67,7 +67,8 @@ var limits = map[string]func(*bed){
 		e.pipes.close()
 	},
 	"statistics": func(b *bed) {
-		x := b.start(setup{args: []string{"sleep", "1000"}})
+		x := b.start(setup{args: []string{"sh", "-c", "echo up; exec sleep 1000"}})
+		x.says("up") // before, the runtime's own threads are counted
 		r, err := b.svc.Stats(b.ctx, &taskapi.StatsRequest{ID: x.id})
 		require.NoError(b, err)
 		m, err := typeurl.UnmarshalAny(r.Stats)

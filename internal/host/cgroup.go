@@ -37,38 +37,45 @@ func RemoveCgroup(path string, keep ...string) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	// In every hierarchy before anything else: what freezes and what limits has
-	// one of its own.
+	// What freezes has a hierarchy of its own: before anything else. Then the
+	// one that can keep a fork bomb from outrunning the killing.
+	var first, others []string
 	for _, h := range found {
-		calm(filepath.Join(h, path), keep)
+		dir := filepath.Join(h, path)
+		thaw(dir, keep)
+		if unix.Access(filepath.Join(dir, "pids.max"), unix.F_OK) == nil {
+			first = append(first, dir)
+		} else {
+			others = append(others, dir)
+		}
 	}
 	end := time.Now().Add(deathLimit)
-	for _, h := range found {
-		errs = append(errs, removeCgroup(filepath.Join(h, path), keep, end))
+	var errs []error
+	for _, dir := range append(first, others...) {
+		errs = append(errs, removeCgroup(dir, keep, end))
 	}
 	return errors.Join(errs...)
 }
 
-// calm makes a cgroup and those below it, but for the children named in keep,
-// ready to be killed. Nothing is started there any more: a fork bomb would
-// outrun the killing. And the frozen go on: on v1 they do not even die. An
-// error shows when the cgroup can't be emptied.
-func calm(dir string, keep []string) {
+// thaw lets the frozen go on, but for the children named in keep: on v1 they do
+// not even die. An error shows when the cgroup can't be emptied.
+func thaw(dir string, keep []string) {
 	children, _ := os.ReadDir(dir)
 	for _, c := range children {
 		if c.IsDir() && !slices.Contains(keep, c.Name()) {
-			calm(filepath.Join(dir, c.Name()), nil)
+			thaw(filepath.Join(dir, c.Name()), nil)
 		}
 	}
-	if len(keep) > 0 {
-		return // it holds for them, too
+	if len(keep) == 0 { // else it holds for them, too
+		control(dir, "freezer.state", "THAWED")
 	}
-	for name, word := range map[string]string{"pids.max": "0", "freezer.state": "THAWED"} {
-		if f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0); err == nil {
-			_, _ = f.WriteString(word)
-			f.Close()
-		}
+}
+
+// control writes one of a cgroup's files, if it has that.
+func control(dir, name, word string) {
+	if f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0); err == nil {
+		_, _ = f.WriteString(word)
+		f.Close()
 	}
 }
 
@@ -125,6 +132,8 @@ func empty(dir string, end time.Time) error {
 		}
 		if len(pids) == 0 {
 			time.Sleep(pause)
+		} else {
+			control(dir, "pids.max", "0") // they fork: no more
 		}
 	}
 }

@@ -74,8 +74,8 @@ func TestRemoveCgroupTree(t *testing.T) {
 	a, b := inhabit(t, dirs, forks), inhabit(t, below, forks)
 	require.NoError(t, RemoveCgroup(path))
 	gone(t, dirs)
-	require.ErrorContains(t, a.Wait(), "killed")
-	require.ErrorContains(t, b.Wait(), "killed")
+	require.Error(t, a.Wait()) // killed, or could not fork
+	require.Error(t, b.Wait())
 	require.NoError(t, RemoveCgroup(path), "what does not exist is no error")
 }
 

@@ -36,16 +36,6 @@ func TestMain(m *testing.M) {
 	tasktest.Main(m)
 }
 
-// The service over this executor does what it does over the others.
-func TestConformance(t *testing.T) {
-	tasktest.Run(t, func(t *testing.T) task.Executor {
-		e, err := New("", nil)
-		require.NoError(t, err)
-		t.Cleanup(e.Close)
-		return e
-	})
-}
-
 // driver does what the shim's service does with an executor.
 type driver struct {
 	t      testing.TB

@@ -137,6 +137,13 @@ const killPatience = 5 * time.Second
 // kill kills all processes, also those that they start meanwhile, and waits
 // until none is left.
 func (g cgroup) kill() {
+	if dir := g.dir("pids"); dir != "" {
+		// Nothing is started any more: a fork bomb would outrun the killing.
+		if f, err := os.OpenFile(filepath.Join(dir, "pids.max"), os.O_WRONLY, 0); err == nil {
+			_, _ = f.WriteString("0")
+			f.Close()
+		}
+	}
 	deadline := time.Now().Add(killPatience)
 	for pause := time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, 50*time.Millisecond) {
 		pids, err := g.pids()
@@ -150,10 +157,16 @@ func (g cgroup) kill() {
 	}
 }
 
-// hierarchies are version 1's, found once: looking for them reads the table of
-// mounts, which is long, and changes under the reader, where many containers
-// come and go.
-var hierarchies = sync.OnceValues(cgroup1.Default)
+// counted are version 1's controllers that count something, at the place where
+// every host has them. containerd's package would look for that place in the
+// table of mounts at each call, which is long where many containers run.
+func counted() ([]cgroup1.Subsystem, error) {
+	const root = "/sys/fs/cgroup"
+	return []cgroup1.Subsystem{
+		cgroup1.NewBlkio(root), cgroup1.NewCpu(root), cgroup1.NewCpuacct(root),
+		cgroup1.NewMemory(root), cgroup1.NewPids(root),
+	}, nil
+}
 
 // stats reads the counters, in containerd's types.
 func (g cgroup) stats() (any, error) {
@@ -172,7 +185,7 @@ func (g cgroup) stats() (any, error) {
 			return p, nil
 		}
 		return "", cgroup1.ErrControllerNotActive
-	}, cgroup1.WithHierarchy(func() ([]cgroup1.Subsystem, error) { return hierarchies() }))
+	}, cgroup1.WithHierarchy(counted))
 	if err != nil {
 		return nil, err
 	}

@@ -32,12 +32,15 @@ shim: ## build the fast shim, bin/containerd-shim-ctor-v2
 	@hack/setup shim
 	cd cmd/containerd-shim-ctor-v2 && go build -tags seccomp -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/ .
 
-# Twice over what touches the runtime: with runc, then with the shim.
 .PHONY: test
-test: shim ## vet, and run all tests
+test: ## vet, and run all tests
 	@hack/setup test
 	go vet ./...
 	$(TEST) ./...
+
+.PHONY: testshim
+testshim: shim ## test the fast shim: its own tests, and what runs containers with it
+	@hack/setup test
 	cd cmd/containerd-shim-ctor-v2 && $(TEST) -tags seccomp ./...
 	PATH=$(CURDIR)/bin:$$PATH $(TEST) . ./container ./image
 
@@ -64,7 +67,7 @@ check: ## the gate: formatting, mistakes, imports, go.mod, data races
 	CGO_ENABLED=0 go build ./...
 	@$(MAKE) --no-print-directory nested
 	$(RACE) ./...
-	cd cmd/containerd-shim-ctor-v2 && $(RACE) -tags seccomp ./...
+	@$(MAKE) --no-print-directory testshim
 
 # Times mean nothing on a machine that is busy with something else. BENCH is
 # for flags: make bench BENCH='-rounds 10 -only life'.

@@ -2,9 +2,9 @@
 // comes from, how it is reached, and what it does when the program ends.
 //
 // A shim is the program containerd-shim-ctor-v2 where that is installed, else
-// the program itself, executed again (package self). It serves containerd's task API over a connection that it
-// inherits, so nobody else can reach it. The containers are run by
-// containerd's own runc service.
+// the program itself, executed again (package self). It serves containerd's task
+// API over a connection that it inherits, so nobody else can reach it. An
+// executor runs the containers: runc as a library, or its command.
 //
 // There are two kinds, and both hold the read end of a pipe whose write end only
 // the program has: their lifeline. One attached shim serves all containers that

@@ -24,19 +24,9 @@ import (
 // Run serves containers of an executor until the program that started the
 // shim has ended, or, for a detached shim, until its container is deleted.
 func Run(kind string, executor task.Executor) error {
-	// The mount namespace is a copy of the program's. Mounts made here stay
-	// here; mounts the host makes later still arrive, for bind mounts.
-	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
+	if err := settle(); err != nil {
+		return err
 	}
-	// runc create leaves the container's init to the nearest subreaper.
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("become subreaper: %w", err)
-	}
-	// Caught and dropped, not ignored: what is ignored stays so in every process
-	// that is executed, down to the containers'.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
-
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	p, err := newPublisher(kind)
@@ -90,6 +80,23 @@ func Run(kind string, executor task.Executor) error {
 
 // awaitEnd waits until the program has ended.
 func awaitEnd() { _, _ = io.Copy(io.Discard, os.NewFile(link.Lifeline, "lifeline")) }
+
+// settle makes of the process what a shim has to be.
+func settle() error {
+	// The mount namespace is a copy of the program's. Mounts made here stay
+	// here; mounts the host makes later still arrive, for bind mounts.
+	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	// runc create leaves the container's init to the nearest subreaper.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become subreaper: %w", err)
+	}
+	// Caught and dropped, not ignored: what is ignored stays so in every process
+	// that is executed, down to the containers'.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
+	return nil
+}
 
 // shutdownPatience is how long a shim that is to end answers requests.
 const shutdownPatience = time.Second

@@ -36,7 +36,15 @@ shim: ## build the fast shim, bin/containerd-shim-ctor-v2
 test: ## vet, and run all tests
 	@hack/setup test
 	go vet ./...
+	@$(MAKE) --no-print-directory images
 	$(TEST) ./...
+
+# Tests run Debian's own Redis, PostgreSQL and nginx. Whichever test comes first
+# makes the images; here none has to wait for it.
+.PHONY: images
+images: ## make the images of real servers, once a machine (part of test)
+	@hack/setup test
+	$(TEST) -timeout 10m -run '^TestSharedBase$$' ./internal/fixture
 
 .PHONY: testshim
 testshim: shim ## test the fast shim: its own tests, and what runs containers with it
@@ -65,7 +73,7 @@ check: ## the gate: formatting, mistakes, imports, go.mod, data races
 	go tool staticcheck ./...
 	go mod tidy -diff
 	CGO_ENABLED=0 go build ./...
-	@$(MAKE) --no-print-directory nested
+	@$(MAKE) --no-print-directory nested images
 	$(RACE) ./...
 	@$(MAKE) --no-print-directory testshim
 

@@ -17,9 +17,11 @@ import (
 // A fifo is handed to the process itself: no byte passes through the shim. The
 // shim keeps both ends of it open as long as the process lives, so that a
 // reader that goes away blocks the process instead of killing it, and one that
-// comes back finds the rest; and the input has no end until CloseIO.
+// comes back finds the rest; and the input has no end until CloseIO. A pipe
+// without a name, given as a path in /proc, is not kept: to that nobody can
+// come back, so it ends when the client's end does.
 type streams struct {
-	in   *os.File   // keeps the input from ending
+	in   *os.File   // keeps the input from ending; nil: nothing does
 	keep []*os.File // the same for the output
 	log  *logger    // nil: no logger was started
 	tty  *terminal  // nil: it has none
@@ -93,7 +95,7 @@ func (s *streams) openOut(path string, mode int) (*os.File, error) {
 		return os.OpenFile(u.Path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	case "", "fifo":
 		keep, f, err := openFifo(strings.TrimPrefix(path, "fifo://"), unix.O_WRONLY|mode)
-		if err == nil {
+		if keep != nil {
 			s.keep = append(s.keep, keep)
 		}
 		return f, err
@@ -102,7 +104,7 @@ func (s *streams) openOut(path string, mode int) (*os.File, error) {
 }
 
 // openFifo opens a fifo at both ends, which never blocks, and then at the one
-// that a process is to have.
+// that a process is to have. both is nil for a pipe without a name.
 func openFifo(path string, flag int) (both, one *os.File, err error) {
 	open := func(flag int) (*os.File, error) {
 		// Not through os.OpenFile: it would make the description, which the
@@ -120,11 +122,18 @@ func openFifo(path string, flag int) (both, one *os.File, err error) {
 		both.Close()
 		return nil, nil, fmt.Errorf("%s is no fifo: %w", path, errdefs.ErrInvalidArgument)
 	}
-	if one, err = open(flag); err != nil {
+	one, err = open(flag)
+	if err != nil || nameless(both) {
 		both.Close()
-		return nil, nil, err
+		both = nil
 	}
-	return both, one, nil
+	return both, one, err
+}
+
+// nameless tells whether f is a pipe(2), which lies in no file system.
+func nameless(f *os.File) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &fs) == nil && fs.Type == unix.PIPEFS_MAGIC
 }
 
 // attach begins to copy between a terminal and its fifos.

@@ -51,6 +51,33 @@ func TestStreamsInput(t *testing.T) {
 	require.Equal(t, "onetwo", string(b))
 }
 
+// To a pipe without a name nobody can come back: nothing of it is kept, and
+// each end sees the end of the other.
+func TestStreamsNameless(t *testing.T) {
+	path := func(f *os.File) string { return filepath.Join("/proc/self/fd", strconv.Itoa(int(f.Fd()))) }
+	inR, inW, err := os.Pipe()
+	require.NoError(t, err)
+	outR, outW, err := os.Pipe()
+	require.NoError(t, err)
+	s, child, err := paths{in: path(inR), out: path(outW), err: path(outW)}.open(t.Context(), "ns", "id")
+	require.NoError(t, err)
+	defer s.close()
+	defer child.close()
+	for _, f := range []*os.File{inR, outW, inW} {
+		require.NoError(t, f.Close())
+	}
+	b, err := io.ReadAll(child.In)
+	require.NoError(t, err)
+	require.Empty(t, b)
+	_, err = child.Err.WriteString("last")
+	require.NoError(t, err)
+	child.close()
+	b, err = io.ReadAll(outR)
+	require.NoError(t, err)
+	require.Equal(t, "last", string(b))
+	require.NoError(t, outR.Close())
+}
+
 func TestStreamsRefuse(t *testing.T) {
 	plain := filepath.Join(t.TempDir(), "plain")
 	require.NoError(t, os.WriteFile(plain, nil, 0o600))

@@ -40,6 +40,16 @@ func Open(mounts []mount.Mount, at string) (*Root, error) {
 	return &Root{dir}, nil
 }
 
+// Live gives the root of a process: that of its container, with all that is
+// mounted there.
+func Live(pid int) (*Root, error) {
+	dir, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open root file system: %w", err)
+	}
+	return &Root{dir}, nil
+}
+
 // apart runs f on a thread that ends with it, and so does what f changes of
 // it. The process's first thread never ends, and stands for all of them in
 // /proc/self, so it is not taken.
@@ -145,7 +155,8 @@ func (r *Root) Open(name string) (*os.File, error) {
 	if !st.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
 	}
-	return os.Open("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+	// Not to wait either for whoever has a lease on it.
+	return os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(f.Fd())), os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
 // find opens name as a path, which does nothing to what is there.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
@@ -26,44 +27,57 @@ import (
 // What can't be known from the image alone, because it may be in a mount, is
 // left to the runtime.
 func CheckCommand(root *rootfs.Root, s *specs.Spec) error {
-	if s.Root == nil || s.Root.Path != rootPath || s.Hooks != nil {
-		return nil // Config.Spec has changed what there is to look into
-	}
-	name := s.Process.Args[0]
-	at, err := lookPath(root, s, name)
-	if err == nil {
-		err = executable(root, at, s.Process.Cwd)
-	}
-	if errors.Is(err, fs.ErrNotExist) && mounted(s, at) {
+	if !looksInto(s) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("command %q: %w", name, err)
+	p := Place{Root: root, Noun: "image", mounts: s.Mounts}
+	_, err := p.find(s.Process, s.Process.Args[0])
+	return err
+}
+
+// looksInto tells whether the root file system is what the image says:
+// Config.Spec may have changed what there is to look into.
+func looksInto(s *specs.Spec) bool { return s.Root != nil && s.Root.Path == rootPath && s.Hooks == nil }
+
+// Place is where a command is looked up.
+type Place struct {
+	Root   *rootfs.Root
+	Noun   string        // what it is, for errors: "image" or "container"
+	mounts []specs.Mount // that Root does not show
+}
+
+// find gives the file that a command means for a process, and makes sure that
+// the kernel can execute it.
+func (l Place) find(p *specs.Process, name string) (string, error) {
+	at, err := l.lookPath(p, name)
+	if err == nil {
+		err = l.executable(at, p.Cwd)
 	}
-	return nil
+	if errors.Is(err, fs.ErrNotExist) && l.mounted(at) {
+		return at, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("command %q: %w", name, err)
+	}
+	return at, nil
 }
 
 // lookPath finds the file that a command means, as exec.LookPath does.
-func lookPath(root *rootfs.Root, s *specs.Spec, name string) (string, error) {
+func (l Place) lookPath(p *specs.Process, name string) (string, error) {
 	if strings.Contains(name, "/") {
 		if !path.IsAbs(name) {
-			name = path.Join(s.Process.Cwd, name)
+			name = path.Join(p.Cwd, name)
 		}
-		return name, check(root, name)
+		return name, l.check(name)
 	}
-	var dirs string
-	for _, e := range s.Process.Env {
-		if v, ok := strings.CutPrefix(e, "PATH="); ok {
-			dirs = v
-		}
-	}
+	dirs, _ := lookupEnv(p.Env, "PATH")
 	var denied error
 	for dir := range strings.SplitSeq(dirs, ":") {
 		if !path.IsAbs(dir) {
 			continue
 		}
 		at := path.Join(dir, name)
-		err := check(root, at)
+		err := l.check(at)
 		if err == nil {
 			return at, nil
 		}
@@ -74,29 +88,32 @@ func lookPath(root *rootfs.Root, s *specs.Spec, name string) (string, error) {
 	if denied != nil {
 		return "", denied
 	}
-	return "", notFound("the image has none on its PATH %s", dirs)
+	return "", notFound("the %s has none on its PATH %s", l.Noun, dirs)
 }
 
 // check tells whether a file can be executed as far as its mode says.
-func check(root *rootfs.Root, name string) error {
-	st, err := root.Stat(name)
+func (l Place) check(name string) error {
+	st, err := l.Root.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return notFound("the image has no %s", name)
+		return notFound("the %s has no %s", l.Noun, name)
 	case err != nil:
 		return fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	case !st.Mode().IsRegular():
-		return fmt.Errorf("%s is no file, its mode is %v: %w", name, st.Mode(), errdefs.ErrInvalidArgument)
+		return fmt.Errorf("%s is no file, its mode is %v: %w", name, st.Mode(), notExecutable)
 	case st.Mode()&0o111 == 0:
-		return fmt.Errorf("%s is not executable, its mode is %v: %w", name, st.Mode(), errdefs.ErrInvalidArgument)
+		return fmt.Errorf("%s is not executable, its mode is %v: %w", name, st.Mode(), notExecutable)
 	}
 	return nil
 }
 
+// notExecutable has the class, and what os/exec has for it.
+var notExecutable = fmt.Errorf("%w: %w", fs.ErrPermission, errdefs.ErrInvalidArgument)
+
 // executable tells whether the kernel knows what to do with a file, and what
 // the file needs for it is there as well.
-func executable(root *rootfs.Root, name, cwd string) error {
-	f, err := root.Open(name)
+func (l Place) executable(name, cwd string) error {
+	f, err := l.Root.Open(name)
 	if err != nil {
 		return err
 	}
@@ -115,7 +132,7 @@ func executable(root *rootfs.Root, name, cwd string) error {
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
 		needs = loader(f)
 	case !otherFormats():
-		return fmt.Errorf("%s is neither a program nor a script that begins with #!: %w", name, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("%s is neither a program nor a script that begins with #!: %w: %w", name, unix.ENOEXEC, errdefs.ErrInvalidArgument)
 	}
 	if needs == "" {
 		return nil
@@ -123,8 +140,8 @@ func executable(root *rootfs.Root, name, cwd string) error {
 	if !path.IsAbs(needs) {
 		needs = path.Join(cwd, needs)
 	}
-	if _, err := root.Stat(needs); errors.Is(err, fs.ErrNotExist) {
-		return notFound("%s needs %s, which the image does not have", name, needs)
+	if _, err := l.Root.Stat(needs); errors.Is(err, fs.ErrNotExist) {
+		return notFound("%s needs %s, which the %s does not have", name, needs, l.Noun)
 	}
 	return nil
 }
@@ -152,10 +169,11 @@ func otherFormats() bool {
 	return err == nil && len(dir) > 2 // register and status are always there
 }
 
-// mounted tells whether name may lie in a mount. Links in the image may lead
-// anywhere, so any mount that is not one of every container counts.
-func mounted(s *specs.Spec, name string) bool {
-	return slices.ContainsFunc(s.Mounts, func(m specs.Mount) bool {
+// mounted tells whether name may lie in a mount that the root does not show.
+// Links in the image may lead anywhere, so any mount that is not one of every
+// container counts.
+func (l Place) mounted(name string) bool {
+	return slices.ContainsFunc(l.mounts, func(m specs.Mount) bool {
 		if !slices.Contains(usual, m.Destination) {
 			return true
 		}

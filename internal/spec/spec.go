@@ -87,8 +87,16 @@ func Check(s *specs.Spec) error {
 	if s.Process == nil || len(s.Process.Args) == 0 || s.Linux == nil {
 		return fmt.Errorf("it leaves no process, no arguments or nothing of Linux: %w", errdefs.ErrInvalidArgument)
 	}
+	return checkStrings(s.Process.Args, s.Process.Env)
+}
+
+// checkStrings finds what execve(2) would not take.
+func checkStrings(args, env []string) error {
 	total := 0
-	for _, a := range slices.Concat(s.Process.Args, s.Process.Env) {
+	for _, a := range slices.Concat(args, env) {
+		if strings.ContainsRune(a, 0) {
+			return fmt.Errorf("argument %q holds a zero byte: %w", a, errdefs.ErrInvalidArgument)
+		}
 		if len(a) >= maxString {
 			return fmt.Errorf("an argument or environment variable has %d bytes, and the kernel takes less than %d (%.20q...): %w",
 				len(a), maxString, a, errdefs.ErrInvalidArgument)
@@ -122,11 +130,6 @@ func args(image ocispec.ImageConfig, o Options) ([]string, error) {
 	if len(all) == 0 || all[0] == "" {
 		return nil, fmt.Errorf("the image names no command to run, and Config.Args is empty: %w", errdefs.ErrInvalidArgument)
 	}
-	for _, a := range all {
-		if strings.ContainsRune(a, 0) {
-			return nil, fmt.Errorf("argument %q holds a zero byte: %w", a, errdefs.ErrInvalidArgument)
-		}
-	}
 	return all, nil
 }
 
@@ -157,7 +160,7 @@ func env(image ocispec.ImageConfig, o Options) ([]string, error) {
 	}
 	for _, e := range o.Env {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" || strings.ContainsRune(e, 0) {
-			return nil, fmt.Errorf("environment variable %q is not of the form NAME=value: %w", e, errdefs.ErrInvalidArgument)
+			return nil, badVariable(e)
 		}
 		all = append(all, e)
 	}

@@ -1,0 +1,163 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
+)
+
+// Command is a caller's wish for a process: os/exec's fields. Zero values mean
+// what the container's first process has.
+type Command struct {
+	Path   string
+	Args   []string // with the name; none: Path
+	Env    []string
+	Dir    string
+	User   string
+	TTY    bool
+	Width  uint16 // of the terminal, in characters; 0: nobody said
+	Height uint16
+}
+
+// Process writes the configuration of a command, in the root file system of a
+// container that runs, from that of the container's first process.
+func (c Command) Process(root *rootfs.Root, first *specs.Process) (*specs.Process, error) {
+	return c.process(Place{Root: root, Noun: "container"}, first)
+}
+
+// Replace has a command take the place of the first process of a container
+// that is not made yet. root is the image's.
+func (c Command) Replace(root *rootfs.Root, s *specs.Spec) (err error) {
+	s.Process, err = c.process(Place{Root: root, Noun: "image", mounts: s.Mounts}, s.Process)
+	return err
+}
+
+func (c Command) process(at Place, first *specs.Process) (*specs.Process, error) {
+	p := *first
+	p.Terminal, p.ConsoleSize = c.TTY, nil
+	if c.TTY && c.Width > 0 {
+		p.ConsoleSize = &specs.Box{Width: uint(c.Width), Height: uint(c.Height)}
+	}
+	home := ""
+	var err error
+	if c.User != "" {
+		if p.User, home, err = User(at.Root, c.User); err != nil {
+			return nil, err
+		}
+	}
+	if p.Cwd, err = c.dir(at, first.Cwd); err != nil {
+		return nil, err
+	}
+	if p.Env, err = c.Environ(first); err != nil {
+		return nil, err
+	}
+	if c.Env == nil && home != "" {
+		p.Env = rehome(at.Root, p.Env, first.User.UID, home)
+	}
+	p.Args, err = c.args(at, &p, first.Env)
+	return &p, err
+}
+
+// Environ is the environment of the command, save for the home of its user.
+func (c Command) Environ(first *specs.Process) ([]string, error) {
+	env := c.Env
+	if env == nil {
+		env = slices.Clone(first.Env)
+		if _, ok := lookupEnv(env, "TERM"); c.TTY && !ok {
+			env = append(env, "TERM=xterm")
+		}
+		if c.Dir != "" {
+			env = append(env, "PWD="+path.Join("/", first.Cwd, c.Dir))
+			if path.IsAbs(c.Dir) {
+				env[len(env)-1] = "PWD=" + path.Clean(c.Dir)
+			}
+		}
+	}
+	var good []string
+	var err error
+	for _, e := range env {
+		if name, _, ok := strings.Cut(e, "="); !ok || name == "" || strings.ContainsRune(e, 0) {
+			err = badVariable(e)
+			continue
+		}
+		good = append(good, e)
+	}
+	return lastOfName(good), err
+}
+
+// rehome sets the home of another user, unless somebody has said where it is.
+func rehome(root *rootfs.Root, env []string, was uint32, home string) []string {
+	_, old, err := User(root, strconv.Itoa(int(was)))
+	if now, ok := lookupEnv(env, "HOME"); ok && (err != nil || now != old) {
+		return env
+	}
+	return lastOfName(append(env, "HOME="+home))
+}
+
+// dir is the working directory. A runtime would make one that is missing for a
+// container's first process, and fail for others.
+func (c Command) dir(at Place, first string) (string, error) {
+	if c.Dir == "" {
+		return first, nil
+	}
+	dir := c.Dir
+	if !path.IsAbs(dir) {
+		dir = path.Join(first, dir)
+	}
+	fail := func(err error) error { return &fs.PathError{Op: "chdir", Path: c.Dir, Err: err} }
+	st, err := at.Root.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && at.mounted(path.Clean(dir)):
+	case err != nil:
+		return "", fail(errors.Unwrap(err))
+	case !st.IsDir():
+		return "", fail(unix.ENOTDIR)
+	}
+	return path.Clean(dir), nil
+}
+
+// args makes of Path and Args the one list that a runtime is given: it executes
+// what the first of it means. That is the name as it stands, where it means
+// Path, and else Path.
+func (c Command) args(at Place, p *specs.Process, firstEnv []string) ([]string, error) {
+	lookup := *p
+	lookup.Env = firstEnv
+	file, err := at.find(&lookup, c.Path)
+	if err != nil {
+		return nil, err
+	}
+	args := slices.Clone(c.Args)
+	if len(args) == 0 {
+		args = []string{c.Path}
+	}
+	if meant, err := at.lookPath(p, args[0]); err != nil || meant != file {
+		args[0] = file
+	}
+	if err := checkStrings(args, p.Env); err != nil {
+		return nil, err
+	}
+	return args, nil
+}
+
+func lookupEnv(env []string, name string) (value string, ok bool) {
+	for _, e := range env {
+		if v, found := strings.CutPrefix(e, name+"="); found {
+			value, ok = v, true
+		}
+	}
+	return value, ok
+}
+
+func badVariable(e string) error {
+	return fmt.Errorf("environment variable %q is not of the form NAME=value: %w", e, errdefs.ErrInvalidArgument)
+}

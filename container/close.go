@@ -18,6 +18,7 @@ const patience = 5 * time.Second
 func (c *Container) Close() error {
 	c.closing.Do(func() {
 		defer close(c.closed)
+		c.ending.Store(true)
 		c.err = c.wrap("close", c.destroy())
 	})
 	<-c.closed

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
@@ -23,8 +25,10 @@ type Container struct {
 	run    *run            // nil: detached
 
 	starting sync.Mutex
+	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
 
 	closing sync.Once
+	ending  atomic.Bool   // Close has begun
 	closed  chan struct{} // after Close
 	err     error         // of Close
 }

@@ -14,35 +14,61 @@ import (
 	"github.com/ctorhq/ctor/internal/stdio"
 )
 
-// ExitError is a container's end with another code than 0.
+// ExitError is the end of a container, or of a command in one, with another
+// code than 0.
 type ExitError struct {
 	ID        string         // of the container
+	Path      string         // of the command; "" means the container itself
 	Code      int            // 128+n where signal n ended it
 	Signal    syscall.Signal // that ended it, as far as Code tells; else 0
-	OOMKilled bool           // the kernel has killed a process of it for want of memory
+	OOMKilled bool           // the kernel has killed a process of the container for want of memory
+	Stderr    []byte         // of Cmd.Output, if Cmd.Stderr was nil: its beginning and end
 }
 
 // Error names the container, the code and what is known of its cause.
 func (e *ExitError) Error() string {
-	s := fmt.Sprintf("container %q: exit code %d", e.ID, e.Code)
-	if e.Signal != 0 {
-		s += fmt.Sprintf(" (%v)", e.Signal)
+	s := fmt.Sprintf("container %q: ", e.ID)
+	if e.Path != "" {
+		s += e.Path + ": "
 	}
+	s += describe(e.Code)
 	if e.OOMKilled {
 		s += ", out of memory"
 	}
 	return s
 }
 
-func newExitError(id string, code uint32, oom bool) error {
+// describe puts an exit code in words.
+func describe(code int) string {
+	s := fmt.Sprintf("exit code %d", code)
+	if sig := signalOf(code); sig != 0 {
+		s += fmt.Sprintf(" (%v)", sig)
+	}
+	return s
+}
+
+// signalOf is the signal that an exit code tells of, else 0.
+func signalOf(code int) syscall.Signal {
+	if code > 128 && code <= 128+64 {
+		return syscall.Signal(code - 128)
+	}
+	return 0
+}
+
+// newExitError gives nil for exit code 0.
+func newExitError(id string, code uint32, oom bool) *ExitError {
 	if code == 0 {
 		return nil
 	}
-	e := &ExitError{ID: id, Code: int(code), OOMKilled: oom}
-	if code > 128 && code <= 128+64 {
-		e.Signal = syscall.Signal(code - 128)
+	return &ExitError{ID: id, Code: int(code), Signal: signalOf(int(code)), OOMKilled: oom}
+}
+
+// exitErr is newExitError's as an error.
+func exitErr(id string, code uint32, oom bool) error {
+	if err := newExitError(id, code, oom); err != nil {
+		return err
 	}
-	return e
+	return nil
 }
 
 // Wait waits until the container has ended and all its output is in its log
@@ -65,7 +91,7 @@ func (c *Container) Wait(ctx context.Context) error {
 	if err != nil {
 		return c.wrap("wait for", engine.Cause(ctx, err))
 	}
-	return newExitError(c.ID(), code, c.oomKilled())
+	return exitErr(c.ID(), code, c.oomKilled())
 }
 
 func (c *Container) waitAttached(ctx context.Context) error {
@@ -95,7 +121,7 @@ func (c *Container) result() error {
 	if err := r.status.Error(); err != nil {
 		return c.wrap("wait for", unseen(err))
 	}
-	if err := newExitError(c.ID(), r.status.ExitCode(), r.oom); err != nil {
+	if err := exitErr(c.ID(), r.status.ExitCode(), r.oom); err != nil {
 		return err
 	}
 	return c.wrap("streams of", r.err)

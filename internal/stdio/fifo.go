@@ -100,16 +100,23 @@ func (f *Fifos) Feed(eof func()) {
 		return
 	}
 	go func() {
-		in := &reader{Reader: f.in}
-		_, _ = io.Copy(f.stdin, in) // a process need not read its input
-		f.failed(in.err)
-		if f.config.Terminal {
-			_, _ = f.stdin.Write(in.veof())
-			return
+		f.failed(Feed(f.stdin, f.in, f.config.Terminal))
+		if !f.config.Terminal {
+			f.stdin.Close()
+			eof()
 		}
-		f.stdin.Close()
-		eof()
 	}()
+}
+
+// Feed copies input to a process, and the end of it to a terminal. Its error
+// is the input's alone: a process need not read.
+func Feed(to io.Writer, from io.Reader, tty bool) error {
+	in := &reader{Reader: from}
+	_, _ = io.Copy(to, in)
+	if tty {
+		_, _ = to.Write(in.veof())
+	}
+	return in.err
 }
 
 // reader keeps what it ended with.
@@ -180,14 +187,15 @@ func (f *Fifos) Close() error {
 // share puts a lock around one writer that takes both streams. Without it
 // output was lost in one of five runs with a bytes.Buffer.
 func share(out, err io.Writer) (io.Writer, io.Writer) {
-	if out == nil || err == nil || !same(out, err) {
+	if out == nil || err == nil || !Same(out, err) {
 		return out, err
 	}
 	l := &locked{w: out}
 	return l, l
 }
 
-func same(a, b io.Writer) bool {
+// Same tells whether two writers are one.
+func Same(a, b io.Writer) bool {
 	// Types that can't be compared would panic; they are never the same.
 	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
 }

@@ -76,6 +76,10 @@ type Config struct {
 	// Limits bound what the container may use.
 	Limits Limits
 
+	// Ready says when the container is ready for what it is made for: the
+	// image's Run returns then. nil is once it is started.
+	Ready Probe
+
 	// StopSignal is what Stop sends first, such as "SIGQUIT", "quit", "3" or
 	// "SIGRTMIN+3". "" means the image's, else SIGTERM.
 	StopSignal string

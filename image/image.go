@@ -114,13 +114,18 @@ func (i *Image) New(ctx context.Context, cfg container.Config) (*container.Conta
 	return container.New(ctx, i.ctor, i.Ref(), i.manifest, cfg)
 }
 
-// Run makes an instance and starts it. The caller closes it.
+// Run makes an instance, starts it, and waits until it is ready, if cfg.Ready
+// says what that is; see [container.Container.WaitReady]. The caller closes it.
+// When Run fails, nothing is left of it.
 func (i *Image) Run(ctx context.Context, cfg container.Config) (*container.Container, error) {
 	c, err := i.New(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Start(ctx); err != nil {
+	if err = c.Start(ctx); err == nil {
+		err = c.WaitReady(ctx, cfg.Ready)
+	}
+	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil

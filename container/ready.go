@@ -1,0 +1,155 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ctorhq/ctor/internal/engine"
+)
+
+// WaitReady waits until p holds for the container. It asks at once, then after
+// a pause that grows from 1 to 100 milliseconds. nil holds always.
+//
+// It ends before that when ctx does, with ctx's error; when the container does,
+// with an *ExitError, also for exit code 0; and at once where p can't hold, as
+// [Exec] of a command that the container does not have. In all three cases the
+// error says as well what p found at its last look, and the last lines of the
+// container's log, up to 10, without what could steer a terminal.
+//
+// A ctx without a deadline lets a container that runs and never becomes ready
+// be waited for until it ends or is closed.
+func (c *Container) WaitReady(ctx context.Context, p Probe) error {
+	if p == nil {
+		return nil
+	}
+	ctx, leave, err := c.enter(ctx)
+	if err != nil {
+		return c.wrap("wait for readiness of", err)
+	}
+	defer leave()
+	looking, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if err := c.end(looking); err != nil {
+			cancel(err)
+		}
+	}()
+	err = engine.Cause(looking, until(looking, c, p, backoff()))
+	cancel(nil)
+	<-watched
+	if err == nil {
+		return nil
+	}
+	return &notReady{id: c.ID(), look: err, log: c.lastLines(ctx)}
+}
+
+// end waits for the container's end and gives what there is to say of it; nil
+// if ctx ends before.
+func (c *Container) end(ctx context.Context) error {
+	if c.run == nil {
+		code, err := c.waitDetached(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		return ended(c.ID(), code, c.oomKilled())
+	}
+	select {
+	case <-c.run.exited:
+	case <-c.closed:
+	case <-ctx.Done():
+		return nil
+	}
+	// A probe may want the last of the output, but a slow writer of the
+	// program's must not keep it from its answer.
+	select {
+	case <-c.run.done:
+	case <-c.closed:
+	case <-ctx.Done():
+	case <-time.After(time.Second):
+	}
+	select {
+	case <-c.run.exited:
+	default:
+		return errContainerClosed
+	}
+	if err := c.run.status.Error(); err != nil {
+		return unseen(err)
+	}
+	return ended(c.ID(), c.run.status.ExitCode(), c.run.oom)
+}
+
+// ended is an *ExitError for each exit code: before readiness even 0 is a
+// failure.
+func ended(id string, code uint32, oom bool) error {
+	if err := newExitError(id, code, oom); err != nil {
+		return err
+	}
+	return &ExitError{ID: id, OOMKilled: oom}
+}
+
+// pauses tells how long to wait before the next look.
+type pauses func() time.Duration
+
+// backoff keeps the delay small beside the time that has passed.
+func backoff() pauses {
+	pause := time.Millisecond
+	return func() time.Duration {
+		defer func() { pause = min(pause*3/2, 100*time.Millisecond) }()
+		return pause
+	}
+}
+
+// until asks p until it holds, never can, or ctx ends. The error is what p
+// found.
+func until(ctx context.Context, c *Container, p Probe, pause pauses) error {
+	var last error
+	for {
+		err := look(ctx, c, p)
+		if err == nil {
+			return nil
+		}
+		if isNever(err) {
+			return err
+		}
+		// What a look that was cut short has to say is less than what the one
+		// before it had.
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
+		select {
+		case <-time.After(pause()):
+		case <-ctx.Done():
+			return last
+		}
+	}
+}
+
+// look asks once. A probe that is nil holds.
+func look(ctx context.Context, c *Container, p Probe) error {
+	if p == nil {
+		return nil
+	}
+	return p(ctx, c)
+}
+
+// notReady is why WaitReady gave up.
+type notReady struct {
+	id   string
+	look error
+	log  string
+}
+
+func (e *notReady) Error() string {
+	s := fmt.Sprintf("container %q is not ready: %v", e.id, e.look)
+	if e.log != "" {
+		s += "\nthe end of its log:\n" + e.log
+	}
+	return s
+}
+
+func (e *notReady) Unwrap() error { return e.look }

@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/identifiers"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ctorhq/ctor/internal/logfile"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -63,6 +64,13 @@ type Config struct {
 	// one stream. When Stdin ends, the terminal is sent ^D; a program that has
 	// it in raw mode reads that as a character.
 	TTY bool
+
+	// LogLimit is how many bytes Logs keeps on disk at most, 13 for each chunk
+	// of output that came in at once included. When there are more the oldest
+	// quarter is dropped, so that at least three quarters are kept. 0 means
+	// 64 MiB; -1 means no limit, and a container can then fill the disk. Less
+	// than 1 MiB is ctor.ErrInvalid.
+	LogLimit int64
 
 	// Labels are kept with the container, up to 4096 bytes for a name and its
 	// value. Names that begin with "io.ctor." are the library's own, and
@@ -135,7 +143,22 @@ func (cfg Config) check() error {
 			return err
 		}
 	}
+	if cfg.LogLimit < -1 || cfg.LogLimit > 0 && cfg.LogLimit < logfile.MinLimit {
+		return invalid("log limit %d: it must be -1, 0 or at least %d", cfg.LogLimit, logfile.MinLimit)
+	}
 	return checkLabels(cfg.Labels)
+}
+
+// defaultLogLimit is about what a kubelet keeps (5 files of 10 MiB) and Docker's
+// local driver (5 of 20).
+const defaultLogLimit = 64 << 20
+
+// logLimit is LogLimit as logfile.Create takes it.
+func (cfg Config) logLimit() int64 {
+	if cfg.LogLimit == 0 {
+		return defaultLogLimit
+	}
+	return cfg.LogLimit
 }
 
 // maxHostname is Linux's HOST_NAME_MAX.

@@ -6,28 +6,62 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"time"
 
 	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/engine"
-	"github.com/ctorhq/ctor/internal/stdio"
+	"github.com/ctorhq/ctor/internal/logfile"
 )
 
-// LogOptions choose what Logs gives. nil is what there is now.
+// LogOptions choose what Logs gives. The zero value, as nil, is all there is
+// now.
 type LogOptions struct {
 	// Follow waits for more until the container has ended. false is what
-	// there is now.
+	// there is at the call.
 	Follow bool
+
+	// Since leaves out what came before this time. What is left may begin
+	// within a line. The zero value is the beginning.
+	Since time.Time
+
+	// Tail is how many lines are given of what there is at the call, the last
+	// ones; with Follow all that comes later is given as well. A last line need
+	// not be ended. 0 means all; -1 means none, which makes sense with Follow.
+	Tail int
+
+	// Stdout and Stderr choose streams. Neither means both. A container with a
+	// TTY has only the first.
+	Stdout, Stderr bool
+
+	// Timestamps puts before each line when its first byte came, in UTC:
+	// RFC 3339 with all nine digits of the second, and a space, as Docker has
+	// it.
+	Timestamps bool
 }
 
-// Logs gives the container's output from its beginning, both streams in the
-// order they came in, byte for byte. It is kept on disk, without a bound, until
-// the container is closed. o may be nil.
+// ErrLogGap is the class of a Read of Logs that finds output missing: the
+// container has written more than Config.LogLimit since the reader read last,
+// or its output could not be written, as on a full disk. It is no end: the next
+// Read goes on with what comes after the gap. It is ctor.ErrUnavailable too.
+var ErrLogGap = fmt.Errorf("%w: %w", logfile.ErrGap, errdefs.ErrUnavailable)
+
+// Logs gives the container's output, both streams in the order they came in,
+// byte for byte. It is kept on disk until the container is closed, the last
+// Config.LogLimit bytes of it; what was dropped before the call is left out
+// without a word. Where streams that are not ended by lines mix, so do they
+// here, and lines are those of the mixture. o may be nil.
 //
 // With Follow a Read waits for more. It ends with io.EOF after the last byte
-// that the container wrote, with ctx's error when ctx ends, and with
-// ctor.ErrClosed when the engine does. The caller closes the reader, which may
-// happen during a Read; that one, and any after it, gives os.ErrClosed.
+// that the container wrote. A reader that is slower than the container loses
+// nothing as long as it is less than three quarters of the limit behind; then
+// one Read gives ErrLogGap. A reader may keep a quarter of the limit more on
+// disk. When the container is closed before all is read, that is
+// ctor.ErrNotFound.
+//
+// Reading ends with ctx's error when ctx ends, and with ctor.ErrClosed when the
+// engine does. The caller closes the reader, which may happen during a Read;
+// that one, and any after it, gives os.ErrClosed.
 func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, error) {
 	if o == nil {
 		o = &LogOptions{}
@@ -40,11 +74,14 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 	ctx, cancel := context.WithCancelCause(c.e.Context(ctx))
 	stop := context.AfterFunc(c.e.Life(), func() { cancel(engine.ErrClosed) })
 	l := &logs{end: func() { stop(); cancel(nil) }}
-	var ended <-chan struct{}
-	if o.Follow {
-		ended = c.ended(ctx)
+	of := logfile.Options{
+		Stdout: o.Stdout || !o.Stderr, Stderr: o.Stderr || !o.Stdout,
+		Since: o.Since, Tail: o.Tail, Timestamps: o.Timestamps, Follow: o.Follow,
 	}
-	if l.Reader, err = stdio.Open(ctx, c.logPath(), o.Follow, ended); err != nil {
+	if o.Follow {
+		of.Ended = c.ended(ctx)
+	}
+	if l.Reader, err = logfile.Open(ctx, c.logPath(), of); err != nil {
 		l.end()
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("there are none: %w", errdefs.ErrNotFound)
@@ -70,8 +107,19 @@ func (c *Container) ended(ctx context.Context) <-chan struct{} {
 }
 
 type logs struct {
-	*stdio.Reader
+	*logfile.Reader
 	end func()
+}
+
+func (l *logs) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	switch {
+	case errors.Is(err, logfile.ErrGap):
+		err = ErrLogGap
+	case errors.Is(err, logfile.ErrDeleted):
+		err = fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
+	}
+	return n, err
 }
 
 func (l *logs) Close() error {

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/logfile"
 	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -18,7 +19,7 @@ import (
 // streams and waits for the end.
 type run struct {
 	streams *stdio.Fifos
-	log     *stdio.Log
+	log     *logfile.Writer
 	ended   <-chan containerd.ExitStatus
 
 	exited chan struct{} // after the process has ended; status and oom are set
@@ -62,7 +63,7 @@ func (c *Container) create(ctx context.Context, cfg Config, dir string, undo *un
 
 // connect ties the streams of an attached container to this program.
 func (c *Container) connect(cfg Config, dir string, undo *unwind.Stack) (cio.Creator, error) {
-	log, err := stdio.Create(c.logPath())
+	log, err := logfile.Create(c.logPath(), cfg.logLimit())
 	if err != nil {
 		return nil, err
 	}
@@ -90,10 +91,10 @@ func (c *Container) logger(cfg Config, _ string, _ *unwind.Stack) (cio.Creator, 
 		}
 	}
 	// The log is there from the start, for a Logs that comes early.
-	if err := os.WriteFile(c.logPath(), nil, 0o600); err != nil {
+	if err := logfile.Announce(c.logPath()); err != nil {
 		return nil, err
 	}
-	return stdio.Logger(program, c.logPath(), cfg.TTY), nil
+	return stdio.Logger(program, c.logPath(), cfg.logLimit(), cfg.TTY), nil
 }
 
 // adopt settles to whom the finished container belongs: to the engine, or to

@@ -11,7 +11,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"github.com/ctorhq/ctor/internal/engine"
-	"github.com/ctorhq/ctor/internal/stdio"
+	"github.com/ctorhq/ctor/internal/logfile"
 )
 
 // ExitError is the end of a container, or of a command in one, with another
@@ -155,7 +155,7 @@ func (c *Container) waitDetached(ctx context.Context) (uint32, error) {
 	// The logger is another process: it has the last bytes soon after.
 	settle, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := stdio.Complete(settle, c.logPath()); err != nil && ctx.Err() != nil {
+	if err := logfile.Complete(settle, c.logPath()); err != nil && ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
 	return s.ExitCode(), nil

@@ -54,6 +54,8 @@ var rules = []rule{
 		"the conformance suite drives the task service as an engine does"},
 	{"internal/shim/link", nil,
 		"both ends of a shim import it, and neither may bring the other along"},
+	{"internal/logfile", nil,
+		"the shim writes logs too, and the package inits of all it links every container's start pays for"},
 	{"internal/shim/task", []string{"internal/bundle", "internal/unwind"},
 		"it is linked into the shim, whose package inits every container's start pays for: nothing of the engine may come along"},
 	{"internal/shim/command", []string{"internal/shim/task"}, "as internal/shim/task"},

@@ -1,3 +1,5 @@
+// Package stdio carries a container's standard streams: between fifos and the
+// program's readers and writers, and into the container's log.
 package stdio
 
 import (
@@ -12,6 +14,8 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/fifo"
+
+	"github.com/ctorhq/ctor/internal/logfile"
 )
 
 // Streams are the program's ends. nil is no input, or output to the log only.
@@ -34,7 +38,7 @@ type Fifos struct {
 }
 
 // Connect makes the fifos in dir and begins to copy output, into log too.
-func Connect(dir string, s Streams, log *Log) (_ *Fifos, err error) {
+func Connect(dir string, s Streams, log *logfile.Writer) (_ *Fifos, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Fifos{cancel: cancel, in: s.In, config: cio.Config{Terminal: s.TTY}}
 	defer func() {
@@ -62,7 +66,7 @@ func Connect(dir string, s Streams, log *Log) (_ *Fifos, err error) {
 		return nil, err
 	}
 	f.config.Stdout = path
-	f.copy(log, Stdout, s.Out, out)
+	f.copy(log, logfile.Stdout, s.Out, out)
 	if s.TTY {
 		return f, nil
 	}
@@ -71,11 +75,11 @@ func Connect(dir string, s Streams, log *Log) (_ *Fifos, err error) {
 		return nil, err
 	}
 	f.config.Stderr = path
-	f.copy(log, Stderr, s.Err, eout)
+	f.copy(log, logfile.Stderr, s.Err, eout)
 	return f, nil
 }
 
-func (f *Fifos) copy(log *Log, s Stream, w io.Writer, r io.ReadCloser) {
+func (f *Fifos) copy(log *logfile.Writer, s logfile.Stream, w io.Writer, r io.ReadCloser) {
 	f.copies.Go(func() {
 		f.failed(log.Copy(s, w, r))
 		r.Close()

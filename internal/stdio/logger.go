@@ -6,11 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/runtime/v2/logging"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/logfile"
 )
 
 // These mark an execution of the program as the logger of a detached
@@ -27,24 +30,32 @@ func init() {
 	if len(os.Args) != 3 || os.Args[1] != loggerArg && os.Args[1] != ttyArg {
 		return
 	}
-	path, grace := os.Args[2], time.Duration(0)
+	limit, path, ok := strings.Cut(os.Args[2], ":")
+	bound, err := strconv.ParseInt(limit, 10, 64)
+	if !ok || err != nil {
+		return
+	}
+	grace := time.Duration(0)
 	if os.Args[1] == ttyArg {
 		grace = 2 * time.Second // the shim copies from the terminal, a little later
 	}
 	logging.Run(func(ctx context.Context, c *logging.Config, ready func() error) error {
-		return keep(ctx, path, grace, c.Stdout.(*os.File), c.Stderr.(*os.File), ready)
+		return keep(ctx, path, bound, grace, c.Stdout.(*os.File), c.Stderr.(*os.File), ready)
 	})
 	os.Exit(0)
 }
 
-// Logger has the shim start program as a logger that writes to path. For the
-// engine's own shim program is /proc/self/exe: it is the program. The logger
-// learns from SetPid whose end it is to see.
-func Logger(program, path string, tty bool) cio.Creator {
+// Logger has the shim start program as a logger that writes to path, with a
+// limit as for logfile.Create. For the engine's own shim program is
+// /proc/self/exe: it is the program. The logger learns from SetPid whose end it
+// is to see.
+func Logger(program, path string, limit int64, tty bool) cio.Creator {
+	// One argument: stock shims give several in any order.
+	to := strconv.FormatInt(limit, 10) + ":" + path
 	if tty {
-		return cio.TerminalBinaryIO(program, map[string]string{ttyArg: path})
+		return cio.TerminalBinaryIO(program, map[string]string{ttyArg: to})
 	}
-	return cio.BinaryIO(program, map[string]string{loggerArg: path})
+	return cio.BinaryIO(program, map[string]string{loggerArg: to})
 }
 
 // SetPid tells the logger that writes to path the container's first process.
@@ -61,8 +72,8 @@ func pidFile(path string) string { return filepath.Join(filepath.Dir(path), "pid
 // keep copies output to the log until the container has ended. containerd's
 // shim holds the writing end of the pipes as long as the container is not
 // deleted, so their end is not what to wait for.
-func keep(ctx context.Context, path string, grace time.Duration, out, eout *os.File, ready func() error) error {
-	log, err := Create(path)
+func keep(ctx context.Context, path string, limit int64, grace time.Duration, out, eout *os.File, ready func() error) error {
+	log, err := logfile.Create(path, limit)
 	if err != nil {
 		return err
 	}
@@ -79,8 +90,8 @@ func keep(ctx context.Context, path string, grace time.Duration, out, eout *os.F
 		ended.Close()
 	}()
 	var f Fifos
-	f.copy(log, Stdout, nil, draining{out, stop})
-	f.copy(log, Stderr, nil, draining{eout, stop})
+	f.copy(log, logfile.Stdout, nil, draining{out, stop})
+	f.copy(log, logfile.Stderr, nil, draining{eout, stop})
 	f.Wait()
 	return log.End()
 }

@@ -1,12 +1,15 @@
 package stdio
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor/internal/logfile"
 )
 
 // The logger ends with the process, though others hold the pipes open, and
@@ -22,7 +25,7 @@ func TestKeep(t *testing.T) {
 	ready := make(chan struct{})
 	done := make(chan error, 1)
 	go func() {
-		done <- keep(t.Context(), path, 0, outR, errR, func() error { close(ready); return nil })
+		done <- keep(t.Context(), path, 0, 0, outR, errR, func() error { close(ready); return nil })
 	}()
 	<-ready
 	cmd := exec.Command("sh", "-c", "read x; echo out; echo err >&2; echo last")
@@ -34,5 +37,10 @@ func TestKeep(t *testing.T) {
 	require.NoError(t, in.Close())
 	_ = cmd.Wait()
 	require.NoError(t, <-done)
-	require.Len(t, readLog(t, path), len("out\nerr\nlast\n"))
+	r, err := logfile.Open(t.Context(), path, logfile.Options{Stdout: true, Stderr: true})
+	require.NoError(t, err)
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Len(t, b, len("out\nerr\nlast\n"))
 }

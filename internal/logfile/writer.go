@@ -1,0 +1,167 @@
+package logfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// files is how many files there are at most of a log that has a bound.
+const files = 4
+
+// MinLimit is the least bound that a log can have: a file holds some chunks.
+const MinLimit = 1 << 20
+
+// Writer writes a log. It is safe for use by any number of goroutines.
+type Writer struct {
+	path string
+	full int64 // size that a file does not exceed; 0: none is too big
+
+	mu   sync.Mutex
+	f    *os.File
+	n    int   // the file's number
+	size int64 // of its whole frames
+	time int64 // of the last frame
+	lost bool  // since the last frame something could not be written
+}
+
+// Create starts the log at path. With a limit it never has more bytes on disk,
+// the oldest quarter being dropped for new ones; 0 or less is no limit. It is
+// an error if there is a log already, unless nothing was ever written to it.
+func Create(path string, limit int64) (*Writer, error) {
+	w := &Writer{path: path, n: 1}
+	if limit > 0 {
+		w.full = max(limit, MinLimit) / files
+	}
+	var err error
+	if w.f, err = os.OpenFile(file(path, 1), os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
+		return nil, err
+	}
+	st, err := w.f.Stat()
+	if err == nil && st.Size() > 0 {
+		err = &os.PathError{Op: "create log", Path: path, Err: fs.ErrExist}
+	}
+	if err != nil {
+		w.f.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// Announce makes the log at path for a process that will Create it: it can be
+// followed from now on.
+func Announce(path string) error { return os.WriteFile(file(path, 1), nil, 0o600) }
+
+func file(path string, n int) string { return path + "." + strconv.Itoa(n) }
+
+// End marks the log complete and closes it.
+func (w *Writer) End() error {
+	return errors.Join(w.write(end, make([]byte, headerSize)), w.f.Close())
+}
+
+// write adds a frame. buf holds headerSize bytes of room, then the chunk. When
+// it fails the chunk is missing from the log, which a later frame will say.
+func (w *Writer) write(s Stream, buf []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.time = max(w.time, time.Now().UnixNano()) // clocks are set back
+	var err error
+	if w.lost {
+		var b [headerSize]byte
+		put(b[:], lost, w.time)
+		err = w.append(b[:])
+	}
+	if err == nil {
+		put(buf, s, w.time)
+		err = w.append(buf)
+	}
+	w.lost = err != nil
+	return err
+}
+
+// append writes a frame, into the next file where this one is full.
+func (w *Writer) append(frame []byte) error {
+	at := placed(w.size, len(frame))
+	// Wherever it begins, a last frame fits in as well.
+	if w.full > 0 && at+int64(len(frame))+2*headerSize > w.full {
+		if err := w.turn(); err != nil {
+			return err
+		}
+		at = 0
+	}
+	return w.writeAt(frame, at)
+}
+
+func (w *Writer) writeAt(frame []byte, at int64) error {
+	if _, err := w.f.WriteAt(frame, at); err != nil {
+		// Part of a frame would hide those that follow.
+		return errors.Join(err, w.f.Truncate(w.size))
+	}
+	w.size = at + int64(len(frame))
+	return nil
+}
+
+// turn goes on in a new file. Whoever reads the old one is told when there is a
+// new one.
+func (w *Writer) turn() error {
+	if oldest := w.n + 1 - files; oldest > 0 {
+		if err := os.Remove(file(w.path, oldest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	name := file(w.path, w.n+1)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	var b [headerSize]byte
+	put(b[:], next, w.time)
+	if err := w.writeAt(b[:], placed(w.size, headerSize)); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(name))
+	}
+	w.f.Close()
+	w.f, w.n, w.size = f, w.n+1, 0
+	return nil
+}
+
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, headerSize+chunkSize)
+	return &b
+}}
+
+// Copy moves r to its end into the log, and into to unless it is nil. A to that
+// fails gets no more, but the log goes on: the container must not stall or die
+// of a reader that went away. Nor of a log that can't be written: that goes on
+// when it can, and tells what it lacks. Copy returns the first error of each.
+func (w *Writer) Copy(s Stream, to io.Writer, r io.Reader) error {
+	b := buffers.Get().(*[]byte)
+	defer buffers.Put(b)
+	var errTo, errLog error
+	for {
+		n, err := r.Read((*b)[headerSize:])
+		if n > 0 {
+			if err := w.write(s, (*b)[:headerSize+n]); err != nil && errLog == nil {
+				errLog = fmt.Errorf("log: %w", err)
+			}
+			if to != nil && errTo == nil {
+				errTo = write(to, (*b)[headerSize:headerSize+n])
+			}
+		}
+		if err != nil {
+			return errors.Join(errTo, errLog)
+		}
+	}
+}
+
+func write(w io.Writer, p []byte) error {
+	n, err := w.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return err
+}

@@ -81,6 +81,8 @@ var badNames = []badConfig{
 	{container.Config{Name: "a b"}, ctor.ErrInvalid, `name: `},
 	{container.Config{Name: "a\x00"}, ctor.ErrInvalid, `name: `},
 	{container.Config{Name: strings.Repeat("n", 77)}, ctor.ErrInvalid, `greater than maximum length (76 characters)`},
+	{container.Config{LogLimit: -2}, ctor.ErrInvalid, `log limit -2: it must be -1, 0 or at least 1048576`},
+	{container.Config{LogLimit: 1000}, ctor.ErrInvalid, `log limit 1000`},
 	{container.Config{Hostname: "a b"}, ctor.ErrInvalid, `hostname "a b": it must be at most 64 letters`},
 	{container.Config{Hostname: "a\n127.0.0.1 x"}, ctor.ErrInvalid, `hostname`},
 	{container.Config{Hostname: strings.Repeat("n", 65)}, ctor.ErrInvalid, `hostname`},

@@ -31,13 +31,15 @@
 // the engine's Close or, however the program ends, shortly after it. What it
 // leaves then is taken away by the next engine on the same root at the latest.
 // With Config.Detach it goes on without the program, and a later one finds it
-// with [Get], running or ended, with its exit code and all of its log.
+// with [Get], running or ended, with its exit code and
+// its log.
 //
 // # Streams
 //
 // Output goes to Config.Stdout and Stderr as it comes, and into a log on the
-// disk, which [Container.Logs] reads and follows. No byte is lost of either, and
-// [Container.Wait] returns after the last one.
+// disk, which [Container.Logs] reads and follows. No byte is lost of either but
+// the log's oldest, beyond Config.LogLimit, and [Container.Wait] returns after
+// the last one.
 //
 // # Walls
 //

@@ -201,7 +201,7 @@ func ExampleLogOptions() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	r, err := c.Logs(ctx, &container.LogOptions{Follow: true})
+	r, err := c.Logs(ctx, &container.LogOptions{Follow: true, Tail: 10, Timestamps: true})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -87,6 +88,49 @@ func TestFollow(t *testing.T) {
 	after, err := io.ReadAll(follow(t, c))
 	require.NoError(t, err)
 	require.Equal(t, texts[0], string(after))
+}
+
+// Readers choose streams, lines and times, of what an attached container and a
+// detached one wrote.
+func TestLogOptions(t *testing.T) {
+	t.Parallel()
+	for _, detach := range []bool{false, true} {
+		cfg := sh("echo one; sleep 0.05; echo two >&2; sleep 0.05; echo three; sleep 0.05; echo -n four")
+		cfg.Detach = detach
+		c := containertest.Run(t, busybox(t), cfg)
+		require.NoError(t, c.Wait(t.Context()))
+		text := func(o container.LogOptions) string {
+			r, err := c.Logs(t.Context(), &o)
+			require.NoError(t, err)
+			defer r.Close()
+			b, err := io.ReadAll(r)
+			require.NoError(t, err)
+			return string(b)
+		}
+		require.Equal(t, "one\ntwo\nthree\nfour", text(container.LogOptions{}))
+		require.Equal(t, "one\nthree\nfour", text(container.LogOptions{Stdout: true}))
+		require.Equal(t, "two\n", text(container.LogOptions{Stderr: true}))
+		require.Equal(t, "three\nfour", text(container.LogOptions{Tail: 2}))
+		require.Equal(t, "one\nthree\nfour", text(container.LogOptions{Tail: 3, Stdout: true}))
+		require.Empty(t, text(container.LogOptions{Tail: -1, Follow: true}))
+
+		var last time.Time
+		var lines []string
+		for line := range strings.Lines(text(container.LogOptions{Timestamps: true})) {
+			stamp, rest, _ := strings.Cut(line, " ")
+			at, err := time.Parse(time.RFC3339Nano, stamp)
+			require.NoError(t, err)
+			require.WithinRange(t, at, last, time.Now())
+			require.Equal(t, time.UTC, at.Location())
+			lines = append(lines, rest)
+			if last = at; rest == "three\n" {
+				require.Equal(t, "three\nfour", text(container.LogOptions{Since: at}))
+				require.Equal(t, "four", text(container.LogOptions{Since: at.Add(1)}))
+			}
+		}
+		require.Equal(t, []string{"one\n", "two\n", "three\n", "four"}, lines)
+		require.Empty(t, text(container.LogOptions{Since: time.Now()}))
+	}
 }
 
 func TestLogsNow(t *testing.T) {

@@ -201,7 +201,7 @@ func TestBigOutput(t *testing.T) {
 	}
 	out := &sum{Hash: sha256.New()}
 	cfg := sh(fmt.Sprintf("yes 0123456789abcde | head -c %d", mib<<20))
-	cfg.Stdout = out
+	cfg.Stdout, cfg.LogLimit = out, -1
 	c := containertest.Run(t, busybox(t), cfg)
 	require.NoError(t, c.Wait(t.Context()))
 

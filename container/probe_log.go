@@ -3,6 +3,7 @@ package container
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -65,9 +66,11 @@ func (m *matcher) read(ctx context.Context, c *Container, follow bool) error {
 		if m.enough(chunk[:n]) {
 			return nil
 		}
-		switch err {
-		case nil:
-		case io.EOF:
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrLogGap):
+			m.line = nil // and what was missed does not match
+		case err == io.EOF:
 			return io.ErrUnexpectedEOF
 		default:
 			return err

@@ -2,6 +2,7 @@ package containertest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -11,62 +12,88 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/engine"
 )
 
 var shared struct {
 	sync.Mutex
 	engine *ctor.Engine
 	root   string
-	users  int
+	broom  *broom
 }
 
-// Engine gives the engine that the tests of a test binary share. It lives in a
-// temporary directory and is closed, with everything in it, when the last test
-// that uses it ends.
+// Engine gives the engine that all tests of a test binary share. It lives in a
+// temporary directory and stays open until the binary ends, so that what one
+// test pulls is there for those after it; no TestMain is needed. See the
+// package's comment for how it ends.
 //
-// Where the host can't run containers the test fails with what is missing.
+// The test is skipped where the host can't run containers (ctor.ErrUnavailable),
+// with what is missing. Everything else that goes wrong fails it.
 func Engine(t testing.TB) *ctor.Engine {
 	t.Helper()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.engine == nil {
-		root, err := os.MkdirTemp("", "ctor-test-")
-		if err != nil {
+		if err := open(t.Context()); errors.Is(err, ctor.ErrUnavailable) {
+			t.Skipf("containertest: %v", err)
+		} else if err != nil {
 			t.Fatalf("containertest: %v", err)
 		}
-		e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
-		if err != nil {
-			os.RemoveAll(root)
-			t.Fatalf("containertest: %v", err)
-		}
-		shared.engine, shared.root = e, root
 	}
-	shared.users++
-	t.Cleanup(func() { release(t) })
 	return shared.engine
 }
 
-func release(t testing.TB) {
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.users--; shared.users > 0 {
-		return
+// open makes the shared engine. The broom comes first: whatever happens from
+// then on, the root goes.
+func open(ctx context.Context) error {
+	root, err := os.MkdirTemp("", "ctor-test-")
+	if err != nil {
+		return err
 	}
-	if err := shared.engine.Close(); err != nil {
-		t.Errorf("containertest: %v", err)
+	b, err := newBroom(root)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(root))
 	}
-	if err := os.RemoveAll(shared.root); err != nil {
-		t.Errorf("containertest: %v", err)
+	e, err := ctor.Open(ctx, ctor.Config{Root: root})
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(root), b.Close())
 	}
-	shared.engine = nil
+	if check := engine.Of(e).Preflight; check != nil {
+		if err := check(); err != nil {
+			return errors.Join(err, e.Close(), os.RemoveAll(root), b.Close())
+		}
+	}
+	shared.engine, shared.root, shared.broom = e, root, b
+	return nil
 }
 
-// Run starts an instance of img that is closed when the test ends. If the
-// test has failed by then, the end of the container's log is printed, up to
-// 64 KiB.
+// Close closes the shared engine and removes all it has. Only a TestMain that
+// looks for what is left of the tests, such as goroutines, calls it, after
+// m.Run; else it happens by itself. Without an engine it does nothing; after it
+// Engine gives another.
+func Close() error {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.engine == nil {
+		return nil
+	}
+	err := errors.Join(shared.engine.Close(), os.RemoveAll(shared.root), shared.broom.Close())
+	shared.engine = nil
+	return err
+}
+
+// Run starts an instance of img and waits until it is ready, if cfg.Ready says
+// what that is. It is closed when the test ends. If the test has failed by
+// then, the end of the container's log is printed, up to 64 KiB.
+//
+// A container that does not become ready fails the test a little before the
+// deadline of the test binary (see [testing.T.Deadline]), with the reason and
+// the end of the log, rather than with go test's list of goroutines.
 func Run(t testing.TB, img *image.Image, cfg container.Config) *container.Container {
 	t.Helper()
-	c, err := img.Run(t.Context(), cfg)
+	ctx, cancel := deadline(t)
+	defer cancel()
+	c, err := img.Run(ctx, cfg)
 	if err != nil {
 		t.Fatalf("containertest: %v", err)
 	}
@@ -79,6 +106,17 @@ func Run(t testing.TB, img *image.Image, cfg container.Config) *container.Contai
 		}
 	})
 	return c
+}
+
+// deadline gives t's context with t's deadline, less what it takes to tell of
+// it: a tenth of what is left, at most 10 seconds. A benchmark has none.
+func deadline(t testing.TB) (context.Context, context.CancelFunc) {
+	if t, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if end, ok := t.Deadline(); ok {
+			return context.WithDeadline(t.(testing.TB).Context(), end.Add(-min(time.Until(end)/10, 10*time.Second)))
+		}
+	}
+	return context.WithCancel(t.Context())
 }
 
 func printLog(t testing.TB, c *container.Container) {

@@ -13,8 +13,11 @@
 //		}
 //	}
 //
-// What a test starts is gone when it ends; what it pulls is there for the other
-// tests of the package that run at the same time or right after. A test binary
-// that is killed, or runs into its -timeout, takes its containers with it, since
-// they are attached; its root in the temporary directory stays.
+// A container is gone when its test ends. The engine, and the images that were
+// pulled into it, are there for all tests of the package, one after the other
+// or side by side, and gone within a second or two after the test binary has
+// ended, by itself, with a panic, at its -timeout or killed: the containers
+// because they are tied to the program, and the directory because a small
+// second process, the test binary executed again, waits for that to remove it.
+// It removes detached containers of that engine as well.
 package containertest

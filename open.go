@@ -13,6 +13,7 @@ import (
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/services"
 	"github.com/ctorhq/ctor/internal/shim"
+	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/tasks"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -117,7 +118,7 @@ func (o *opening) start(ctx context.Context) error {
 	o.in = &engine.Engine{
 		Namespace: o.cfg.Namespace, Snapshotter: o.cfg.Snapshotter,
 		Root: o.cfg.Root, Files: filepath.Join(o.cfg.Root, "containers"),
-		Runtime: services.Runtime, Embedded: true, Logger: o.cfg.Logger,
+		Runtime: link.Runtime, Embedded: true, Logger: o.cfg.Logger,
 	}
 	if path == shim.Self {
 		o.in.Preflight = host.CheckRunc

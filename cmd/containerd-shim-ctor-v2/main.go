@@ -14,6 +14,7 @@ import (
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/shim/serve"
 	"github.com/ctorhq/ctor/internal/shim/stock"
+	"github.com/ctorhq/ctor/internal/shim/task"
 	_ "github.com/ctorhq/ctor/internal/stdio" // executed again, it keeps the log of a detached container
 
 	"github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2/hook"
@@ -34,11 +35,13 @@ func run(args []string) error {
 			return shim(kind)
 		}
 	}
-	if ok, err := stock.Run(args, os.Stdout); ok || err != nil {
+	if ok, err := stock.Run(args, os.Stdout, describe); ok || err != nil {
 		return err
 	}
 	return errors.New("this is executed by programs that use github.com/ctorhq/ctor, and by containerd")
 }
+
+func describe() (task.About, error) { return libcontainer.Describe(), nil }
 
 func shim(kind string) error {
 	if err := hook.Seal(); err != nil {

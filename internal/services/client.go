@@ -17,6 +17,8 @@ import (
 	"github.com/containerd/containerd/v2/plugins"
 	srv "github.com/containerd/containerd/v2/plugins/services"
 	"github.com/containerd/plugin"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
 // newClient joins the services to a client.
@@ -46,12 +48,8 @@ func (s *Services) newClient(events *exchange) (*containerd.Client, error) {
 	return containerd.New("",
 		containerd.WithServices(opts...),
 		containerd.WithDefaultNamespace(s.cfg.Namespace),
-		containerd.WithDefaultRuntime(Runtime))
+		containerd.WithDefaultRuntime(link.Runtime))
 }
-
-// Runtime is the runtime's name in container records. containerd derives the
-// shim's file name from it.
-const Runtime = "io.containerd.ctor.v2"
 
 // wiring keeps the first error while instances are looked up.
 type wiring struct {

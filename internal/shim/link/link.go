@@ -11,6 +11,10 @@ import (
 // installed.
 const Name = "containerd-shim-ctor-v2"
 
+// Runtime is the runtime's name in container records: containerd derives Name
+// from it.
+const Runtime = "io.containerd.ctor.v2"
+
 // The kinds of shims. An attached one serves a connection and ends with the
 // program; a detached one serves a socket and stays, and so does a stock
 // containerd's, which tells that of its events.

@@ -14,33 +14,62 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
-const (
-	runtime = "io.containerd.ctor.v2"
-	image   = "docker.io/library/stock:1"
-)
+const image = "docker.io/library/stock:1"
+
+// release is a containerd: the daemon and its client.
+type release struct{ containerd, ctr string }
+
+// installed is the host's own.
+func installed(t *testing.T) release {
+	for _, name := range []string{"containerd", "ctr"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skipf("no %s: apt-get install containerd", name)
+		}
+	}
+	return release{"containerd", "ctr"}
+}
+
+// built is the version that this module uses, made of its source: two minutes of
+// a processor the first time, a few seconds from Go's cache.
+func built(t *testing.T) release {
+	if testing.Short() {
+		t.Skip("it compiles containerd")
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("no go to compile containerd with: install it from https://go.dev/dl")
+	}
+	dir := t.TempDir()
+	const from = "github.com/containerd/containerd/v2/cmd/"
+	// Without the plugins that bring Kubernetes, LVM and tracing.
+	cmd := exec.Command("go", "build", "-tags", "no_cri,no_btrfs,no_devmapper,no_zfs,no_tracing", "-o", dir, from+"containerd", from+"ctr")
+	cmd.Dir = "containerd"
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return release{filepath.Join(dir, "containerd"), filepath.Join(dir, "ctr")}
+}
 
 // daemon is a containerd of the test's own.
 type daemon struct {
 	*testing.T
+	release
 	dir, socket, namespace string
 	cmd                    *exec.Cmd
 }
 
-func newDaemon(t *testing.T) *daemon {
-	for _, name := range []string{"containerd", "ctr", "runc"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("no %s: apt-get install containerd runc", name)
-		}
+func newDaemon(t *testing.T, r release) *daemon {
+	if _, err := exec.LookPath("runc"); err != nil {
+		t.Skip("no runc: apt-get install runc")
 	}
 	dir, err := os.MkdirTemp("", "stock-") // a short path: it has sockets
 	require.NoError(t, err)
-	d := &daemon{T: t, dir: dir, socket: filepath.Join(dir, "c.sock"), namespace: fmt.Sprint("stock-", os.Getpid())}
+	d := &daemon{T: t, release: r, dir: dir, socket: filepath.Join(dir, "c.sock"), namespace: fmt.Sprint("stock-", os.Getpid())}
 	require.NoError(t, os.Mkdir(d.path("bin"), 0o755))
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -49,6 +78,9 @@ func newDaemon(t *testing.T) *daemon {
 		d.path("root"), d.path("state"), "io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.devmapper", d.socket)
 	require.NoError(t, os.WriteFile(d.path("config.toml"), []byte(config), 0o600))
 	t.Cleanup(func() {
+		if t.Failed() {
+			d.kill()
+		}
 		d.stop()
 		require.NoError(t, os.RemoveAll(dir))
 	})
@@ -66,7 +98,7 @@ func (d *daemon) start() {
 	log, err := os.OpenFile(d.path("log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	require.NoError(d, err)
 	defer log.Close()
-	d.cmd = exec.Command("containerd", "--config", d.path("config.toml"))
+	d.cmd = exec.Command(d.containerd, "--config", d.path("config.toml"))
 	d.cmd.Env = append(os.Environ(), "PATH="+d.path("bin")+":"+os.Getenv("PATH"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	require.NoError(d, d.cmd.Start())
@@ -82,11 +114,25 @@ func (d *daemon) stop() {
 	}
 }
 
+// kill has containerd undo what a failed test has left: it does so for a shim
+// that is dead.
+func (d *daemon) kill() {
+	for _, pid := range shims(d.T, d.dir) {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+	assert.Eventually(d, func() bool {
+		left, _ := filepath.Glob(d.path("state", "io.containerd.runtime.v2.task", d.namespace, "*"))
+		return len(left) == 0
+	}, 10*time.Second, 20*time.Millisecond)
+}
+
 func (d *daemon) soon(what string, ok func() bool) {
 	d.Helper()
 	require.Eventually(d, ok, 30*time.Second, 20*time.Millisecond, what)
 }
 
+// try calls ctr and gives its output, and where that fails what it complains of:
+// releases differ in what they warn of.
 func (d *daemon) try(args ...string) (string, error) {
 	for i, a := range args {
 		if a == "run" || a == "exec" {
@@ -94,8 +140,13 @@ func (d *daemon) try(args ...string) (string, error) {
 			break
 		}
 	}
-	cmd := exec.Command("ctr", append([]string{"-a", d.socket, "-n", d.namespace}, args...)...)
-	out, err := cmd.CombinedOutput()
+	cmd := exec.Command(d.release.ctr, append([]string{"-a", d.socket, "-n", d.namespace}, args...)...)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		out = append(out, complaint.Bytes()...)
+	}
 	return strings.TrimSpace(string(out)), err
 }
 
@@ -109,7 +160,7 @@ func (d *daemon) ctr(args ...string) string {
 // run starts a container in the background.
 func (d *daemon) run(id string, args ...string) {
 	d.Helper()
-	d.ctr(append([]string{"run", "-d", "--runtime", runtime, image, id}, args...)...)
+	d.ctr(append([]string{"run", "-d", "--runtime", link.Runtime, image, id}, args...)...)
 }
 
 // status is a task's, as ctr lists it; "" is none.

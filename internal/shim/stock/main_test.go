@@ -1,6 +1,7 @@
 package stock_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/shim/serve"
 	"github.com/ctorhq/ctor/internal/shim/stock"
+	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
 // The test binary is the shim as well, where it is called by the shim's name.
@@ -17,7 +19,9 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != link.Name {
 		os.Exit(m.Run())
 	}
-	handled, err := stock.Run(os.Args[1:], os.Stdout)
+	handled, err := stock.Run(os.Args[1:], os.Stdout, func() (task.About, error) {
+		return command.Describe(context.Background(), "runc")
+	})
 	if !handled && err == nil {
 		err = serve.Run(os.Args[1], command.New("runc"))
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/ctorhq/ctor/internal/bundle"
 	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
 // sockets is where containerd looks for nothing, but puts its own: the path is
@@ -34,9 +35,10 @@ const sockets = "/run/containerd/s"
 type call struct{ namespace, id, address, bundle string }
 
 // Run answers one call, given by its arguments, without the program's name.
-// It reports whether it was one.
-func Run(args []string, out io.Writer) (bool, error) {
+// It reports whether it was one. describe tells what runs the containers.
+func Run(args []string, out io.Writer, describe func() (task.About, error)) (bool, error) {
 	var c call
+	var info bool
 	f := flag.NewFlagSet(link.Name, flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.StringVar(&c.namespace, "namespace", "", "")
@@ -45,8 +47,15 @@ func Run(args []string, out io.Writer) (bool, error) {
 	f.StringVar(&c.bundle, "bundle", "", "")
 	f.String("publish-binary", "", "")
 	f.Bool("debug", false, "")
-	if err := f.Parse(args); err != nil || f.NArg() != 1 {
+	f.BoolVar(&info, "info", false, "")
+	if err := f.Parse(args); err != nil {
 		return false, err
+	}
+	if info {
+		return true, tell(out, describe)
+	}
+	if f.NArg() != 1 {
+		return false, nil
 	}
 	switch f.Arg(0) {
 	case "start":

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
 )
 
 // Executor makes containers of bundles. There are two: libcontainer inside the
@@ -52,4 +53,12 @@ type Stdio struct {
 type Process struct {
 	Pid     int
 	Console *os.File // the terminal's master, non-blocking, for the caller to close; nil without one
+}
+
+// About is what an executor is and can do.
+type About struct {
+	Name     string             // libcontainer, runc or crun
+	Version  string             // without v
+	Seccomp  bool               // it can filter system calls
+	Features *features.Features // all that it can do; nil: it does not tell
 }

@@ -1,0 +1,70 @@
+package stock
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/containerd/containerd/api/types"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/shim/task"
+)
+
+// What the annotations of a types.RuntimeInfo say of the executor.
+const (
+	nameKey    = "io.ctor.executor"
+	versionKey = "io.ctor.executor.version"
+	seccompKey = "io.ctor.executor.seccomp"
+)
+
+// featuresType is what containerd registers the OCI features as.
+const featuresType = "types.containerd.io/opencontainers/runtime-spec/1/features/Features"
+
+// tell answers -info.
+func tell(out io.Writer, describe func() (task.About, error)) error {
+	about, err := describe()
+	if err != nil {
+		return err
+	}
+	info := &types.RuntimeInfo{
+		Name:    link.Runtime,
+		Version: &types.RuntimeVersion{},
+		Annotations: map[string]string{
+			nameKey: about.Name, versionKey: about.Version, seccompKey: strconv.FormatBool(about.Seccomp),
+		},
+	}
+	if b, ok := debug.ReadBuildInfo(); ok {
+		info.Version.Version = b.Main.Version
+	}
+	if about.Features != nil {
+		j, err := json.Marshal(about.Features)
+		if err != nil {
+			return err
+		}
+		info.Features = &anypb.Any{TypeUrl: featuresType, Value: j}
+	}
+	b, err := proto.Marshal(info)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(b)
+	return err
+}
+
+// ParseInfo reads what a shim answers to -info, but for the features.
+func ParseInfo(answer []byte) (task.About, error) {
+	var info types.RuntimeInfo
+	if err := proto.Unmarshal(answer, &info); err != nil {
+		return task.About{}, err
+	}
+	if info.Name != link.Runtime || info.Annotations[nameKey] == "" {
+		return task.About{}, fmt.Errorf("it calls itself %q, not %q", info.Name, link.Runtime)
+	}
+	seccomp, err := strconv.ParseBool(info.Annotations[seccompKey])
+	return task.About{Name: info.Annotations[nameKey], Version: info.Annotations[versionKey], Seccomp: seccomp}, err
+}

@@ -87,6 +87,7 @@ type builder struct {
 	cfg      Config
 	ref      string
 	manifest ocispec.Descriptor
+	image    []byte // its configuration, once unpack has read it
 	undo     unwind.Stack
 }
 
@@ -116,6 +117,9 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	}
 	dir, err := b.dir()
 	if err != nil {
+		return nil, err
+	}
+	if err := keepCheck(dir, b.image); err != nil {
 		return nil, err
 	}
 	s, err := b.spec(own, img, options, mounts, dir)
@@ -157,6 +161,7 @@ func (b *builder) unpack(ctx context.Context) (ocispec.Image, string, error) {
 	if err != nil {
 		return conf, "", err
 	}
+	b.image = blob
 	if err := json.Unmarshal(blob, &conf); err != nil {
 		return conf, "", fmt.Errorf("image configuration: %w: %w", err, errdefs.ErrInvalidArgument)
 	}

@@ -33,15 +33,21 @@ func Exec(args ...string) Probe {
 
 // check runs a command that tells by its exit code. The error has the code, or
 // that it took too long, and what the command said; no *ExitError: that is
-// for the end of the container.
+// for the end of the container. The time to start it does not count: that is
+// the host's doing, not the command's.
 func (c *Container) check(ctx context.Context, limit time.Duration, args []string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took more than %v", limit))
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	said := newEnds(saidLimit)
 	cmd := c.Command(ctx, args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.WaitDelay = time.Second // a child of it may go on for ever
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		late := time.AfterFunc(limit, func() { cancel(fmt.Errorf("it took more than %v", limit)) })
+		defer late.Stop()
+		err = cmd.Wait()
+	}
 	if err == nil {
 		return nil
 	}

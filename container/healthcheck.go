@@ -1,0 +1,143 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// healthcheck is what an image says of how to tell whether its containers are
+// healthy. OCI's configuration has no word for it; Docker's has, and image
+// builders write it (Docker's image spec v1.2, "Healthcheck").
+type healthcheck struct {
+	Args          []string
+	Interval      time.Duration // between two looks
+	Timeout       time.Duration // of one
+	StartPeriod   time.Duration // in which a failure does not count
+	StartInterval time.Duration // between two looks in it
+	Retries       int           // failures in a row that mean unhealthy
+}
+
+// Docker's defaults (daemon/health.go), and its least interval.
+const (
+	healthInterval      = 30 * time.Second
+	healthStartInterval = 5 * time.Second
+	healthRetries       = 3
+	leastInterval       = time.Millisecond
+)
+
+var errNoCheck = invalid("the image has no HEALTHCHECK")
+
+// maxCheck is how long the command may be: as an argument for the kernel.
+const maxCheck = 128 << 10
+
+// healthcheckOf reads an image's configuration. An error concerns nobody who
+// does not ask for Healthy.
+func healthcheckOf(config []byte) (*healthcheck, error) {
+	var image struct {
+		Config struct {
+			Healthcheck *struct {
+				Test                                          []string
+				Interval, Timeout, StartPeriod, StartInterval time.Duration
+				Retries                                       int
+			}
+			Shell []string
+		}
+	}
+	if err := json.Unmarshal(config, &image); err != nil {
+		return nil, fmt.Errorf("the image's HEALTHCHECK can't be read: %w", err)
+	}
+	h := image.Config.Healthcheck
+	if h == nil || len(h.Test) == 0 || h.Test[0] == "" || h.Test[0] == "NONE" {
+		return nil, errNoCheck
+	}
+	size := 0
+	for _, a := range slices.Concat(h.Test, image.Config.Shell) {
+		size += len(a) + 1
+	}
+	args := h.Test[1:]
+	switch kind := h.Test[0]; {
+	case kind != "CMD" && kind != "CMD-SHELL":
+		return nil, fmt.Errorf("the image's HEALTHCHECK is of an unknown kind, %.20q", kind)
+	case len(args) == 0 || args[0] == "":
+		return nil, fmt.Errorf("the image's HEALTHCHECK names no command")
+	case size > maxCheck:
+		return nil, fmt.Errorf("the image's HEALTHCHECK has %d bytes, more than %d", size, maxCheck)
+	case kind == "CMD-SHELL" && len(image.Config.Shell) > 0:
+		args = slices.Concat(image.Config.Shell, args)
+	case kind == "CMD-SHELL":
+		args = append([]string{"/bin/sh", "-c"}, args...)
+	}
+	return &healthcheck{
+		Args:          args,
+		Interval:      interval(h.Interval, healthInterval),
+		Timeout:       interval(h.Timeout, lookLimit),
+		StartPeriod:   max(h.StartPeriod, 0),
+		StartInterval: interval(h.StartInterval, healthStartInterval),
+		Retries:       positive(h.Retries, healthRetries),
+	}, nil
+}
+
+// interval is d, as far as it makes sense.
+func interval(d, otherwise time.Duration) time.Duration {
+	return max(positive(d, otherwise), leastInterval)
+}
+
+func positive[T int | time.Duration](n, otherwise T) T {
+	if n <= 0 {
+		return otherwise
+	}
+	return n
+}
+
+// keptCheck is how a container's directory has its image's check: the image may
+// go, and a later program may ask.
+type keptCheck struct {
+	Check *healthcheck
+	Error string // why there is none
+}
+
+func (c *Container) checkPath() string { return filepath.Join(c.e.Dir(c.ID()), checkFile) }
+
+const checkFile = "health"
+
+// keepCheck writes the check of an image's configuration, if it has one.
+func keepCheck(dir string, config []byte) error {
+	h, err := healthcheckOf(config)
+	if errors.Is(err, errNoCheck) {
+		return nil
+	}
+	kept := keptCheck{Check: h}
+	if err != nil {
+		kept.Error = err.Error()
+	}
+	b, err := json.Marshal(kept)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, checkFile), b, 0o600)
+}
+
+// healthcheck is the check that keepCheck wrote.
+func (c *Container) healthcheck() (*healthcheck, error) {
+	b, err := os.ReadFile(c.checkPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoCheck
+	}
+	var kept keptCheck
+	if err == nil {
+		err = json.Unmarshal(b, &kept)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case kept.Check == nil:
+		return nil, invalid("%s", kept.Error)
+	}
+	return kept.Check, nil
+}

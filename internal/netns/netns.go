@@ -1,0 +1,115 @@
+// Package netns makes sockets in the network namespace of another process.
+//
+// A socket belongs to the namespace it was made in for as long as it lives, and
+// nothing else of a connection asks where its thread is. So a thread goes into
+// the namespace for one system call, socket(2), and is back before the socket
+// connects or listens: thousands of connections hold no thread, and a connect
+// that waits, waits in Go's poller. The sockets are package net's own, with its
+// types and its defaults.
+//
+// The namespace is named by a pidfd, not by a file in /proc: it can't come to
+// mean another process, it does not keep the namespace, and nobody has to look
+// whether the process is still there, since the kernel does: one that has ended
+// is ESRCH. Linux takes a pidfd for it since 5.8.
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// control is what package net calls with a new socket, before it does anything
+// else with it.
+type control = func(network, address string, c syscall.RawConn) error
+
+// within has open make one socket in the namespace of process. open passes the
+// control that it gets to package net.
+//
+// It does so in a goroutine of its own: a thread that can't get back ends with
+// its goroutine, and the caller's is not ours to end.
+func within(process *os.File, open func(control) error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		// The first thread stands for all of them in /proc/self, and has no
+		// end of its own.
+		if unix.Gettid() == unix.Getpid() {
+			done <- within(process, open) // on another, since this one is held
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- visit(process, open)
+	}()
+	return <-done
+}
+
+// visit runs on a locked thread, and unlocks it once it is back home.
+func visit(process *os.File, open func(control) error) error {
+	v := visitor{thread: unix.Gettid()}
+	if err := v.enter(process); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	err := open(func(string, string, syscall.RawConn) error {
+		if v.thread != unix.Gettid() || !v.away {
+			return errElsewhere
+		}
+		return v.leave()
+	})
+	if v.away { // no socket was made
+		if lerr := v.leave(); lerr != nil {
+			return errors.Join(err, lerr)
+		}
+	}
+	return err
+}
+
+// errElsewhere ends a socket that was not made in the namespace: where the
+// kernel has no port to connect from, or connects a socket to itself, package
+// net makes a second one.
+var errElsewhere = errors.New("the socket is not of the namespace")
+
+// A visitor is a thread that is in another namespace for a moment.
+type visitor struct {
+	thread int
+	home   int // descriptor of its own namespace
+	away   bool
+}
+
+func (v *visitor) enter(process *os.File) (err error) {
+	if v.home, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		return &os.PathError{Op: "open", Path: "/proc/thread-self/ns/net", Err: err}
+	}
+	raw, err := process.SyscallConn()
+	if err == nil && raw.Control(func(fd uintptr) { err = setns(int(fd)) }) != nil {
+		err = os.ErrClosed
+	}
+	if err != nil {
+		unix.Close(v.home)
+		return err
+	}
+	v.away = true
+	return nil
+}
+
+// leave takes the thread home and unlocks it. When it fails the thread stays
+// locked, and ends with its goroutine.
+func (v *visitor) leave() error {
+	v.away = false
+	err := setns(v.home)
+	unix.Close(v.home)
+	if err != nil {
+		return fmt.Errorf("back to the program's own namespace: %w", err)
+	}
+	runtime.UnlockOSThread()
+	return nil
+}
+
+func setns(fd int) error {
+	return os.NewSyscallError("setns", unix.Setns(fd, unix.CLONE_NEWNET))
+}

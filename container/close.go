@@ -19,6 +19,7 @@ func (c *Container) Close() error {
 	c.closing.Do(func() {
 		defer close(c.closed)
 		c.ending.Store(true)
+		c.network.close()
 		c.err = c.wrap("close", c.destroy())
 	})
 	<-c.closed

@@ -26,6 +26,7 @@ type Container struct {
 
 	starting sync.Mutex
 	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
+	network  network
 
 	closing sync.Once
 	ending  atomic.Bool   // Close has begun

@@ -41,6 +41,13 @@
 // the log's oldest, beyond Config.LogLimit, and [Container.Wait] returns after
 // the last one.
 //
+// # Network
+//
+// A container has a network of its own with a loopback alone, and the program
+// is in it as if it were there: [Container.Dial] connects to what listens in
+// the container, [Container.Listen] has the program listen there. No port of the
+// host is published, no bridge, route or rule is made.
+//
 // # Walls
 //
 // Without being asked, every container gets namespaces of its own for network

@@ -8,11 +8,15 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
@@ -207,6 +211,63 @@ func ExampleLogOptions() {
 	}
 	defer r.Close()
 	if _, err := io.Copy(os.Stdout, r); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A web server in a container, as it answers on its own loopback.
+func ExampleContainer_Dial() {
+	c, err := img.Run(ctx, container.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	client := &http.Client{Transport: &http.Transport{DialContext: c.Dial}}
+	resp, err := client.Get("http://localhost:8080/health")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	fmt.Println(resp.Status)
+}
+
+// A client that wants another kind of function. For pgx it is Dial as it is:
+// config.DialFunc = c.Dial.
+func ExampleContainer_Dial_grpc() {
+	c, err := container.Get(ctx, e, "greeter")
+	if err != nil {
+		log.Fatal(err)
+	}
+	conn, err := grpc.NewClient("passthrough:///localhost:50051",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return c.Dial(ctx, "tcp", address)
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+}
+
+// What runs in the container asks the program, at http://localhost/, and
+// reaches nothing else.
+func ExampleContainer_Listen() {
+	c, err := img.New(ctx, container.Config{Args: []string{"wget", "-qO-", "http://localhost/job"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	l, err := c.Listen(ctx, "tcp", "127.0.0.1:80")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "sleep 3")
+	})) // until the container ends
+	if err := c.Start(ctx); err != nil {
+		log.Fatal(err)
+	}
+	if err := c.Wait(ctx); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -12,15 +12,13 @@ import (
 // want of memory. The kernel's own counter says so, as long as the cgroup is
 // there; events of it come late or get lost.
 func (c *Container) oomKilled() bool {
-	var s struct {
-		Linux struct{ CgroupsPath string }
-	}
-	if c.record.Spec == nil || json.Unmarshal(c.record.Spec.GetValue(), &s) != nil || s.Linux.CgroupsPath == "" {
+	cgroup := c.cgroup()
+	if cgroup == "" {
 		return false
 	}
 	for _, file := range []string{
-		filepath.Join("/sys/fs/cgroup/memory", s.Linux.CgroupsPath, "memory.oom_control"), // v1
-		filepath.Join("/sys/fs/cgroup", s.Linux.CgroupsPath, "memory.events"),             // v2
+		filepath.Join("/sys/fs/cgroup/memory", cgroup, "memory.oom_control"), // v1
+		filepath.Join("/sys/fs/cgroup", cgroup, "memory.events"),             // v2
 	} {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -34,4 +32,16 @@ func (c *Container) oomKilled() bool {
 		}
 	}
 	return false
+}
+
+// cgroup is the path of the container's cgroup in each hierarchy; "" if that is
+// not known.
+func (c *Container) cgroup() string {
+	var s struct {
+		Linux struct{ CgroupsPath string }
+	}
+	if c.record.Spec == nil || json.Unmarshal(c.record.Spec.GetValue(), &s) != nil {
+		return ""
+	}
+	return s.Linux.CgroupsPath
 }

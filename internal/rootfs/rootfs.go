@@ -131,7 +131,7 @@ func (r *Root) Close() error { return r.dir.Close() }
 // Stat tells what name is. Links are followed as they would be with r as the
 // root: also absolute ones lead to places below it, and nothing leads out.
 func (r *Root) Stat(name string) (fs.FileInfo, error) {
-	f, err := r.find(name)
+	f, err := r.Find(name)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (r *Root) Stat(name string) (fs.FileInfo, error) {
 // not touched: the open of a fifo would wait, that of a device may do things
 // to the host.
 func (r *Root) Open(name string) (*os.File, error) {
-	f, err := r.find(name)
+	f, err := r.Find(name)
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +159,9 @@ func (r *Root) Open(name string) (*os.File, error) {
 	return os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(f.Fd())), os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
-// find opens name as a path, which does nothing to what is there.
-func (r *Root) find(name string) (*os.File, error) {
+// Find opens name as a path, which does nothing to what is there. What has the
+// name a moment later may be something else: go on with the descriptor.
+func (r *Root) Find(name string) (*os.File, error) {
 	how := unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,

@@ -1,0 +1,151 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
+)
+
+// network is what the program has of a container's network.
+type network struct {
+	mu      sync.Mutex
+	process *os.File          // pidfd of the first process; nil: not needed yet
+	serving map[*tie]struct{} // listeners that are open
+	over    bool              // Close has begun
+}
+
+// pidfd names the container's first process, by which its network and its
+// files are reached. A pidfd keeps neither: a container ends as if there was
+// none.
+func (c *Container) pidfd(ctx context.Context) (*os.File, error) {
+	n := &c.network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.over {
+		return nil, errClosing
+	}
+	if n.process != nil {
+		return n.process, nil
+	}
+	if c.task == nil {
+		return nil, unix.ESRCH
+	}
+	pid := int(c.task.Pid())
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("pidfd_open", err)
+	}
+	pidfd := os.NewFile(uintptr(fd), "pidfd")
+	if err := c.verify(ctx, pid, pidfd); err != nil {
+		pidfd.Close()
+		return nil, err
+	}
+	n.process = pidfd
+	return pidfd, nil
+}
+
+var errClosing = fmt.Errorf("it is closed: %w", errdefs.ErrNotFound)
+
+// verify sees to it that a pid means the container's process: that one may
+// have ended and another got its number, and the number that a containerd in
+// another pid namespace gives means nothing here.
+func (c *Container) verify(ctx context.Context, pid int, pidfd *os.File) error {
+	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return unix.ESRCH
+	}
+	own := c.cgroup()
+	known := !strings.HasPrefix(own, "/") // in systemd's way of saying, which only systemd understands
+	for line := range strings.Lines(string(groups)) {
+		known = known || strings.Contains(strings.TrimSuffix(line, "\n")+"/", own+"/")
+	}
+	if s, err := c.status(ctx); err != nil {
+		return err
+	} else if s.Status == containerd.Stopped || !alive(pidfd) {
+		return unix.ESRCH
+	}
+	if !known {
+		return fmt.Errorf("process %d is not in its cgroup %s: the program must be in the same pid namespace as its containerd: %w", pid, own, errdefs.ErrUnavailable)
+	}
+	return nil
+}
+
+// alive tells whether the process has not ended.
+func alive(pidfd *os.File) bool {
+	raw, err := pidfd.SyscallConn()
+	if err != nil {
+		return false
+	}
+	live := false
+	err = raw.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		live = n == 0 && err == nil
+	})
+	return live && err == nil
+}
+
+// root opens the root of the file system as the container's first process sees
+// it.
+func (c *Container) root(process *os.File) (*rootfs.Root, error) {
+	root, err := rootfs.Live(int(c.task.Pid()))
+	if err == nil && alive(process) { // so the pid was still its own
+		return root, nil
+	}
+	if err == nil {
+		root.Close()
+	}
+	return nil, unix.ESRCH
+}
+
+// whyNot says that the container has ended, if that is what err comes from.
+func (c *Container) whyNot(ctx context.Context, err error) error {
+	if !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	s, serr := c.status(ctx)
+	if serr != nil {
+		return serr
+	}
+	if s.Status != containerd.Stopped || s.ExitStatus == unknown {
+		return invalid("it has ended")
+	}
+	return invalid("it has ended with exit code %d", s.ExitStatus)
+}
+
+// opError makes err what package net would give, with the container's name.
+func (c *Container) opError(op, network, address string, err error) error {
+	e := &net.OpError{Op: op, Net: network}
+	if in, ok := err.(*net.OpError); ok {
+		e.Source, e.Addr, err = in.Source, in.Addr, in.Err
+	}
+	if strings.HasPrefix(network, "unix") {
+		e.Addr = &net.UnixAddr{Name: address, Net: network}
+	}
+	e.Err = &netError{c.ID(), err}
+	return e
+}
+
+// netError is an error within a net.OpError. Whether it is a timeout, that one
+// asks it and nobody deeper.
+type netError struct {
+	id  string
+	err error
+}
+
+func (e *netError) Error() string { return fmt.Sprintf("container %q: %v", e.id, e.err) }
+func (e *netError) Unwrap() error { return e.err }
+
+func (e *netError) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.As(e.err, &t) && t.Timeout()
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -56,13 +57,12 @@ func (c *Container) listenAbstract(process *os.File, network, address string) (n
 	return &unixListener{l.(*net.UnixListener), t, l.Addr().(*net.UnixAddr)}, nil
 }
 
-// A socketFile is a listener and its name in a directory of a container. The
-// directory is held open: by its path it might be another by now.
+// A socketFile is a listener and its name in a directory of a container.
 type socketFile struct {
 	*net.UnixListener
 	dir  *os.File
-	name string
-	is   unix.Stat_t
+	path string // through dir: by its name in the container that might be another by now
+	is   fs.FileInfo
 }
 
 // bind makes a socket that everybody may connect to.
@@ -71,52 +71,51 @@ func bind(ctx context.Context, root *rootfs.Root, network, address string) (_ *s
 	if name == "" || name == "." || name == ".." {
 		return nil, &net.AddrError{Err: "not the path of a socket", Addr: address}
 	}
-	f := &socketFile{name: name}
+	f := &socketFile{}
 	if f.dir, err = root.Find("/" + dir); err != nil {
 		return nil, errnoOf(err)
 	}
+	f.path = fmt.Sprintf("/proc/self/fd/%d/%s", f.dir.Fd(), name)
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, network, fmt.Sprintf("/proc/self/fd/%d/%s", f.dir.Fd(), name))
+	l, err := lc.Listen(ctx, network, f.path)
 	if err != nil {
 		f.dir.Close()
 		return nil, err
 	}
 	f.UnixListener = l.(*net.UnixListener)
-	f.SetUnlinkOnClose(false) // the descriptor in its name may be another then
+	f.SetUnlinkOnClose(false) // it would not look what it removes
 	if err := f.open(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-// open lets everybody connect. Whatever has the name by now, no other than a
-// new socket is touched.
+// open lets everybody connect. If something else has the name by now, that is
+// not touched.
 func (f *socketFile) open() error {
-	fd, err := unix.Openat(int(f.dir.Fd()), f.name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	socket, err := os.OpenFile(f.path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return os.NewSyscallError("openat", err)
+		return errnoOf(err)
 	}
-	defer unix.Close(fd)
-	if err := unix.Fstat(fd, &f.is); err != nil {
-		return os.NewSyscallError("fstat", err)
+	defer socket.Close()
+	is, err := socket.Stat()
+	if err != nil {
+		return err
 	}
-	if f.is.Mode&unix.S_IFMT != unix.S_IFSOCK || f.is.Nlink != 1 || int(f.is.Uid) != os.Geteuid() {
-		f.is = unix.Stat_t{}
-		return os.NewSyscallError("bind", unix.EADDRINUSE)
+	st := is.Sys().(*syscall.Stat_t)
+	if is.Mode().Type() != fs.ModeSocket || st.Nlink != 1 || int(st.Uid) != os.Geteuid() {
+		return os.NewSyscallError("bind", syscall.EADDRINUSE)
 	}
-	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), 0o666)
+	f.is = is
+	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", socket.Fd()), 0o666)
 }
 
 // Close removes the socket, unless something else has its name.
 func (f *socketFile) Close() error {
 	defer f.dir.Close()
-	var st unix.Stat_t
-	err := unix.Fstatat(int(f.dir.Fd()), f.name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if err == nil && st.Dev == f.is.Dev && st.Ino == f.is.Ino {
-		err = os.NewSyscallError("unlinkat", unix.Unlinkat(int(f.dir.Fd()), f.name, 0))
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	var err error
+	if is, serr := os.Lstat(f.path); serr == nil && f.is != nil && os.SameFile(is, f.is) {
+		err = os.Remove(f.path)
 	}
 	return errors.Join(err, f.UnixListener.Close())
 }

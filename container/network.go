@@ -80,18 +80,15 @@ func (c *Container) verify(ctx context.Context, pid int, pidfd *os.File) error {
 	return nil
 }
 
-// alive tells whether the process has not ended.
+// alive tells whether the process still has its pid: nobody has waited for it.
 func alive(pidfd *os.File) bool {
 	raw, err := pidfd.SyscallConn()
 	if err != nil {
 		return false
 	}
-	live := false
-	err = raw.Control(func(fd uintptr) {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		live = n == 0 && err == nil
-	})
-	return live && err == nil
+	var kerr error
+	err = raw.Control(func(fd uintptr) { kerr = unix.PidfdSendSignal(int(fd), 0, nil, 0) })
+	return err == nil && kerr == nil
 }
 
 // root opens the root of the file system as the container's first process sees

@@ -132,6 +132,7 @@ func (o *opening) start(ctx context.Context) error {
 		Snapshotter: o.cfg.Snapshotter,
 		Shim:        path,
 		Held:        engine.OwnerLabel,
+		Scratch:     engine.ScratchLabel,
 	}
 	if o.dirty {
 		if err := repair(ctx, o.cfg.Root, c); err != nil {

@@ -185,10 +185,14 @@ func (b *builder) unpack(ctx context.Context) (ocispec.Image, string, error) {
 // with its owner, so that it does not live on when there never is one.
 func (b *builder) snapshot(ctx context.Context, chain string) ([]mount.Mount, error) {
 	sn := b.in.Client.SnapshotService(b.in.Snapshotter)
-	mounts, err := sn.Prepare(ctx, b.cfg.Name, chain, snapshots.WithLabels(map[string]string{
+	labels := map[string]string{
 		"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339),
 		engine.OwnerLabel:       engine.Owner(),
-	}))
+	}
+	if !b.cfg.Detach {
+		labels[engine.ScratchLabel] = "true"
+	}
+	mounts, err := sn.Prepare(ctx, b.cfg.Name, chain, snapshots.WithLabels(labels))
 	if errdefs.IsAlreadyExists(err) {
 		return nil, errTaken
 	}

@@ -17,6 +17,10 @@ import (
 // snapshot of either.
 const OwnerLabel = "io.ctor.owner"
 
+// ScratchLabel marks the snapshot of an attached container: nothing of it
+// needs to outlast the program.
+const ScratchLabel = "io.ctor.scratch"
+
 // Sweep removes what programs that are gone have left: their attached
 // containers, and what their calls had half made. With services of its own the
 // lock on the root says that nobody else can own any of it, in whichever

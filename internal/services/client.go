@@ -2,6 +2,7 @@ package services
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/containerd/containerd/api/services/diff/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
@@ -34,7 +35,13 @@ func (s *Services) newClient(events *exchange) (*containerd.Client, error) {
 		wire(&w, plugins.MountManagerPlugin, "bolt", func(m mount.Manager) containerd.ServicesOpt { return containerd.WithMountManager(m) }),
 		wire(&w, plugins.ServicePlugin, srv.ContentService, func(c content.Store) containerd.ServicesOpt { return containerd.WithContentStore(c) }),
 		wire(&w, plugins.ServicePlugin, srv.ImagesService, func(c imagesapi.ImagesClient) containerd.ServicesOpt { return containerd.WithImageClient(c) }),
-		wire(&w, plugins.ServicePlugin, srv.SnapshotsService, func(m map[string]snapshots.Snapshotter) containerd.ServicesOpt { return containerd.WithSnapshotters(m) }),
+		wire(&w, plugins.ServicePlugin, srv.SnapshotsService, func(m map[string]snapshots.Snapshotter) containerd.ServicesOpt {
+			if s.layers != nil {
+				m = maps.Clone(m)
+				m[overlayfs] = s.layers
+			}
+			return containerd.WithSnapshotters(m)
+		}),
 		wire(&w, plugins.ServicePlugin, srv.DiffService, func(c diff.DiffClient) containerd.ServicesOpt { return containerd.WithDiffClient(c) }),
 		wire(&w, plugins.ServicePlugin, srv.NamespacesService, func(c namespacesapi.NamespacesClient) containerd.ServicesOpt {
 			return containerd.WithNamespaceClient(c)

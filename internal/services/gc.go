@@ -22,7 +22,8 @@ const gcDelay = 100 * time.Millisecond
 // program's Prometheus registry and handlers to its HTTP server.
 type collector struct {
 	db      *metadata.DB
-	pending atomic.Bool // something was deleted since the last collection
+	before  func(context.Context) error // lets go of what is kept for reuse; nil: nothing
+	pending atomic.Bool                 // something was deleted since the last collection
 	dirty   chan struct{}
 	now     chan chan<- result
 	life    context.Context
@@ -87,6 +88,11 @@ func (c *collector) run() {
 
 func (c *collector) collect() result {
 	c.pending.Store(false)
+	if c.before != nil {
+		if err := c.before(c.life); err != nil {
+			log.G(c.life).WithError(err).Error("garbage collection is incomplete")
+		}
+	}
 	s, err := c.db.GarbageCollect(c.life)
 	if err != nil {
 		c.pending.Store(true)

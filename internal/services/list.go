@@ -31,7 +31,7 @@ import (
 // package tasks.
 var listed = map[plugin.Type][]string{
 	plugins.ContentPlugin:      {"content"},
-	plugins.SnapshotPlugin:     {"overlayfs", "native"},
+	plugins.SnapshotPlugin:     {overlayfs, "native"},
 	plugins.MetadataPlugin:     {"bolt"},
 	plugins.MountManagerPlugin: {"bolt"},
 	plugins.LeasePlugin:        {"manager"},
@@ -44,5 +44,7 @@ var listed = map[plugin.Type][]string{
 		srv.DiffService, srv.NamespacesService, srv.IntrospectionService,
 	},
 }
+
+const overlayfs = "overlayfs"
 
 func unlisted(r *plugin.Registration) bool { return !slices.Contains(listed[r.Type], r.ID) }

@@ -35,6 +35,7 @@ type Config struct {
 	Namespace   string // the client's default
 	Shim        string // path of the shim
 	Held        string // label of container records that are kept in memory
+	Scratch     string // label of snapshots that are kept out of the database
 	Snapshotter string // must come up; the others may be missing on this host
 }
 
@@ -43,6 +44,7 @@ type Services struct {
 	cfg       Config
 	client    *containerd.Client
 	records   *records
+	layers    *layers // nil: this host has no overlay
 	tasks     *tasks.Service
 	collector *collector
 	set       *plugin.Set
@@ -78,6 +80,9 @@ func Start(ctx context.Context, cfg Config) (_ *Services, err error) {
 	if s.collector, err = instance[*collector](s.set, plugins.GCPlugin, gcPlugin.ID); err != nil {
 		return nil, err
 	}
+	if err := s.holdLayers(db); err != nil {
+		return nil, fmt.Errorf("start layers: %w", err)
+	}
 	s.records = newRecords(metadata.NewContainerStore(db), events, cfg.Held)
 	s.tasks, err = tasks.New(tasks.Config{
 		Dir:        filepath.Join(cfg.State, "tasks"),
@@ -91,6 +96,19 @@ func Start(ctx context.Context, cfg Config) (_ *Services, err error) {
 	s.closers = append(s.closers, closer{"tasks", s.tasks})
 	s.client, err = s.newClient(events)
 	return s, err
+}
+
+// holdLayers puts layers before the overlay snapshotter.
+func (s *Services) holdLayers(db *metadata.DB) (err error) {
+	overlay := db.Snapshotter(overlayfs)
+	if overlay == nil {
+		return nil
+	}
+	s.layers, err = newLayers(overlay, filepath.Join(s.cfg.State, "layers"), s.cfg.Scratch, s.cfg.Held)
+	if err == nil {
+		s.collector.before = s.layers.bases.dropUnused
+	}
+	return err
 }
 
 // graph gives the plugins in the order of their needs.
@@ -155,6 +173,11 @@ func (s *Services) Snapshotters() []string {
 func (s *Services) Close() error {
 	var errs []error
 	if s.collector != nil {
+		if s.layers != nil {
+			if err := s.layers.bases.dropUnused(s.collector.life); err != nil {
+				errs = append(errs, err)
+			}
+		}
 		if err := s.collector.finish(); err != nil {
 			errs = append(errs, fmt.Errorf("collect garbage: %w", err))
 		}

@@ -1,0 +1,170 @@
+package services
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+)
+
+// bases are what held layers lie on: an image's layers. For each there is one
+// snapshot in the database, which keeps them from being collected and shows
+// where they are, for any number of containers.
+type bases struct {
+	overlay snapshots.Snapshotter
+	owner   string // label of what ends with the program
+
+	mu   sync.Mutex
+	last int
+	all  map[string]*base // by namespace/chain
+}
+
+// base is an image's layers.
+type base struct {
+	namespace, chain string
+	users            int // guarded by bases.mu
+
+	mu    sync.Mutex
+	key   string      // of the snapshot; "": not made yet
+	mount mount.Mount // of it
+	top   fs.FileInfo // the root directory in the top layer
+}
+
+func newBases(overlay snapshots.Snapshotter, owner string) *bases {
+	return &bases{overlay: overlay, owner: owner, all: map[string]*base{}}
+}
+
+// use gives the base of a chain, until leave.
+func (s *bases) use(ctx context.Context, chain string) (*base, error) {
+	ns, err := namespaces.NamespaceRequired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	b := s.all[ns+"/"+chain]
+	if b == nil {
+		b = &base{namespace: ns, chain: chain}
+		s.all[ns+"/"+chain] = b
+	}
+	b.users++
+	s.last++
+	key := fmt.Sprintf("base:%d", s.last) // no container can have that name
+	s.mu.Unlock()
+	if err := s.fill(ctx, b, key); err != nil {
+		s.leave(b)
+		return nil, err
+	}
+	return b, nil
+}
+
+func (s *bases) leave(b *base) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.users--
+}
+
+// fill makes the snapshot, if there is none yet.
+func (s *bases) fill(ctx context.Context, b *base, key string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.key != "" {
+		return nil
+	}
+	mounts, err := s.overlay.Prepare(ctx, key, b.chain, snapshots.WithLabels(map[string]string{
+		"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339),
+		s.owner:                 key,
+	}))
+	if err != nil {
+		return err
+	}
+	if err = b.read(mounts); err != nil {
+		return errors.Join(err, s.overlay.Remove(ctx, key))
+	}
+	b.key = key
+	return nil
+}
+
+func (b *base) read(mounts []mount.Mount) (err error) {
+	if len(mounts) != 1 || mounts[0].Type != "overlay" {
+		return fmt.Errorf("mounts %v of %s are not an overlay: %w", mounts, b.chain, errdefs.ErrInternal)
+	}
+	b.mount = mounts[0]
+	for _, o := range b.mount.Options {
+		if lower, ok := strings.CutPrefix(o, "lowerdir="); ok {
+			top, _, _ := strings.Cut(lower, ":")
+			b.top, err = os.Stat(top)
+			return err
+		}
+	}
+	return fmt.Errorf("overlay of %s without layers: %w", b.chain, errdefs.ErrInternal)
+}
+
+// under makes a writable layer in dir, which must not exist, and gives its
+// mount.
+func (b *base) under(dir string) ([]mount.Mount, error) {
+	top := filepath.Join(dir, upper)
+	for _, d := range []struct {
+		path string
+		mode fs.FileMode
+	}{{dir, 0o700}, {top, 0o755}, {filepath.Join(dir, work), 0o711}} {
+		if err := os.Mkdir(d.path, d.mode); err != nil {
+			return nil, err
+		}
+	}
+	// The upper directory's own attributes are those of the container's root.
+	if st, ok := b.top.Sys().(*syscall.Stat_t); ok && (st.Uid != 0 || st.Gid != 0) {
+		if err := os.Lchown(top, int(st.Uid), int(st.Gid)); err != nil {
+			return nil, err
+		}
+	}
+	if err := syscall.Chmod(top, b.top.Sys().(*syscall.Stat_t).Mode&0o7777); err != nil {
+		return nil, &fs.PathError{Op: "chmod", Path: top, Err: err}
+	}
+	m := b.mount
+	m.Options = slices.Clone(m.Options)
+	for i, o := range m.Options {
+		switch name, _, _ := strings.Cut(o, "="); name {
+		case "upperdir":
+			m.Options[i] = "upperdir=" + top
+		case "workdir":
+			m.Options[i] = "workdir=" + filepath.Join(dir, work)
+		}
+	}
+	return []mount.Mount{m}, nil
+}
+
+// dropUnused lets go of the bases that no container has.
+func (s *bases) dropUnused(ctx context.Context) error {
+	var unused []*base
+	s.mu.Lock()
+	for k, b := range s.all {
+		if b.users == 0 {
+			delete(s.all, k)
+			unused = append(unused, b)
+		}
+	}
+	s.mu.Unlock()
+	var errs []error
+	for _, b := range unused {
+		if b.key == "" {
+			continue
+		}
+		err := s.overlay.Remove(namespaces.WithNamespace(ctx, b.namespace), b.key)
+		if err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("drop %s: %w", b.key, err))
+		}
+	}
+	return errors.Join(errs...)
+}

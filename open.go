@@ -131,6 +131,7 @@ func (o *opening) start(ctx context.Context) error {
 		Namespace:   o.cfg.Namespace,
 		Snapshotter: o.cfg.Snapshotter,
 		Shim:        path,
+		Cgroups:     func(namespace string) string { return host.CgroupParent(o.cfg.Root, namespace) },
 		Held:        engine.OwnerLabel,
 		Scratch:     engine.ScratchLabel,
 	}

@@ -53,6 +53,10 @@ func Spec(dir string) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parse(b)
+}
+
+func parse(b []byte) (*specs.Spec, error) {
 	var s specs.Spec
 	if err := json.Unmarshal(b, &s); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", config, err, errdefs.ErrInvalidArgument)
@@ -63,12 +67,24 @@ func Spec(dir string) (*specs.Spec, error) {
 // Sweep kills the container of a bundle whose shim is dead, and removes its
 // cgroup. Mounts and namespaces have gone with the shim and the processes.
 func Sweep(dir string) error {
-	s, err := Spec(dir)
-	if errors.Is(err, fs.ErrNotExist) || errdefs.IsInvalidArgument(err) {
+	b, err := os.ReadFile(filepath.Join(dir, config))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return SweepSpec(b)
+}
+
+// SweepSpec is Sweep for a container whose bundle went with its shim.
+func SweepSpec(spec []byte) error {
+	s, err := parse(spec)
+	if err != nil {
 		return nil // it was made no further than to a part of its configuration
 	}
-	if err != nil || s.Linux == nil || s.Linux.CgroupsPath == "" {
-		return err
+	if s.Linux == nil || s.Linux.CgroupsPath == "" {
+		return nil
 	}
 	return host.RemoveCgroup(s.Linux.CgroupsPath)
 }

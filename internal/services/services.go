@@ -30,13 +30,14 @@ import (
 
 // Config says where a set of services lives.
 type Config struct {
-	Root        string // content, metadata, snapshots
-	State       string // bundles of running containers
-	Namespace   string // the client's default
-	Shim        string // path of the shim
-	Held        string // label of container records that are kept in memory
-	Scratch     string // label of snapshots that are kept out of the database
-	Snapshotter string // must come up; the others may be missing on this host
+	Root        string                        // content, metadata, snapshots
+	State       string                        // bundles of running containers
+	Namespace   string                        // the client's default
+	Shim        string                        // path of the shim
+	Held        string                        // label of container records that are kept in memory
+	Scratch     string                        // label of snapshots that are kept out of the database
+	Cgroups     func(namespace string) string // where those of containers are
+	Snapshotter string                        // must come up; the others may be missing on this host
 }
 
 // Services is a running set.
@@ -89,6 +90,7 @@ func Start(ctx context.Context, cfg Config) (_ *Services, err error) {
 		Containers: s.records,
 		Events:     fromShim{events},
 		Shim:       cfg.Shim,
+		Cgroups:    cfg.Cgroups,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start tasks: %w", err)
@@ -173,12 +175,7 @@ func (s *Services) Snapshotters() []string {
 func (s *Services) Close() error {
 	var errs []error
 	if s.collector != nil {
-		if s.layers != nil {
-			if err := s.layers.bases.dropUnused(s.collector.life); err != nil {
-				errs = append(errs, err)
-			}
-		}
-		if err := s.collector.finish(); err != nil {
+		if err := s.finish(); err != nil {
 			errs = append(errs, fmt.Errorf("collect garbage: %w", err))
 		}
 	}
@@ -190,6 +187,16 @@ func (s *Services) Close() error {
 	}
 	s.closers = nil
 	return errors.Join(errs...)
+}
+
+// finish collects what is left to collect, and ends the collecting: it needs
+// all that is closed after it.
+func (s *Services) finish() error {
+	var err error
+	if s.layers != nil {
+		err = s.layers.bases.dropUnused(s.collector.life)
+	}
+	return errors.Join(err, s.collector.finish(), s.collector.Close())
 }
 
 // clone copies a plugin's default configuration: the registry keeps one for

@@ -53,7 +53,8 @@ type Shim struct {
 type Events = eventsapi.TTRPCEventsService
 
 // Attach starts the shim at path, for containers that end with this program.
-func Attach(path, log string, events Events) (_ *Shim, err error) {
+// It sees an empty dir of its own, for bundles.
+func Attach(path, dir, log string, events Events) (_ *Shim, err error) {
 	var undo unwind.Stack
 	defer undo.OnError(&err)
 	ours, theirs, err := socketpair("tasks")
@@ -74,7 +75,7 @@ func Attach(path, log string, events Events) (_ *Shim, err error) {
 	}
 	defer r.Close()
 	undo.Close(w)
-	p, err := start(path, link.Attached, "", log, theirs, r, theirsEvents)
+	p, err := start(path, link.Attached, dir, log, theirs, r, theirsEvents)
 	if err != nil {
 		return nil, err
 	}

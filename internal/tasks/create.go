@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,12 +10,15 @@ import (
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ctorhq/ctor/internal/bundle"
 	"github.com/ctorhq/ctor/internal/shim"
+	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -38,12 +42,14 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	}
 	var undo unwind.Stack
 	defer undo.OnError(&err)
-	dir := s.bundle(k)
-	if err := bundle.Create(dir, container.Spec.GetValue()); err != nil {
-		return nil, err
-	}
-	undo.Push(func() error { return os.RemoveAll(dir) })
+	dir, spec := s.bundle(k), container.Spec.GetValue()
 	detached := container.Labels[DetachLabel] != ""
+	if detached || !s.forgettable(k, spec) {
+		if err := bundle.Create(dir, spec); err != nil {
+			return nil, err
+		}
+		undo.Push(func() error { return os.RemoveAll(dir) })
+	}
 	c, err := s.shimFor(detached, dir)
 	if err != nil {
 		return nil, err
@@ -58,7 +64,7 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	// milliseconds away, and is undone.
 	whole := context.WithoutCancel(ctx)
 	resp, err := c.Create(whole, &taskapi.CreateTaskRequest{
-		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs,
+		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs, Options: given(spec, detached),
 		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr,
 	})
 	if err != nil {
@@ -72,6 +78,33 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	return &api.CreateTaskResponse{ContainerID: r.ContainerID, Pid: resp.Pid}, nil
 }
 
+// given is what the attached shim makes a bundle of, which is nobody else's. A
+// detached one works in the directory where it is found again.
+func given(spec []byte, detached bool) *anypb.Any {
+	if detached {
+		return nil
+	}
+	return &anypb.Any{TypeUrl: link.SpecType, Value: spec}
+}
+
+// forgettable tells of an attached container whether it needs no bundle to be
+// swept by. One that was put into a cgroup of the caller's choice does.
+func (s *Service) forgettable(key string, spec []byte) bool {
+	// In JSON this can be nowhere but where it belongs, so it need not be parsed.
+	own := fmt.Appendf(nil, `"cgroupsPath":"%s/`, s.cfg.Cgroups(filepath.Dir(key)))
+	return bytes.Contains(spec, own)
+}
+
+// wreck removes what is left of a container whose shim is dead.
+func (s *Service) wreck(key string) error {
+	ctx := namespaces.WithNamespace(context.Background(), filepath.Dir(key))
+	c, err := s.cfg.Containers.Get(ctx, filepath.Base(key))
+	if err != nil {
+		return bundle.Sweep(s.bundle(key))
+	}
+	return bundle.SweepSpec(c.Spec.GetValue())
+}
+
 // Delete removes an ended task and its bundle, and ends a shim of its own.
 func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grpc.CallOption) (*api.DeleteResponse, error) {
 	c, err := s.find(ctx, r.ContainerID)
@@ -83,7 +116,7 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 	err = reached(r.ContainerID, err)
 	switch {
 	case errdefs.IsUnavailable(err): // the shim is dead: what is left of the container goes here
-		if serr := bundle.Sweep(s.bundle(k)); serr != nil {
+		if serr := s.wreck(k); serr != nil {
 			return nil, errgrpc.ToGRPC(errors.Join(err, serr))
 		}
 		err = fmt.Errorf("task %s went with its shim: %w", r.ContainerID, errdefs.ErrNotFound)

@@ -61,12 +61,12 @@ func (s *Service) mourn(c *shim.Shim) {
 	var left []string
 	for k, v := range s.shims {
 		if v == c {
-			left = append(left, s.bundle(k))
+			left = append(left, k)
 		}
 	}
 	s.mu.Unlock()
-	for _, b := range left {
+	for _, k := range left {
 		// An error is met again, and told, when the container is deleted.
-		_ = bundle.Sweep(b)
+		_ = s.wreck(k)
 	}
 }

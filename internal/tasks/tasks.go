@@ -34,6 +34,9 @@ type Config struct {
 	Containers containers.Store
 	Events     shim.Events
 	Shim       string // path, from shim.Find
+	// Cgroups is where those of a namespace's containers are. They are removed
+	// by whoever opens the service next, with no need to remember them.
+	Cgroups func(namespace string) string
 }
 
 // Service implements containerd's TasksClient over shims.
@@ -148,7 +151,7 @@ func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
 			return c, nil
 		}
 	}
-	c, err := shim.Attach(s.cfg.Shim, attachedLog(s.cfg.Dir), s.cfg.Events)
+	c, err := shim.Attach(s.cfg.Shim, s.bundle(""), attachedLog(s.cfg.Dir), s.cfg.Events)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,12 @@ const (
 	Stock    = "stock"
 )
 
+// SpecType is the type of a create request's options that are the container's
+// OCI runtime configuration, as JSON: the shim makes the bundle then, where
+// nobody else sees it, and removes it with the container. An attached shim's
+// working directory is the one that such bundles are in.
+const SpecType = "io.ctor/spec"
+
 // NamespaceEnv is the environment variable that tells a stock containerd's shim
 // its containerd namespace: not every containerd's requests do.
 const NamespaceEnv = "CTOR_SHIM_NAMESPACE"

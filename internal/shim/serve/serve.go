@@ -27,6 +27,13 @@ func Run(kind string, executor task.Executor) error {
 	if err := settle(); err != nil {
 		return err
 	}
+	if kind == link.Attached {
+		// The bundles of its containers mean nothing to anybody else, and go
+		// with it. They cost less here, too.
+		if err := unix.Mount("bundles", ".", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
+			return fmt.Errorf("mount bundle directory: %w", err)
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	p, err := newPublisher(kind)

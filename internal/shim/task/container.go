@@ -24,6 +24,7 @@ type container struct {
 	handle Container
 	init   *process
 	cgroup cgroup
+	ours   bool // the bundle: removed with the container
 	shared bool // its pid namespace is another's: its processes outlive the first
 
 	// Execs hold starts for reading while they start a process. Pause and the
@@ -43,8 +44,9 @@ type container struct {
 	deleted  bool // guarded by deleting
 }
 
-// newContainer makes a container of the bundle in dir.
-func (s *Service) newContainer(ctx context.Context, k key, dir string, rootfs []mount.Mount, p paths) (_ *container, err error) {
+// newContainer makes a container of the bundle in dir, which it makes first if
+// there is a spec.
+func (s *Service) newContainer(ctx context.Context, k key, dir string, spec []byte, rootfs []mount.Mount, p paths) (_ *container, err error) {
 	var undo unwind.Stack
 	defer undo.OnError(&err)
 	if err := ctx.Err(); err != nil {
@@ -54,6 +56,13 @@ func (s *Service) newContainer(ctx context.Context, k key, dir string, rootfs []
 		bundle: Bundle{ID: k.id, Namespace: k.namespace, Dir: dir, Rootfs: bundle.Rootfs(dir)},
 		init:   newProcess("", p),
 		execs:  map[string]*process{},
+		ours:   spec != nil,
+	}
+	if c.ours {
+		if err := bundle.Create(dir, spec); err != nil {
+			return nil, err
+		}
+		undo.Push(c.removeBundle)
 	}
 	if c.bundle.Spec, err = bundle.Spec(dir); err != nil {
 		return nil, err
@@ -145,14 +154,25 @@ func (c *container) delete(ctx context.Context) error {
 		p.streams.settle()
 	}
 	c.init.streams.settle()
+	unmounted := make(chan error, 1)
+	go func() { unmounted <- c.unmount() }()
 	err := c.call(func() error { return c.handle.Delete(context.WithoutCancel(ctx)) })
 	if errdefs.IsNotFound(err) {
 		err = nil // an earlier call got this far
 	}
-	if err = errors.Join(err, c.unmount()); err == nil {
-		c.deleted = true
+	if err = errors.Join(err, <-unmounted); err == nil {
+		err = c.removeBundle()
 	}
+	c.deleted = err == nil
 	return err
+}
+
+// removeBundle is called when nothing is mounted in it.
+func (c *container) removeBundle() error {
+	if !c.ours {
+		return nil
+	}
+	return os.RemoveAll(c.bundle.Dir)
 }
 
 // sharedPids tells whether the end of the first process leaves others.

@@ -16,6 +16,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
 const killSignal = unix.SIGKILL
@@ -110,7 +112,11 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	defer cancel()
 	defer context.AfterFunc(s.ending, cancel)()
 	p := paths{in: r.Stdin, out: r.Stdout, err: r.Stderr, terminal: r.Terminal}
-	c, err := s.newContainer(ctx, k, r.Bundle, mounts(r.Rootfs), p)
+	var spec []byte
+	if r.Options.GetTypeUrl() == link.SpecType {
+		spec = r.Options.GetValue()
+	}
+	c, err := s.newContainer(ctx, k, r.Bundle, spec, mounts(r.Rootfs), p)
 	if err != nil {
 		if s.ending.Err() != nil {
 			err = fmt.Errorf("%w: %w", errEnding, err)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
@@ -68,7 +67,7 @@ func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProces
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(r.c.startedPath()); err != nil || r.c.task == nil {
+	if r.c.startedAt().IsZero() || r.c.task == nil {
 		return invalid("it does not run")
 	}
 	root, err := rootfs.Live(int(r.c.task.Pid()))

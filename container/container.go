@@ -27,6 +27,7 @@ type Container struct {
 	starting sync.Mutex
 	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
 	network  network
+	cgroup   func() string // where it is in every hierarchy; "": unknown
 
 	closing sync.Once
 	ending  atomic.Bool   // Close has begun
@@ -96,7 +97,7 @@ func found(ctx context.Context, e *ctor.Engine, record containers.Container) (*C
 	if owned && in.Embedded {
 		return nil, errdefs.ErrNotFound
 	}
-	c := &Container{ctor: e, e: in, record: record, closed: make(chan struct{})}
+	c := newContainer(e, in, record)
 	loaded, err := in.Client.LoadContainer(ctx, record.ID)
 	if err != nil {
 		return nil, err
@@ -113,6 +114,12 @@ func found(ctx context.Context, e *ctor.Engine, record containers.Container) (*C
 // unavailable, and a shim does not end before its container.
 func (c *Container) gone(err error) bool {
 	return errdefs.IsNotFound(err) || c.e.Embedded && errdefs.IsUnavailable(err)
+}
+
+func newContainer(e *ctor.Engine, in *engine.Engine, record containers.Container) *Container {
+	c := &Container{ctor: e, e: in, record: record, closed: make(chan struct{})}
+	c.cgroup = sync.OnceValue(c.readCgroup)
+	return c
 }
 
 // ID is the container's name in its engine.

@@ -133,7 +133,9 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Container{ctor: b.ctor, e: b.in, record: record, closed: make(chan struct{})}
+	c := newContainer(b.ctor, b.in, record)
+	c.process.Store(s.Process)
+	c.cgroup = func() string { return s.Linux.CgroupsPath }
 	if err := c.create(own, b.cfg, dir, &b.undo); err != nil {
 		return nil, err
 	}

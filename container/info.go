@@ -3,8 +3,6 @@ package container
 import (
 	"context"
 	"math"
-	"os"
-	"path/filepath"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -51,9 +49,7 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 		ImageRef: c.record.Labels[refLabel], Image: c.record.Labels[digestLabel],
 		Detached: c.record.Labels[detachedLabel] != "",
 		Labels:   c.userLabels(),
-	}
-	if st, err := os.Stat(c.startedPath()); err == nil {
-		i.Started = st.ModTime()
+		Started:  c.startedAt(),
 	}
 	s, err := c.status(ctx)
 	if err != nil {
@@ -98,6 +94,3 @@ func (c *Container) status(ctx context.Context) (containerd.Status, error) {
 	}
 	return s, err
 }
-
-// startedPath is a file whose time is that of the start, for later programs.
-func (c *Container) startedPath() string { return filepath.Join(c.e.Dir(c.ID()), "started") }

@@ -12,13 +12,13 @@ import (
 // want of memory. The kernel's own counter says so, as long as the cgroup is
 // there; events of it come late or get lost.
 func (c *Container) oomKilled() bool {
-	cgroup := c.cgroup()
-	if cgroup == "" {
+	path := c.cgroup()
+	if path == "" {
 		return false
 	}
 	for _, file := range []string{
-		filepath.Join("/sys/fs/cgroup/memory", cgroup, "memory.oom_control"), // v1
-		filepath.Join("/sys/fs/cgroup", cgroup, "memory.events"),             // v2
+		filepath.Join("/sys/fs/cgroup/memory", path, "memory.oom_control"), // v1
+		filepath.Join("/sys/fs/cgroup", path, "memory.events"),             // v2
 	} {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -34,9 +34,9 @@ func (c *Container) oomKilled() bool {
 	return false
 }
 
-// cgroup is the path of the container's cgroup in each hierarchy; "" if that is
-// not known.
-func (c *Container) cgroup() string {
+// readCgroup reads from the record which cgroup the container is in, in every
+// hierarchy; "" is unknown.
+func (c *Container) readCgroup() string {
 	var s struct {
 		Linux struct{ CgroupsPath string }
 	}

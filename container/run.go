@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
+	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
@@ -18,9 +20,11 @@ import (
 // run is what this program does for an attached container: it copies the
 // streams and waits for the end.
 type run struct {
-	streams *stdio.Fifos
+	streams *stdio.Connection
 	log     *logfile.Writer
 	ended   <-chan containerd.ExitStatus
+
+	started atomic.Pointer[time.Time] // nil: not yet
 
 	exited chan struct{} // after the process has ended; status and oom are set
 	status containerd.ExitStatus
@@ -48,6 +52,9 @@ func (c *Container) create(ctx context.Context, cfg Config, dir string, undo *un
 	if c.task, err = loaded.NewTask(ctx, io); err != nil {
 		return err
 	}
+	if c.run != nil {
+		c.run.streams.Given()
+	}
 	undo.Push(func() error {
 		ctx, cancel := c.e.Cleanup(ctx)
 		defer cancel()
@@ -68,7 +75,13 @@ func (c *Container) connect(cfg Config, dir string, undo *unwind.Stack) (cio.Cre
 		return nil, err
 	}
 	undo.Push(log.End)
-	streams, err := stdio.Connect(dir, stdio.Streams{In: cfg.Stdin, Out: cfg.Stdout, Err: cfg.Stderr, TTY: cfg.TTY}, log)
+	ends := stdio.Streams{In: cfg.Stdin, Out: cfg.Stdout, Err: cfg.Stderr, TTY: cfg.TTY}
+	var streams *stdio.Connection
+	if c.e.Embedded {
+		streams, err = stdio.Pipe(ends, log)
+	} else {
+		streams, err = stdio.Connect(dir, ends, log)
+	}
 	if err != nil {
 		return nil, err
 	}

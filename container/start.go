@@ -3,6 +3,8 @@ package container
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 
@@ -25,26 +27,71 @@ func (c *Container) Start(ctx context.Context) error {
 func (c *Container) start(ctx context.Context) error {
 	c.starting.Lock()
 	defer c.starting.Unlock()
-	s, err := c.status(ctx)
-	if err != nil {
-		return err
-	}
-	if s.Status != containerd.Created {
-		return invalid("it is %s, and a container is started once", s.Status)
+	if c.run == nil || !c.untouched() {
+		s, err := c.status(ctx)
+		if err != nil {
+			return err
+		}
+		if s.Status != containerd.Created {
+			return invalid("it is %s, and a container is started once", s.Status)
+		}
 	}
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if err := os.WriteFile(c.startedPath(), nil, 0o600); err != nil {
+	if err := c.markStarted(); err != nil {
 		return err
 	}
 	if err := c.task.Start(ctx); err != nil {
-		_ = os.Remove(c.startedPath())
+		c.unmarkStarted()
 		return explain(err)
 	}
 	if c.run != nil {
 		c.run.streams.Feed(c.endInput)
 	}
 	return nil
+}
+
+// untouched tells of an attached container, whose every step is known here,
+// that it was neither started nor ended.
+func (c *Container) untouched() bool {
+	select {
+	case <-c.run.exited:
+		return false
+	default:
+		return c.run.started.Load() == nil
+	}
+}
+
+// startedPath is a file whose time is that of the start, for later programs.
+func (c *Container) startedPath() string { return filepath.Join(c.e.Dir(c.ID()), "started") }
+
+func (c *Container) markStarted() error {
+	if c.run == nil {
+		return os.WriteFile(c.startedPath(), nil, 0o600)
+	}
+	now := time.Now()
+	c.run.started.Store(&now)
+	return nil
+}
+
+func (c *Container) unmarkStarted() {
+	if c.run == nil {
+		_ = os.Remove(c.startedPath())
+		return
+	}
+	c.run.started.Store(nil)
+}
+
+// startedAt is when Start was called, zero if it was not.
+func (c *Container) startedAt() time.Time {
+	if c.run == nil {
+		if st, err := os.Stat(c.startedPath()); err == nil {
+			return st.ModTime()
+		}
+	} else if t := c.run.started.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
 }
 
 // endInput tells the runtime that there is no more input.

@@ -29,6 +29,7 @@ type bases struct {
 	mu   sync.Mutex
 	last int
 	all  map[string]*base // by namespace/chain
+	kept map[string]bool  // the snapshots, by namespace/key
 }
 
 // base is an image's layers.
@@ -43,7 +44,7 @@ type base struct {
 }
 
 func newBases(overlay snapshots.Snapshotter, owner string) *bases {
-	return &bases{overlay: overlay, owner: owner, all: map[string]*base{}}
+	return &bases{overlay: overlay, owner: owner, all: map[string]*base{}, kept: map[string]bool{}}
 }
 
 // use gives the base of a chain, until leave.
@@ -82,17 +83,40 @@ func (s *bases) fill(ctx context.Context, b *base, key string) error {
 	if b.key != "" {
 		return nil
 	}
+	s.keep(b, key, true)
 	mounts, err := s.overlay.Prepare(ctx, key, b.chain, snapshots.WithLabels(map[string]string{
 		"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339),
 		s.owner:                 key,
 	}))
 	if err != nil {
+		s.keep(b, key, false)
 		return err
 	}
-	if err = b.read(mounts); err != nil {
-		return errors.Join(err, s.overlay.Remove(ctx, key))
-	}
 	b.key = key
+	if err = b.read(mounts); err != nil {
+		return errors.Join(err, s.drop(ctx, b))
+	}
+	return nil
+}
+
+func (s *bases) keep(b *base, key string, yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if yes {
+		s.kept[b.namespace+"/"+key] = true
+	} else {
+		delete(s.kept, b.namespace+"/"+key)
+	}
+}
+
+// drop removes the snapshot.
+func (s *bases) drop(ctx context.Context, b *base) error {
+	err := s.overlay.Remove(namespaces.WithNamespace(ctx, b.namespace), b.key)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("drop %s: %w", b.key, err)
+	}
+	s.keep(b, b.key, false)
+	b.key = ""
 	return nil
 }
 
@@ -145,6 +169,14 @@ func (b *base) under(dir string) ([]mount.Mount, error) {
 	return []mount.Mount{m}, nil
 }
 
+// keeps tells of a snapshot whether it is a base's.
+func (s *bases) keeps(ctx context.Context, key string) bool {
+	k, err := recordKey(ctx, key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return err == nil && s.kept[k]
+}
+
 // dropUnused lets go of the bases that no container has.
 func (s *bases) dropUnused(ctx context.Context) error {
 	var unused []*base
@@ -158,12 +190,8 @@ func (s *bases) dropUnused(ctx context.Context) error {
 	s.mu.Unlock()
 	var errs []error
 	for _, b := range unused {
-		if b.key == "" {
-			continue
-		}
-		err := s.overlay.Remove(namespaces.WithNamespace(ctx, b.namespace), b.key)
-		if err != nil && !errdefs.IsNotFound(err) {
-			errs = append(errs, fmt.Errorf("drop %s: %w", b.key, err))
+		if b.key != "" {
+			errs = append(errs, s.drop(ctx, b))
 		}
 	}
 	return errors.Join(errs...)

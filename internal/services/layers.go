@@ -257,7 +257,7 @@ func (l *layers) Remove(ctx context.Context, key string) error {
 	return nil
 }
 
-// Walk implements snapshots.Snapshotter.
+// Walk implements snapshots.Snapshotter. What bases keep is not shown.
 func (l *layers) Walk(ctx context.Context, fn snapshots.WalkFunc, fs ...string) error {
 	filter, err := filters.ParseAll(fs...)
 	if err != nil {
@@ -267,7 +267,13 @@ func (l *layers) Walk(ctx context.Context, fn snapshots.WalkFunc, fs ...string) 
 	if err != nil {
 		return err
 	}
-	if err := l.Snapshotter.Walk(ctx, fn, fs...); err != nil {
+	err = l.Snapshotter.Walk(ctx, func(ctx context.Context, info snapshots.Info) error {
+		if l.bases.keeps(ctx, info.Name) {
+			return nil
+		}
+		return fn(ctx, info)
+	}, fs...)
+	if err != nil {
 		return err
 	}
 	var found []snapshots.Info

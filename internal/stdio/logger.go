@@ -89,7 +89,7 @@ func keep(ctx context.Context, path string, limit int64, grace time.Duration, ou
 		time.Sleep(grace)
 		ended.Close()
 	}()
-	var f Fifos
+	var f Connection
 	f.copy(log, logfile.Stdout, nil, draining{out, stop})
 	f.copy(log, logfile.Stderr, nil, draining{eout, stop})
 	f.Wait()

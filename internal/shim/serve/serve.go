@@ -33,6 +33,9 @@ func Run(kind string, executor task.Executor) error {
 		if err := unix.Mount("bundles", ".", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
 			return fmt.Errorf("mount bundle directory: %w", err)
 		}
+		if err := os.Chdir("/"); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

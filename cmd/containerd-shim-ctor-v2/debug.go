@@ -1,0 +1,4 @@
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
+package main

@@ -27,10 +27,15 @@ hello: ## run the first example
 
 # The program that runs containers with libcontainer. Programs find it beside
 # themselves or on PATH; without it they run containers too, with runc, slower.
+# It is executed again as each container's first process: linked statically,
+# and with a runtime that does not read its own cgroup, that takes a millisecond
+# less. Where the C library has no static form: make shim STATIC=
+STATIC := -linkmode=external -extldflags=-static
+
 .PHONY: shim
 shim: ## build the fast shim, bin/containerd-shim-ctor-v2
 	@hack/setup shim
-	cd cmd/containerd-shim-ctor-v2 && go build -tags seccomp -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/ .
+	cd cmd/containerd-shim-ctor-v2 && go build -tags seccomp,netgo,osusergo -trimpath -ldflags '-s -w $(STATIC)' -o $(CURDIR)/bin/ .
 
 .PHONY: test
 test: ## vet, and run all tests

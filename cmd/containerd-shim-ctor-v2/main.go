@@ -4,6 +4,9 @@
 //
 // It is not for people to run. Build it with -tags seccomp; that needs a C
 // compiler and libseccomp's headers.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (
@@ -47,6 +50,11 @@ func shim(kind string) error {
 	if err := hook.Seal(); err != nil {
 		// Unsealed it works as well, slower.
 		fmt.Fprintf(os.Stderr, "%s: %v\n", link.Name, err)
+	}
+	// Containers' first processes get this from libcontainer, and set it anyway:
+	// so their Go runtime need not first make itself ready for more.
+	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
+		return err
 	}
 	executor, err := libcontainer.New("", nil)
 	if err != nil {

@@ -5,17 +5,22 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/container/containertest"
+	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
 )
 
@@ -131,6 +136,41 @@ func TestLogOptions(t *testing.T) {
 		require.Equal(t, []string{"one\n", "two\n", "three\n", "four"}, lines)
 		require.Empty(t, text(container.LogOptions{Since: time.Now()}))
 	}
+}
+
+// An image's labels don't say where a log goes, or what program gets it: that
+// was a way to run programs on the host (CVE-2026-53488).
+func TestLogLabels(t *testing.T) {
+	t.Parallel()
+	e := containertest.Engine(t)
+	trap := filepath.Join(t.TempDir(), "trap")
+	bait := map[string]string{}
+	for _, name := range []string{"nerdctl/log-uri", "nerdctl/log-config", "containerd.io/restart.loguri", "ctor-log", "io.ctor.log", "log"} {
+		bait[name] = "binary:///bin/busybox?touch=" + trap
+	}
+	img, err := image.New(t.Context(), e, "ctor.test/labels:1", ocispec.ImageConfig{
+		Env: []string{"PATH=/bin"}, Labels: bait, Volumes: map[string]struct{}{trap: {}},
+	}, fixture.BusyboxLayer(t))
+	require.NoError(t, err)
+	for _, detach := range []bool{false, true} {
+		cfg := sh("echo hello")
+		cfg.Detach = detach
+		c := containertest.Run(t, img, cfg)
+		require.NoError(t, c.Wait(t.Context()))
+		require.Equal(t, "hello\n", logs(t, c))
+		task, err := e.Containerd().TaskService().Get(e.Context(t.Context()), &api.GetRequest{ContainerID: c.ID()})
+		require.NoError(t, err)
+		for _, out := range []string{task.Process.Stdout, task.Process.Stderr} {
+			u, err := url.Parse(out)
+			require.NoError(t, err)
+			if detach {
+				require.Equal(t, filepath.Join(e.Root(), "containers", "ctor", c.ID(), "log"), u.Path)
+			} else {
+				require.Empty(t, u.Scheme, "a pipe")
+			}
+		}
+	}
+	require.NoFileExists(t, trap)
 }
 
 func TestLogsNow(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/logfile"
+	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -43,7 +44,7 @@ func (c *Container) create(ctx context.Context, cfg Config, dir string, undo *un
 	}
 	streams := c.connect
 	if cfg.Detach {
-		streams = c.logger
+		streams = c.keeper
 	}
 	io, err := streams(cfg, dir, undo)
 	if err != nil {
@@ -62,6 +63,9 @@ func (c *Container) create(ctx context.Context, cfg Config, dir string, undo *un
 		return err
 	})
 	if cfg.Detach {
+		if c.e.Embedded {
+			return nil
+		}
 		return stdio.SetPid(c.logPath(), int(c.task.Pid()))
 	}
 	c.run.ended, err = c.task.Wait(c.e.Context(context.Background()))
@@ -94,14 +98,19 @@ func (c *Container) connect(cfg Config, dir string, undo *unwind.Stack) (cio.Cre
 	return func(string) (cio.IO, error) { return streams, nil }, nil
 }
 
-// logger has the runtime start a process that keeps a detached container's log.
-func (c *Container) logger(cfg Config, _ string, _ *unwind.Stack) (cio.Creator, error) {
-	program := "/proc/self/exe" // of the engine's own shim, which is this program
-	if !c.e.Embedded {
-		var err error
-		if program, err = os.Executable(); err != nil {
-			return nil, err
+// keeper has a detached container's log kept without this program: by its shim,
+// or where that is a stranger's by a process that it starts.
+func (c *Container) keeper(cfg Config, _ string, _ *unwind.Stack) (cio.Creator, error) {
+	if c.e.Embedded {
+		to := link.LogURI(c.logPath(), cfg.logLimit())
+		if cfg.TTY {
+			return cio.TerminalLogURI(to), nil
 		}
+		return cio.LogURI(to), nil
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
 	}
 	// The log is there from the start, for a Logs that comes early.
 	if err := logfile.Announce(c.logPath()); err != nil {

@@ -152,6 +152,9 @@ func (c *Container) waitDetached(ctx context.Context) (uint32, error) {
 	if err := s.Error(); err != nil {
 		return 0, unseen(err)
 	}
+	if c.e.Embedded {
+		return s.ExitCode(), nil // the shim has written the log, and tells after
+	}
 	// The logger is another process: it has the last bytes soon after.
 	settle, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

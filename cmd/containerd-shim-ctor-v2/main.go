@@ -18,7 +18,6 @@ import (
 	"github.com/ctorhq/ctor/internal/shim/serve"
 	"github.com/ctorhq/ctor/internal/shim/stock"
 	"github.com/ctorhq/ctor/internal/shim/task"
-	_ "github.com/ctorhq/ctor/internal/stdio" // executed again, it keeps the log of a detached container
 
 	"github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2/hook"
 	"github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2/libcontainer"

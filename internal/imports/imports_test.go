@@ -56,7 +56,7 @@ var rules = []rule{
 		"both ends of a shim import it, and neither may bring the other along"},
 	{"internal/logfile", nil,
 		"the shim writes logs too, and the package inits of all it links every container's start pays for"},
-	{"internal/shim/task", []string{"internal/bundle", "internal/shim/link", "internal/unwind"},
+	{"internal/shim/task", []string{"internal/bundle", "internal/logfile", "internal/shim/link", "internal/unwind"},
 		"it is linked into the shim, whose package inits every container's start pays for: nothing of the engine may come along"},
 	{"internal/shim/command", []string{"internal/shim/task"}, "as internal/shim/task"},
 	{"internal/shim/serve", []string{"internal/shim/link", "internal/shim/task"}, "as internal/shim/task"},

@@ -46,9 +46,8 @@ func init() {
 }
 
 // Logger has the shim start program as a logger that writes to path, with a
-// limit as for logfile.Create. For the engine's own shim program is
-// /proc/self/exe: it is the program. The logger learns from SetPid whose end it
-// is to see.
+// limit as for logfile.Create. It is for shims that are not ours, which write
+// logs themselves. The logger learns from SetPid whose end it is to see.
 func Logger(program, path string, limit int64, tty bool) cio.Creator {
 	// One argument: stock shims give several in any order.
 	to := strconv.FormatInt(limit, 10) + ":" + path

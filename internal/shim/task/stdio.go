@@ -10,6 +10,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
 // streams are the ends of a process's standard streams on this side.
@@ -21,10 +23,11 @@ import (
 // without a name, given as a path in /proc, is not kept: to that nobody can
 // come back, so it ends when the client's end does.
 type streams struct {
-	in   *os.File   // keeps the input from ending; nil: nothing does
-	keep []*os.File // the same for the output
-	log  *logger    // nil: no logger was started
-	tty  *terminal  // nil: it has none
+	in     *os.File   // keeps the input from ending; nil: nothing does
+	keep   []*os.File // the same for the output
+	log    *log       // nil: the shim writes none
+	logger *logger    // nil: none was started
+	tty    *terminal  // nil: it has none
 }
 
 // paths name where a process's streams go: fifos, or URIs for output.
@@ -54,11 +57,16 @@ func (p paths) open(ctx context.Context, ns, id string) (_ *streams, child Stdio
 			return nil, child, fmt.Errorf("stdin: %w", err)
 		}
 	}
-	if strings.HasPrefix(p.out, "binary:") {
-		if s.log, child.Out, child.Err, err = startLogger(ctx, p.out, ns, id); err != nil {
+	switch scheme, _, _ := strings.Cut(p.out, ":"); scheme {
+	case link.LogScheme:
+		if s.log, child.Out, child.Err, err = openLog(p.out, p.terminal); err != nil {
+			return nil, child, fmt.Errorf("log: %w", err)
+		}
+	case "binary":
+		if s.logger, child.Out, child.Err, err = startLogger(ctx, p.out, ns, id); err != nil {
 			return nil, child, fmt.Errorf("logger: %w", err)
 		}
-	} else {
+	default:
 		if child.Out, err = s.openOut(p.out, mode); err != nil {
 			return nil, child, fmt.Errorf("stdout: %w", err)
 		}
@@ -67,7 +75,7 @@ func (p paths) open(ctx context.Context, ns, id string) (_ *streams, child Stdio
 		}
 	}
 	if p.terminal {
-		s.tty = newTerminal(child.In, child.Out)
+		s.tty = newTerminal(child.In, child.Out, s.log)
 		if child.Err != nil {
 			child.Err.Close()
 		}
@@ -159,9 +167,10 @@ func (s *streams) closeIn() {
 }
 
 // finish is called when the process has ended: readers see the end, of a
-// terminal when they have read the rest. It does not wait for that.
+// terminal when they have read the rest. It waits for the shim's own log, and
+// for nobody else.
 func (s *streams) finish() {
-	if s.tty == nil {
+	if s.log != nil || s.tty == nil {
 		s.close()
 		return
 	}
@@ -182,6 +191,9 @@ func (s *streams) settle() {
 
 // close lets go of everything; readers see the end.
 func (s *streams) close() {
+	if s.log != nil {
+		s.log.finish()
+	}
 	for _, f := range append([]*os.File{s.in}, s.keep...) {
 		if f != nil {
 			f.Close()
@@ -190,8 +202,8 @@ func (s *streams) close() {
 	if s.tty != nil {
 		s.tty.close()
 	}
-	if s.log != nil {
-		s.log.close()
+	if s.logger != nil {
+		s.logger.close()
 	}
 }
 

@@ -10,19 +10,22 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/logfile"
 )
 
 // terminal copies between the master of a process's terminal and the process's
 // fifos. All its files are in Go's poller, so closing one ends the copies.
 type terminal struct {
 	in, out *os.File // nil: no input; output that nobody wants
+	log     *log     // nil: out it is
 	copies  sync.WaitGroup
 
 	mu      sync.Mutex
 	console *os.File // nil: not yet, or no more
 }
 
-func newTerminal(in, out *os.File) *terminal { return &terminal{in: in, out: out} }
+func newTerminal(in, out *os.File, log *log) *terminal { return &terminal{in: in, out: out, log: log} }
 
 // attach begins to copy.
 func (t *terminal) attach(console *os.File) {
@@ -34,7 +37,11 @@ func (t *terminal) attach(console *os.File) {
 		out = t.out
 	}
 	// It ends when nobody has the terminal open any more.
-	t.copies.Go(func() { _, _ = io.Copy(out, console) })
+	if t.log != nil {
+		t.log.copy(logfile.Stdout, console)
+	} else {
+		t.copies.Go(func() { _, _ = io.Copy(out, console) })
+	}
 	if t.in != nil {
 		go func() { _, _ = io.Copy(console, t.in) }() // ends with close
 	}

@@ -2,12 +2,17 @@ package tasktest
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor/internal/logfile"
+	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
 // script makes a logger, and gives its URI. PATH is not set for it.
@@ -27,7 +32,86 @@ func (b *bed) reads(path, want string) {
 	})
 }
 
+// kept gives what is in a log that the shim has written, and is complete.
+func (b *bed) kept(path string, o logfile.Options) string {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+	defer cancel()
+	require.NoError(b, logfile.Complete(ctx, path), "it has an end")
+	r, err := logfile.Open(b.ctx, path, o)
+	require.NoError(b, err)
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	require.NoError(b, err)
+	return string(text)
+}
+
+var bothStreams = logfile.Options{Stdout: true, Stderr: true}
+
 var logs = map[string]func(*bed){
+	"own": func(b *bed) {
+		path := filepath.Join(b.dir, "a log")
+		x := b.start(setup{args: []string{"sh", "-c", "echo out; echo err >&2; exit 9"}, out: link.LogURI(path, 0).String()})
+		require.EqualValues(b, 9, x.wait())
+		require.ElementsMatch(b, []string{"out", "err"}, strings.Fields(b.kept(path, bothStreams)))
+		require.Equal(b, "err\n", b.kept(path, logfile.Options{Stderr: true}))
+		x.delete()
+	},
+	"own, complete when the end is told": func(b *bed) {
+		for i := range 20 {
+			path := filepath.Join(b.dir, fmt.Sprint("log", i))
+			x := b.start(setup{args: []string{"sh", "-c", "yes 0123456789abcde | head -c 1000000; echo -n end"}, out: link.LogURI(path, 0).String()})
+			require.Zero(b, x.wait())
+			text := b.kept(path, bothStreams)
+			require.Len(b, text, 1000003)
+			require.True(b, strings.HasSuffix(text, "end"))
+			x.delete()
+		}
+	},
+	"own of a terminal": func(b *bed) {
+		for i := range 20 {
+			path := filepath.Join(b.dir, fmt.Sprint("log", i))
+			x := b.start(setup{args: []string{"sh", "-c", "yes | head -n 10000; echo err >&2"}, out: link.LogURI(path, 0).String(), tty: true})
+			require.Zero(b, x.wait())
+			text := b.kept(path, logfile.Options{Stdout: true})
+			require.Equal(b, strings.Repeat("y\r\n", 10000)+"err\r\n", text)
+			x.delete()
+		}
+	},
+	"own, with a limit": func(b *bed) {
+		path := filepath.Join(b.dir, "log")
+		x := b.start(setup{args: []string{"sh", "-c", "yes | head -c 10000000; echo end"}, out: link.LogURI(path, 1<<20).String()})
+		require.Zero(b, x.wait())
+		text := b.kept(path, bothStreams)
+		require.Less(b, len(text), 1<<20)
+		require.True(b, strings.HasSuffix(text, "y\nend\n"))
+		x.delete()
+	},
+	"own, of what shares the host's pid namespace": func(b *bed) {
+		path := filepath.Join(b.dir, "log")
+		x := b.start(setup{args: []string{"sh", "-c", "setsid sleep 1000 & echo done"}, edit: hostPids, out: link.LogURI(path, 0).String()})
+		require.Zero(b, x.wait())
+		require.Equal(b, "done\n", b.kept(path, bothStreams))
+		x.delete()
+	},
+	"own, of one that is killed before it starts": func(b *bed) {
+		path := filepath.Join(b.dir, "log")
+		x := b.create(setup{args: []string{"true"}, out: link.LogURI(path, 0).String()})
+		x.end()
+		require.Empty(b, b.kept(path, bothStreams))
+	},
+	"own, of a command that is not there": func(b *bed) {
+		path := filepath.Join(b.dir, "log")
+		_, err := b.tryCreate(b.ctx, setup{args: []string{"nosuch"}, out: link.LogURI(path, 0).String()})
+		require.Error(b, err)
+		require.Empty(b, b.left())
+	},
+	"own that can't be": func(b *bed) {
+		for _, uri := range []string{"ctor-log:///nosuch/log?limit=0", "ctor-log:///log", "ctor-log:log?limit=0"} {
+			_, err := b.tryCreate(b.ctx, setup{args: []string{"true"}, out: uri})
+			require.Error(b, err)
+		}
+	},
 	"file": func(b *bed) {
 		path := filepath.Join(b.dir, "new", "log")
 		for range 2 {

@@ -132,6 +132,7 @@ func TestDial(t *testing.T) {
 
 	t.Run("images", d.images)
 	t.Run("stop", d.stop)
+	t.Run("network", d.network)
 	t.Run("errors", d.errors)
 	t.Run("programs that were closed", func(t *testing.T) { d.programs(t, (*running).end) })
 	t.Run("programs that were killed", func(t *testing.T) { d.programs(t, (*running).kill) })
@@ -164,6 +165,27 @@ func (d *dialed) images(t *testing.T) {
 	for _, i := range append(list, made, committed) {
 		require.NoError(t, i.Remove(t.Context()))
 	}
+	d.same(t)
+}
+
+// The program is in a container's network as with services of its own.
+func (d *dialed) network(t *testing.T) {
+	c, err := d.img.Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}})
+	require.NoError(t, err)
+	defer c.Close()
+	for network, address := range map[string]string{"tcp": "127.0.0.1:80", "unix": "/tmp/sock"} {
+		l, err := c.Listen(t.Context(), network, address)
+		require.NoError(t, err)
+		conn, err := c.Dial(t.Context(), network, address)
+		require.NoError(t, err)
+		defer conn.Close()
+		accepted, err := l.Accept()
+		require.NoError(t, err)
+		accepted.Close()
+	}
+	_, err = c.Dial(t.Context(), "tcp", "localhost:81")
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	require.NoError(t, c.Close())
 	d.same(t)
 }
 

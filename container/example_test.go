@@ -271,3 +271,24 @@ func ExampleContainer_Listen() {
 		log.Fatal(err)
 	}
 }
+
+// How many CPUs a container keeps busy, as docker stats shows it.
+func ExampleStats() {
+	c, err := container.Get(ctx, e, "db")
+	if err != nil {
+		log.Fatal(err)
+	}
+	last, err := c.Stats(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range time.Tick(time.Second) {
+		s, err := c.Stats(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		busy := float64(s.CPU-last.CPU) / float64(s.Time.Sub(last.Time))
+		fmt.Printf("%.0f%% CPU, %d MiB, %d processes\n", 100*busy, s.Memory>>20, s.Pids)
+		last = s
+	}
+}

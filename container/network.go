@@ -113,10 +113,15 @@ func (c *Container) whyNot(ctx context.Context, err error) error {
 	if serr != nil {
 		return serr
 	}
+	return over(s)
+}
+
+// over is the error of what can't be done after the end.
+func over(s containerd.Status) error {
 	if s.Status != containerd.Stopped || s.ExitStatus == unknown {
 		return invalid("it has ended")
 	}
-	return invalid("it has ended with exit code %d", s.ExitStatus)
+	return invalid("it has ended with %s", describe(int(s.ExitStatus)))
 }
 
 // opError makes err what package net would give, with the container's name.

@@ -1,0 +1,146 @@
+package container_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
+	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/container/containertest"
+)
+
+func stats(t testing.TB, c *container.Container) container.Stats {
+	t.Helper()
+	s, err := c.Stats(t.Context())
+	require.NoError(t, err)
+	return s
+}
+
+func TestStats(t *testing.T) {
+	t.Parallel()
+	cfg := sh(`
+dd if=/dev/zero of=/tmp/memory bs=1M count=32 2>/dev/null
+sleep 1000 & sleep 1000 &
+i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done
+echo ready; wait`)
+	cfg.Mounts = []container.Mount{{Type: container.Tmpfs, Target: "/tmp"}}
+	cfg.Limits = container.Limits{Memory: 512 << 20, Pids: 77}
+	c, err := busybox(t).New(t.Context(), cfg)
+	require.NoError(t, err)
+	defer c.Close()
+	created := stats(t, c)
+	require.WithinDuration(t, time.Now(), created.Time, time.Minute)
+	require.NoError(t, c.Start(t.Context()))
+	says(t, c, "ready")
+	s := stats(t, c)
+	require.Greater(t, s.CPU, created.CPU+time.Millisecond)
+	require.Less(t, s.CPU, time.Minute)
+	require.NotZero(t, s.CPUUser+s.CPUSystem)
+	require.Greater(t, s.Memory, int64(32<<20))
+	require.Less(t, s.Memory, int64(128<<20))
+	require.GreaterOrEqual(t, s.MemoryPeak, s.Memory)
+	require.EqualValues(t, 512<<20, s.MemoryLimit)
+	require.EqualValues(t, 3, s.Pids)
+	require.EqualValues(t, 77, s.PidsLimit)
+	require.True(t, s.Time.After(created.Time))
+
+	require.NoError(t, c.Pause(t.Context()))
+	one, other := stats(t, c), stats(t, c)
+	require.Equal(t, one.CPU, other.CPU)
+	require.NoError(t, c.Resume(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = c.Stats(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+
+	require.NoError(t, c.Stop(t.Context()))
+	_, err = c.Stats(t.Context())
+	require.ErrorIs(t, err, ctor.ErrInvalid)
+	require.ErrorContains(t, err, "it has ended with exit code ")
+	require.NoError(t, c.Close())
+	_, err = c.Stats(t.Context())
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+}
+
+func TestStatsUnlimited(t *testing.T) {
+	t.Parallel()
+	cfg := sh("echo ready; sleep 1000")
+	cfg.Limits.Pids = -1
+	s := stats(t, start(t, busybox(t), cfg))
+	require.Zero(t, s.MemoryLimit)
+	require.Zero(t, s.PidsLimit)
+	require.Zero(t, s.CPUThrottled)
+}
+
+func TestStatsBlocks(t *testing.T) {
+	t.Parallel()
+	img := busybox(t)
+	var st unix.Stat_t
+	require.NoError(t, unix.Stat(containertest.Engine(t).Root(), &st))
+	major, minor := unix.Major(st.Dev), unix.Minor(st.Dev)
+	if _, err := os.Stat(fmt.Sprintf("/sys/dev/block/%d:%d/queue", major, minor)); err != nil {
+		t.Skip("containers are not on a whole disk, and only disks can have limits")
+	}
+	cfg := sh("dd if=/dev/zero of=/file bs=64k count=16 oflag=direct 2>/dev/null; echo ready; sleep 1000")
+	cfg.Spec = func(s *specs.Spec) error {
+		rate := specs.LinuxThrottleDevice{Rate: 1 << 40}
+		rate.Major, rate.Minor = int64(major), int64(minor)
+		s.Linux.Resources.BlockIO = &specs.LinuxBlockIO{ThrottleWriteBpsDevice: []specs.LinuxThrottleDevice{rate}}
+		return nil
+	}
+	s := stats(t, start(t, img, cfg))
+	require.GreaterOrEqual(t, s.WrittenBytes, int64(1<<20))
+	require.GreaterOrEqual(t, s.Writes, int64(16))
+}
+
+func TestStatsThrottled(t *testing.T) {
+	t.Parallel()
+	cfg := sh("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; sleep 1000")
+	cfg.Limits.CPUs = 0.05
+	require.NotZero(t, stats(t, start(t, busybox(t), cfg)).CPUThrottled)
+}
+
+// Both versions of cgroups count the same things, in units of their own.
+func TestStatsVersions(t *testing.T) {
+	t.Parallel()
+	want := container.Stats{
+		CPU: 5 * time.Second, CPUUser: 3 * time.Second, CPUSystem: 2 * time.Second, CPUThrottled: time.Second,
+		Memory: 70, MemoryPeak: 200, MemoryLimit: 1000, Pids: 4, PidsLimit: 50,
+		ReadBytes: 11, WrittenBytes: 22, Reads: 3, Writes: 4,
+	}
+	one := &v1.Metrics{
+		CPU:    &v1.CPUStat{Usage: &v1.CPUUsage{Total: 5e9, User: 3e9, Kernel: 2e9}, Throttling: &v1.Throttle{ThrottledTime: 1e9}},
+		Memory: &v1.MemoryStat{TotalInactiveFile: 30, Usage: &v1.MemoryEntry{Usage: 100, Max: 200, Limit: 1000}},
+		Pids:   &v1.PidsStat{Current: 4, Limit: 50},
+		Blkio: &v1.BlkIOStat{
+			IoServiceBytesRecursive: []*v1.BlkIOEntry{{Op: "Read", Value: 10}, {Op: "Write", Value: 22}, {Op: "Total", Value: 32}, {Op: "Read", Major: 8, Value: 1}},
+			IoServicedRecursive:     []*v1.BlkIOEntry{{Op: "Read", Value: 3}, {Op: "Write", Value: 4}, {Op: "Sync", Value: 7}},
+		},
+	}
+	two := &v2.Metrics{
+		CPU:    &v2.CPUStat{UsageUsec: 5e6, UserUsec: 3e6, SystemUsec: 2e6, ThrottledUsec: 1e6},
+		Memory: &v2.MemoryStat{InactiveFile: 30, Usage: 100, MaxUsage: 200, UsageLimit: 1000},
+		Pids:   &v2.PidsStat{Current: 4, Limit: 50},
+		Io:     &v2.IOStat{Usage: []*v2.IOEntry{{Rbytes: 10, Wbytes: 20, Rios: 1, Wios: 4}, {Rbytes: 1, Wbytes: 2, Rios: 2}}},
+	}
+	require.Equal(t, want, container.Stats1(one))
+	require.Equal(t, want, container.Stats2(two))
+
+	one.Memory.Usage.Limit, one.Pids.Limit, one.Memory.TotalInactiveFile = 9223372036854771712, 0, 101
+	two.Memory.UsageLimit, two.Pids.Limit, two.Memory.InactiveFile = 1<<64-1, 1<<64-1, 101
+	want.MemoryLimit, want.PidsLimit, want.Memory = 0, 0, 0
+	require.Equal(t, want, container.Stats1(one))
+	require.Equal(t, want, container.Stats2(two))
+
+	require.Zero(t, container.Stats1(&v1.Metrics{}))
+	require.Zero(t, container.Stats2(&v2.Metrics{}))
+}

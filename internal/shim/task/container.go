@@ -31,7 +31,9 @@ type container struct {
 	// container's end wait for them: a process that is half made would hang in
 	// a frozen container, and nobody would kill it in one that has ended.
 	starts sync.RWMutex
-	over   bool // guarded by starts: the first process has ended
+
+	life context.Context // done when the first process has ended
+	end  context.CancelFunc
 
 	freezing sync.Mutex // one pause or resume at a time
 
@@ -64,6 +66,7 @@ func (s *Service) newContainer(ctx context.Context, k key, dir string, spec []by
 		}
 		undo.Push(c.removeBundle)
 	}
+	c.life, c.end = context.WithCancel(context.Background())
 	if c.bundle.Spec, err = bundle.Spec(dir); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func (p paths) open(ctx context.Context, ns, id string) (_ *streams, child Stdio
 		mode = unix.O_NONBLOCK
 	}
 	if p.in != "" {
-		if s.in, child.In, err = openFifo(p.in, unix.O_RDONLY|mode); err != nil {
+		if s.in, child.In, err = openBoth(p.in, unix.O_RDONLY|mode); err != nil {
 			return nil, child, fmt.Errorf("stdin: %w", err)
 		}
 	}
@@ -67,10 +67,10 @@ func (p paths) open(ctx context.Context, ns, id string) (_ *streams, child Stdio
 			return nil, child, fmt.Errorf("logger: %w", err)
 		}
 	default:
-		if child.Out, err = s.openOut(p.out, mode); err != nil {
+		if child.Out, err = s.openOut(ctx, p.out, mode); err != nil {
 			return nil, child, fmt.Errorf("stdout: %w", err)
 		}
-		if child.Err, err = s.openOut(p.err, mode); err != nil {
+		if child.Err, err = s.openOut(ctx, p.err, mode); err != nil {
 			return nil, child, fmt.Errorf("stderr: %w", err)
 		}
 	}
@@ -84,7 +84,7 @@ func (p paths) open(ctx context.Context, ns, id string) (_ *streams, child Stdio
 	return s, child, nil
 }
 
-func (s *streams) openOut(path string, mode int) (*os.File, error) {
+func (s *streams) openOut(ctx context.Context, path string, mode int) (*os.File, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -102,46 +102,13 @@ func (s *streams) openOut(path string, mode int) (*os.File, error) {
 		}
 		return os.OpenFile(u.Path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	case "", "fifo":
-		keep, f, err := openFifo(strings.TrimPrefix(path, "fifo://"), unix.O_WRONLY|mode)
+		keep, f, err := openWritten(ctx, strings.TrimPrefix(path, "fifo://"), mode)
 		if keep != nil {
 			s.keep = append(s.keep, keep)
 		}
 		return f, err
 	}
 	return nil, fmt.Errorf("%s is neither a path nor a fifo, file or binary URI: %w", path, errdefs.ErrInvalidArgument)
-}
-
-// openFifo opens a fifo at both ends, which never blocks, and then at the one
-// that a process is to have. both is nil for a pipe without a name.
-func openFifo(path string, flag int) (both, one *os.File, err error) {
-	open := func(flag int) (*os.File, error) {
-		// Not through os.OpenFile: it would make the description, which the
-		// process shares, non-blocking.
-		fd, err := unix.Open(path, flag|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
-		}
-		return os.NewFile(uintptr(fd), path), nil
-	}
-	if both, err = open(unix.O_RDWR | unix.O_NONBLOCK); err != nil {
-		return nil, nil, err
-	}
-	if st, serr := both.Stat(); serr != nil || st.Mode()&os.ModeNamedPipe == 0 {
-		both.Close()
-		return nil, nil, fmt.Errorf("%s is no fifo: %w", path, errdefs.ErrInvalidArgument)
-	}
-	one, err = open(flag)
-	if err != nil || nameless(both) {
-		both.Close()
-		both = nil
-	}
-	return both, one, err
-}
-
-// nameless tells whether f is a pipe(2), which lies in no file system.
-func nameless(f *os.File) bool {
-	var fs unix.Statfs_t
-	return unix.Fstatfs(int(f.Fd()), &fs) == nil && fs.Type == unix.PIPEFS_MAGIC
 }
 
 // attach begins to copy between a terminal and its fifos.

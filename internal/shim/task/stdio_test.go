@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -20,9 +22,19 @@ func fifo(t *testing.T) string {
 	return path
 }
 
+// reading opens a fifo as whoever reads it does.
+func reading(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 // A process gets blocking files: few programs know what to do with others.
 func TestStreamsBlock(t *testing.T) {
 	in, out := fifo(t), fifo(t)
+	reading(t, out)
 	s, child, err := paths{in: in, out: out, err: "fifo://" + out}.open(t.Context(), "ns", "id")
 	require.NoError(t, err)
 	defer s.close()
@@ -87,6 +99,7 @@ func TestStreamsRefuse(t *testing.T) {
 		return len(all)
 	}
 	good := fifo(t)
+	reading(t, good)
 	before := fds()
 	for _, p := range []paths{
 		{in: plain}, {out: plain}, {out: good, err: plain}, {in: good, out: plain, terminal: true},
@@ -120,14 +133,12 @@ func TestTerminalSettles(t *testing.T) {
 	defer slave.Close()
 
 	in, out := fifo(t), fifo(t)
+	r := reading(t, out)
 	s, _, err := paths{in: in, out: out, terminal: true}.open(t.Context(), "ns", "id")
 	require.NoError(t, err)
 	s.attach(master)
 	_, err = slave.WriteString("hello")
 	require.NoError(t, err)
-	r, err := os.OpenFile(out, os.O_RDONLY, 0)
-	require.NoError(t, err)
-	defer r.Close()
 	b := make([]byte, 5)
 	_, err = io.ReadFull(r, b)
 	require.NoError(t, err)
@@ -142,4 +153,46 @@ func TestTerminalSettles(t *testing.T) {
 	require.NoError(t, err, "the reader sees the end")
 	require.Empty(t, rest)
 	require.ErrorIs(t, s.resize(80, 25), errdefs.ErrFailedPrecondition)
+}
+
+// What a short process writes is for its reader, also if that comes later than
+// the process ends.
+func TestStreamsAwaitReader(t *testing.T) {
+	out := fifo(t)
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		s, child, err := paths{out: out}.open(t.Context(), "ns", "id")
+		if !assert.NoError(t, err) {
+			return
+		}
+		_, err = child.Out.WriteString("all")
+		assert.NoError(t, err)
+		child.close()
+		s.close()
+	}()
+	require.Never(t, func() bool {
+		select {
+		case <-opened:
+			return true
+		default:
+			return false
+		}
+	}, 50*time.Millisecond, 5*time.Millisecond)
+	b, err := os.ReadFile(out)
+	require.NoError(t, err)
+	require.Equal(t, "all", string(b))
+	<-opened
+}
+
+// A client that has given up does not come.
+func TestStreamsNoReader(t *testing.T) {
+	out := fifo(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, _, err := paths{out: out}.open(ctx, "ns", "id")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	time.AfterFunc(20*time.Millisecond, func() { os.Remove(out) })
+	_, _, err = paths{out: out}.open(t.Context(), "ns", "id")
+	require.ErrorIs(t, err, os.ErrNotExist)
 }

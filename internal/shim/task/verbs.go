@@ -52,13 +52,13 @@ func (s *Service) startExec(ctx context.Context, c *container, p *process) (err 
 			p.failed()
 		}
 	}()
-	st, child, err := p.paths.open(ctx, c.bundle.Namespace, c.bundle.ID)
+	st, child, err := c.open(ctx, p.paths)
 	if err != nil {
 		return err
 	}
 	c.starts.RLock()
 	defer c.starts.RUnlock()
-	if c.over {
+	if c.life.Err() != nil {
 		err = c.hasEnded()
 	} else {
 		err = c.call(func() error { return c.exec(ctx, p, st, child) })
@@ -71,6 +71,18 @@ func (s *Service) startExec(ctx context.Context, c *container, p *process) (err 
 	s.events.send(c.bundle.Namespace, &eventtypes.TaskExecStarted{ContainerID: c.bundle.ID, ExecID: p.id, Pid: uint32(p.pid)})
 	go s.watch(c, p)
 	return nil
+}
+
+// open opens the streams of a further process, unless the container ends.
+func (c *container) open(ctx context.Context, p paths) (_ *streams, child Stdio, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.life, cancel)()
+	st, child, err := p.open(ctx, c.bundle.Namespace, c.bundle.ID)
+	if err != nil && c.life.Err() != nil {
+		err = c.hasEnded()
+	}
+	return st, child, err
 }
 
 func (c *container) exec(ctx context.Context, p *process, st *streams, child Stdio) error {

@@ -36,7 +36,7 @@ func (s *Service) watch(c *container, p *process) {
 // killed.
 func (c *container) finish() {
 	c.starts.Lock()
-	c.over = true
+	c.end()
 	c.starts.Unlock()
 	if c.shared {
 		c.thaw()

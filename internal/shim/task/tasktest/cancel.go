@@ -48,6 +48,14 @@ var cancels = map[string]func(*bed){
 			require.NoError(b, os.RemoveAll(x.dir))
 		})
 	},
+	"create that nobody reads of": func(b *bed) {
+		err := b.cancelled(300*time.Millisecond, func(ctx context.Context) error {
+			_, err := b.tryCreate(ctx, setup{args: []string{"true"}, rootfs: b.overlay(), out: b.fifo()})
+			return err
+		})
+		require.ErrorIs(b, err, context.DeadlineExceeded)
+		require.Empty(b, b.left())
+	},
 	"start": func(b *bed) {
 		phases(func(after time.Duration) {
 			x := b.create(setup{args: []string{"sleep", "1000"}})

@@ -3,12 +3,16 @@ package tasktest
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 var stdio = map[string]func(*bed){
@@ -104,6 +108,34 @@ var stdio = map[string]func(*bed){
 		wg.Wait()
 		x.end()
 	},
+	// Clients open their ends in the background: on a busy machine that may come
+	// later than the end of a short process.
+	"a reader that comes late": func(b *bed) {
+		x := b.start(setup{args: []string{"sleep", "1000"}})
+		create := func(s setup) (*box, error) { return b.tryCreate(b.ctx, s) }
+		for _, begin := range []func(setup) (*box, error){create, x.tryAdd} {
+			out := b.fifo()
+			ended := make(chan *box, 1)
+			go func() {
+				y, err := begin(setup{args: []string{"echo", "hello"}, out: out})
+				if ok(b, err) && ok(b, y.tryStart(b.ctx)) {
+					_, err = y.tryWait(b.ctx)
+					ok(b, err)
+				}
+				ended <- y
+			}()
+			select {
+			case <-ended:
+				b.Fatal("nobody has read yet")
+			case <-time.After(100 * time.Millisecond):
+			}
+			text, err := os.ReadFile(out)
+			require.NoError(b, err)
+			require.Equal(b, "hello\n", string(text))
+			(<-ended).delete()
+		}
+		x.end()
+	},
 	"a reader that comes back": func(b *bed) {
 		x := b.start(setup{args: []string{"sh", "-c", "echo one; cat; echo two"}, stdin: true})
 		x.says("one")
@@ -148,6 +180,14 @@ var stdio = map[string]func(*bed){
 		x.wait()
 		x.delete()
 	},
+}
+
+// fifo makes one that nobody has opened.
+func (b *bed) fifo() string {
+	b.Helper()
+	path := filepath.Join(b.dir, fmt.Sprintf("fifo-%d", b.count.Add(1)))
+	require.NoError(b, unix.Mkfifo(path, 0o600))
+	return path
 }
 
 // ok is require.NoError for goroutines.

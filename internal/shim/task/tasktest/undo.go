@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"github.com/stretchr/testify/require"
 )
@@ -77,6 +78,18 @@ var undos = map[string]func(*bed){
 		b.undo()
 		require.Less(b, time.Since(began), 5*time.Second)
 		require.ErrorIs(b, <-failed, errdefs.ErrUnavailable)
+	},
+	"while an exec waits for its reader": func(b *bed) {
+		x := b.start(setup{args: []string{"sleep", "1000"}})
+		e := x.add(setup{args: []string{"true"}, out: b.fifo()})
+		failed := make(chan error, 1)
+		go func() { failed <- e.tryStart(b.ctx) }()
+		b.soon("the start", func() bool { return e.status() == tasktypes.Status_RUNNING })
+		began := time.Now()
+		b.undo()
+		require.Less(b, time.Since(began), 5*time.Second)
+		require.ErrorIs(b, <-failed, errdefs.ErrFailedPrecondition)
+		x.pipes.close()
 	},
 	"twice": func(b *bed) {
 		b.start(setup{args: []string{"sleep", "1000"}})

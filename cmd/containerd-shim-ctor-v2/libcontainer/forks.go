@@ -28,6 +28,14 @@ func (f *forks) run() {
 	// Or close would end the thread, and with it its containers.
 	defer runtime.UnlockOSThread()
 	tid := unix.Gettid()
+	if tid == unix.Getpid() {
+		// To its first thread a subreaper's orphans come, at any time: they
+		// would seem to be what a start has forked.
+		other := make(chan struct{})
+		go func() { defer close(other); f.run() }()
+		<-other
+		return
+	}
 	for job := range f.jobs {
 		job(tid)
 	}

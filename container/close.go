@@ -17,9 +17,11 @@ const patience = 5 * time.Second
 // engine's Close an attached container is closed, and a detached one goes on.
 func (c *Container) Close() error {
 	c.closing.Do(func() {
+		defer c.forgetRoot() // which a call may have opened again meanwhile
 		defer close(c.closed)
 		c.ending.Store(true)
 		c.network.close()
+		c.forgetRoot()
 		c.err = c.wrap("close", c.destroy())
 	})
 	<-c.closed

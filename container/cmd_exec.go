@@ -14,7 +14,6 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -70,12 +69,12 @@ func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProces
 	if r.c.startedAt().IsZero() || r.c.task == nil {
 		return invalid("it does not run")
 	}
-	root, err := rootfs.Live(int(r.c.task.Pid()))
+	v, err := r.c.visit(ctx)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	process, err := cmd.Process(root, first)
+	defer v.end()
+	process, err := cmd.Process(v.root, first)
 	if err != nil {
 		return err
 	}

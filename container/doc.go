@@ -48,6 +48,13 @@
 // the container, [Container.Listen] has the program listen there. No port of the
 // host is published, no bridge, route or rule is made.
 //
+// # Files
+//
+// [Container.FS] is the container's root as an io/fs file system, that can be
+// written as well, in any state of the container and without a program of it:
+// files go in before it starts, are looked at while it runs, and come out when
+// it has ended.
+//
 // # Walls
 //
 // Without being asked, every container gets namespaces of its own for network

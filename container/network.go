@@ -94,14 +94,7 @@ func alive(pidfd *os.File) bool {
 // root opens the root of the file system as the container's first process sees
 // it.
 func (c *Container) root(process *os.File) (*rootfs.Root, error) {
-	root, err := rootfs.Live(int(c.task.Pid()))
-	if err == nil && alive(process) { // so the pid was still its own
-		return root, nil
-	}
-	if err == nil {
-		root.Close()
-	}
-	return nil, unix.ESRCH
+	return rootfs.OfProcess(int(c.task.Pid()), process)
 }
 
 // whyNot says that the container has ended, if that is what err comes from.

@@ -49,7 +49,8 @@ type Engine struct {
 	attached map[string]Attached
 }
 
-// Attached is a container that ends with the engine.
+// Attached is what ends with the engine: a container, or what is held open of
+// one.
 type Attached interface{ Close() error }
 
 // Init readies e, whose exported fields are set.
@@ -94,7 +95,7 @@ func (e *Engine) Cleanup(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(e.decorate(context.WithoutCancel(ctx)), 30*time.Second)
 }
 
-// Attach ties a container to the engine's life.
+// Attach ties something to the engine's life.
 func (e *Engine) Attach(id string, a Attached) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -105,7 +106,7 @@ func (e *Engine) Attach(id string, a Attached) error {
 	return nil
 }
 
-// Attached finds a container of this engine's life.
+// Attached finds what Attach has tied.
 func (e *Engine) Attached(id string) Attached {
 	e.mu.Lock()
 	defer e.mu.Unlock()

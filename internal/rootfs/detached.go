@@ -14,7 +14,7 @@ import (
 // kernel makes since Linux 5.2, of more than a few layers since 6.8. No thread
 // is needed for it that ends: a thread takes along the children it has
 // started, if the program asked for that (prctl(2), PR_SET_PDEATHSIG).
-func openDetached(mounts []mount.Mount) (_ *os.File, err error) {
+func openDetached(mounts []mount.Mount, writable bool) (*os.File, error) {
 	if len(mounts) != 1 {
 		return nil, errors.ErrUnsupported
 	}
@@ -25,27 +25,41 @@ func openDetached(mounts []mount.Mount) (_ *os.File, err error) {
 	if m.Type != "overlay" {
 		return nil, errors.ErrUnsupported
 	}
-	dirs, options := lowers(m)
-	if len(dirs) == 1 {
-		return openDir(dirs[0])
+	l := layersOf(m, writable)
+	if l.upper == "" && len(l.lower) == 1 {
+		return openDir(l.lower[0])
 	}
+	return l.detached()
+}
+
+// detached makes a mount of layers that is attached nowhere.
+func (l layers) detached() (*os.File, error) {
 	fsfd, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("fsopen", err)
 	}
 	defer unix.Close(fsfd)
 	// By descriptors, since a value may have no more than 255 bytes.
-	var names []string
-	for _, d := range dirs {
-		f, err := openDir(d)
+	names, release, err := byDescriptor(l.lower...)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if err := setLowers(fsfd, names); err != nil {
+		return nil, err
+	}
+	options := l.options
+	attributes := unix.MOUNT_ATTR_NODEV
+	if l.upper == "" {
+		attributes |= unix.MOUNT_ATTR_RDONLY
+	} else {
+		names, release, err := byDescriptor(l.upper, l.work)
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close()
-		names = append(names, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	}
-	if err := setLowers(fsfd, names); err != nil {
-		return nil, err
+		defer release()
+		options = append(options, "upperdir="+names[0], "workdir="+names[1])
+		attributes |= unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
 	}
 	for _, o := range options {
 		name, value, ok := strings.Cut(o, "=")
@@ -61,7 +75,7 @@ func openDetached(mounts []mount.Mount) (_ *os.File, err error) {
 	if err := unix.FsconfigCreate(fsfd); err != nil {
 		return nil, os.NewSyscallError("fsconfig create", err)
 	}
-	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NODEV)
+	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, attributes)
 	if err != nil {
 		return nil, os.NewSyscallError("fsmount", err)
 	}
@@ -80,22 +94,27 @@ func setLowers(fsfd int, names []string) error {
 	return nil
 }
 
-func openDir(path string) (*os.File, error) {
-	return os.OpenFile(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-}
-
-// lowers gives an overlay mount's lower directories, and those of its options
-// that matter without an upper one. The upper one is still empty, and must not
-// be in two mounts at once.
-func lowers(m mount.Mount) (dirs, options []string) {
-	for _, o := range m.Options {
-		switch name, value, _ := strings.Cut(o, "="); name {
-		case "lowerdir":
-			dirs = strings.Split(value, ":")
-		case "upperdir", "workdir", "volatile", "rw", "ro":
-		default:
-			options = append(options, o)
+// byDescriptor opens directories and gives names for them that are short, and
+// good until release.
+func byDescriptor(dirs ...string) (names []string, release func(), err error) {
+	var open []*os.File
+	release = func() {
+		for _, f := range open {
+			f.Close()
 		}
 	}
-	return dirs, options
+	for _, d := range dirs {
+		f, err := openDir(d)
+		if err != nil {
+			release()
+			return nil, nil, err
+		}
+		open = append(open, f)
+		names = append(names, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	}
+	return names, release, nil
+}
+
+func openDir(path string) (*os.File, error) {
+	return os.OpenFile(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }

@@ -1,21 +1,26 @@
 package rootfs
 
-import "github.com/containerd/containerd/v2/core/mount"
+import (
+	"os"
 
-// OpenDetached and OpenApart are the two ways of Open: which of them it takes
-// depends on the kernel.
-func OpenDetached(mounts []mount.Mount, _ string) (*Root, error) {
-	dir, err := openDetached(mounts)
+	"github.com/containerd/containerd/v2/core/mount"
+)
+
+// OpenDetached and OpenApart are the two ways of Open and OpenWritable: which
+// of them it takes depends on the kernel.
+func OpenDetached(mounts []mount.Mount, _ string, writable bool) (*Root, error) {
+	dir, err := openDetached(mounts, writable)
 	if err != nil {
 		return nil, err
 	}
-	return &Root{dir}, nil
+	return newRoot(dir)
 }
 
-func OpenApart(mounts []mount.Mount, at string) (r *Root, err error) {
-	apart(func() {
-		dir, aerr := openApart(mounts, at)
-		r, err = &Root{dir}, aerr
-	})
-	return r, err
+func OpenApart(mounts []mount.Mount, at string, writable bool) (r *Root, err error) {
+	var dir *os.File
+	apart(func() { dir, err = openApart(mounts, at, writable) })
+	if err != nil {
+		return nil, err
+	}
+	return newRoot(dir)
 }

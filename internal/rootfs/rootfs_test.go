@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -61,14 +62,14 @@ func read(t *testing.T, r *rootfs.Root, name string) string {
 // One layer, two, and so many that their paths fill more than the page that
 // mount(2) takes.
 func TestOverlay(t *testing.T) {
-	ways := map[string]func([]mount.Mount, string) (*rootfs.Root, error){
+	ways := map[string]func([]mount.Mount, string, bool) (*rootfs.Root, error){
 		"detached": rootfs.OpenDetached, // this needs Linux 6.8
 		"apart":    rootfs.OpenApart,
 	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
 			for _, n := range []int{1, 2, 100} {
-				r, err := way(overlay(t, layers(t, n)), t.TempDir())
+				r, err := way(overlay(t, layers(t, n)), t.TempDir(), false)
 				require.NoError(t, err)
 				t.Cleanup(func() { r.Close() })
 				require.Equal(t, "0", read(t, r, "all"))
@@ -76,6 +77,89 @@ func TestOverlay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is written is in the upper layer, and what is below stays what it is.
+func TestOverlayWritable(t *testing.T) {
+	ways := map[string]func([]mount.Mount, string, bool) (*rootfs.Root, error){
+		"detached": rootfs.OpenDetached,
+		"apart":    rootfs.OpenApart,
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			for _, n := range []int{1, 2, 100} {
+				lower := layers(t, n)
+				m := overlay(t, lower)
+				for i := range 2 { // what the first has written the second sees
+					r, err := way(m, t.TempDir(), true)
+					require.NoError(t, err)
+					if i > 0 {
+						require.Equal(t, "written", read(t, r, "all"))
+						require.Equal(t, "written", read(t, r, "new"))
+					}
+					require.NoError(t, r.WriteFile("all", []byte("written"), 0))
+					require.NoError(t, r.WriteFile("new", []byte("written"), 0o644))
+					require.NoError(t, r.RemoveAll(t.Context(), fmt.Sprint("only", n-1)))
+					_, err = r.Stat(fmt.Sprint("only", n-1))
+					require.ErrorIs(t, err, fs.ErrNotExist)
+					require.NoError(t, r.Close())
+				}
+				b, err := os.ReadFile(filepath.Join(lower[0], "all"))
+				require.NoError(t, err)
+				require.Equal(t, "0", string(b))
+				require.Equal(t, fmt.Sprint(n-1), read(t, open(t, m), fmt.Sprint("only", n-1)))
+			}
+		})
+	}
+}
+
+// What a directory tells of its files is of those in it, not of the program's
+// own working directory, whatever their names are.
+func TestEntries(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(dir+"/rootfs.go", 0o700)) // a file in this package
+	require.NoError(t, os.Symlink("rootfs.go", dir+"/link"))
+	require.NoError(t, os.WriteFile(dir+"/\xff", nil, 0o644))
+	r := open(t, []mount.Mount{{Type: "bind", Source: dir}})
+	list, err := r.ReadDir(".")
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	require.Equal(t, "L link", fs.FormatDirEntry(list[0])[:6])
+	for _, d := range list {
+		want, err := os.Lstat(filepath.Join(dir, d.Name()))
+		require.NoError(t, err)
+		got, err := d.Info()
+		require.NoError(t, err)
+		require.True(t, os.SameFile(want, got))
+		require.Equal(t, want.Mode(), got.Mode())
+	}
+}
+
+// The root of a process is its own, as long as it is there.
+func TestProcess(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(dir+"/here", []byte("inside"), 0o644))
+	cmd := exec.Command("sleep", "1000")
+	require.NoError(t, cmd.Start())
+	fd, err := unix.PidfdOpen(cmd.Process.Pid, 0)
+	require.NoError(t, err)
+	pidfd := os.NewFile(uintptr(fd), "pidfd")
+	r, err := rootfs.OfProcess(cmd.Process.Pid, pidfd)
+	require.NoError(t, err)
+	defer r.Close()
+	require.False(t, r.Ended())
+	require.Equal(t, "inside", read(t, r, dir+"/here"))
+	_, err = r.Stat("/proc/self/root/etc")
+	require.ErrorIs(t, err, unix.ELOOP, "a magic link")
+
+	// Its number may be another's from now on, whose root there is.
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	require.True(t, r.Ended())
+	_, err = rootfs.OfProcess(os.Getpid(), pidfd)
+	require.ErrorIs(t, err, unix.ESRCH)
+	require.NoError(t, pidfd.Close())
+	require.True(t, r.Ended())
 }
 
 // The host sees no mount, the process stays where it is, and no descriptor
@@ -163,9 +247,13 @@ func TestNoEscape(t *testing.T) {
 		_, err = r.Stat(name)
 		require.ErrorIs(t, err, fs.ErrNotExist, name)
 	}
-	for _, name := range []string{"fifo", "zero", "etc", "dir"} {
+	for _, name := range []string{"fifo", "zero"} {
 		_, err := r.Open(name)
 		require.ErrorIs(t, err, rootfs.ErrNotRegular, name)
+	}
+	for _, name := range []string{"etc", "dir"} {
+		_, err := r.OpenFile(name, os.O_RDONLY, 0)
+		require.ErrorIs(t, err, unix.EISDIR, name)
 	}
 	_, err := r.Open("loop")
 	require.ErrorIs(t, err, unix.ELOOP)

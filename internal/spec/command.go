@@ -113,7 +113,7 @@ var notExecutable = fmt.Errorf("%w: %w", fs.ErrPermission, errdefs.ErrInvalidArg
 // executable tells whether the kernel knows what to do with a file, and what
 // the file needs for it is there as well.
 func (l Place) executable(name, cwd string) error {
-	f, err := l.Root.Open(name)
+	f, err := l.Root.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -58,7 +59,7 @@ func User(root *rootfs.Root, name string) (_ specs.User, home string, err error)
 
 // nameFile reads a file that an image may have made anything of.
 func nameFile(root *rootfs.Root, name string) (io.Reader, error) {
-	f, err := root.Open(name)
+	f, err := root.OpenFile(name, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return strings.NewReader(""), nil
 	}

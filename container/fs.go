@@ -1,0 +1,134 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/rootfs"
+)
+
+// FS is a container's root file system, live: what the program writes the
+// container has, and the other way round. It is a [fs.ReadFileFS],
+// [fs.ReadDirFS], [fs.StatFS] and [fs.ReadLinkFS], and has the writing
+// functions of package os as methods. It works on a container in any state,
+// attached or detached, and never executes anything of it. It is safe for use
+// by any number of goroutines, and needs no closing.
+//
+// As long as the container's first process is there, from New to its end, FS
+// shows what that process sees, with all that is mounted there: /proc, /dev,
+// Config.Mounts. Afterwards it shows what stays: the image and what the
+// container has changed.
+//
+// Names are those of io/fs ([fs.ValidPath]): "etc/passwd", and "." for the
+// root; others are fs.ErrInvalid. Names that are not UTF-8 can't be said, and
+// are not listed. Links are followed inside the container, also absolute ones,
+// and nothing leads out of it, whatever the container does to its links
+// meanwhile; the links below /proc that stand for something open, such as
+// /proc/1/root, lead nowhere. A name is looked up for each call: what a program
+// that is hostile, or busy, has put there by the next one is another file.
+//
+// Only regular files and directories are opened. A device, a named pipe or a
+// socket is fs.ErrInvalid, at once, and is not touched.
+//
+// Errors are *fs.PathError, as those of package os: errors.Is finds
+// fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, and the classes of package
+// ctor, such as ctor.ErrNotFound. After Close of the container, or the engine's,
+// they are fs.ErrClosed; a file that was opened before stays open, and is the
+// caller's to close.
+//
+// [fs.ValidPath]: https://pkg.go.dev/io/fs#ValidPath
+type FS struct{ c *Container }
+
+var (
+	_ fs.ReadFileFS = (*FS)(nil)
+	_ fs.ReadDirFS  = (*FS)(nil)
+	_ fs.StatFS     = (*FS)(nil)
+	_ fs.ReadLinkFS = (*FS)(nil)
+)
+
+// FS gives the container's files.
+func (c *Container) FS() *FS { return &FS{c} }
+
+// Open opens a regular file or a directory for reading.
+func (f *FS) Open(name string) (fs.File, error) { return get(f, "open", name, (*rootfs.Root).Open) }
+
+// ReadFile gives what a file holds. How much that is, is the container's to
+// choose: of one that isn't trusted, Open the file and read as much as is
+// expected.
+func (f *FS) ReadFile(name string) ([]byte, error) {
+	return get(f, "open", name, (*rootfs.Root).ReadFile)
+}
+
+// ReadDir lists a directory in the order of names.
+func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
+	return get(f, "open", name, (*rootfs.Root).ReadDir)
+}
+
+// Stat tells what a file is. Its Sys is a *syscall.Stat_t.
+func (f *FS) Stat(name string) (fs.FileInfo, error) { return get(f, "stat", name, (*rootfs.Root).Stat) }
+
+// Lstat is Stat that does not follow a symbolic link in the last place.
+func (f *FS) Lstat(name string) (fs.FileInfo, error) {
+	return get(f, "lstat", name, (*rootfs.Root).Lstat)
+}
+
+// ReadLink gives what a symbolic link says, as it stands there: it may begin
+// with a slash, which is the container's root.
+func (f *FS) ReadLink(name string) (string, error) {
+	return get(f, "readlink", name, (*rootfs.Root).ReadLink)
+}
+
+func get[T any](f *FS, op, name string, read func(*rootfs.Root, string) (T, error)) (v T, err error) {
+	err = f.do(op, name, func(r *rootfs.Root) error {
+		v, err = read(r, name)
+		return err
+	})
+	return v, err
+}
+
+// do does something with the root, for a call without a context.
+func (f *FS) do(op, name string, act func(*rootfs.Root) error) error {
+	return f.doContext(context.Background(), op, name, func(_ context.Context, r *rootfs.Root) error { return act(r) })
+}
+
+func (f *FS) doContext(ctx context.Context, op, name string, act func(context.Context, *rootfs.Root) error) error {
+	if err := rootfs.CheckName(op, name); err != nil {
+		return err
+	}
+	return rootfs.Failure(op, name, f.visit(ctx, act))
+}
+
+func (f *FS) visit(ctx context.Context, act func(context.Context, *rootfs.Root) error) error {
+	inside, leave, err := f.c.enter(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = &closedError{err}
+	}
+	if err != nil {
+		return fmt.Errorf("container %q: %w", f.c.ID(), err)
+	}
+	defer leave()
+	v, err := f.c.visit(inside)
+	if errors.Is(err, errClosing) || errors.Is(err, fs.ErrClosed) {
+		return fmt.Errorf("container %q: %w", f.c.ID(), errClosed)
+	}
+	if err != nil {
+		return fmt.Errorf("container %q: %w", f.c.ID(), engine.Cause(inside, err))
+	}
+	defer v.end()
+	if err = act(v.ctx, v.root); err != nil && v.over() {
+		return fmt.Errorf("container %q: %w: %w", f.c.ID(), errClosed, err)
+	}
+	return engine.Cause(inside, err)
+}
+
+var errClosed = &closedError{errClosing}
+
+// closedError is that of calls after the end: fs.ErrClosed beside what other
+// calls give then.
+type closedError struct{ error }
+
+func (e *closedError) Unwrap() error   { return e.error }
+func (*closedError) Is(err error) bool { return err == fs.ErrClosed }

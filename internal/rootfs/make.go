@@ -1,0 +1,211 @@
+package rootfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// node is a file to be made.
+type node struct {
+	name     string // in the root
+	mode     uint32 // as stat(2) has it, with the type
+	uid, gid int
+	mtime    time.Time // the zero time: now
+	target   string    // of a symbolic link
+	xattrs   map[string]string
+}
+
+// maker makes a tree of files.
+type maker struct {
+	ctx  context.Context
+	root *Root
+	dirs []node // that were made, whose times change as long as there is more to come
+}
+
+var errDevice = &classed{errors.New("a device, which is not copied into a container"), []error{errdefs.ErrInvalidArgument}}
+
+// add makes a file in the place of what is there. A directory that is there
+// stays as it is.
+func (m *maker) add(n node, content io.Reader) error {
+	if err := m.ctx.Err(); err != nil {
+		return err
+	}
+	err := m.try(n, content)
+	if err == unix.ENOENT {
+		// Not every tar lists the directories it needs.
+		if err = m.root.mkdirAll(path.Dir(n.name), 0o755); err == nil {
+			err = m.try(n, content)
+		}
+	}
+	return err
+}
+
+func (m *maker) try(n node, content io.Reader) error {
+	switch n.mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return m.dir(n)
+	case unix.S_IFREG:
+		return m.replace(n, func(dir int, base string) (handle, error) { return m.file(dir, base, content) })
+	case unix.S_IFLNK:
+		return m.replace(n, func(dir int, base string) (handle, error) {
+			return made(dir, base, unix.S_IFLNK, unix.Symlinkat(n.target, dir, base))
+		})
+	case unix.S_IFIFO:
+		return m.replace(n, func(dir int, base string) (handle, error) {
+			return made(dir, base, unix.S_IFIFO, unix.Mknodat(dir, base, unix.S_IFIFO|0o600, 0))
+		})
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return errDevice
+	}
+	return fmt.Errorf("mode %o is of no kind of file: %w", n.mode, errdefs.ErrInvalidArgument)
+}
+
+// replace makes something that must not be there yet.
+func (m *maker) replace(n node, create func(dir int, base string) (handle, error)) error {
+	return m.vacate(n.name, func(dir int, base string) error {
+		h, err := create(dir, base)
+		if err != nil {
+			return err
+		}
+		defer h.close()
+		if err := n.dress(h); err != nil {
+			return err
+		}
+		return n.age(h)
+	})
+}
+
+// vacate does something that needs a name to be free.
+func (m *maker) vacate(name string, do func(dir int, base string) error) error {
+	return m.root.inParent(name, func(dir int, base string) error {
+		for range tries {
+			if err := do(dir, base); err != unix.EEXIST {
+				return err
+			}
+			if err := unix.Unlinkat(dir, base, 0); err != nil && err != unix.ENOENT {
+				return err
+			}
+		}
+		return unix.EEXIST
+	})
+}
+
+// link makes a further name of a file that was made before.
+func (m *maker) link(old, name string) error {
+	return m.root.inParent(old, func(od int, ob string) error {
+		return m.vacate(name, func(dir int, base string) error { return unix.Linkat(od, ob, dir, base, 0) })
+	})
+}
+
+func (m *maker) dir(n node) error {
+	err := m.root.inParent(n.name, func(dir int, base string) error {
+		h, err := makeDir(dir, base)
+		if err != nil {
+			return err
+		}
+		defer h.close()
+		return n.dress(h)
+	})
+	if err == unix.EEXIST {
+		return m.root.onFile(n.name, unix.O_DIRECTORY, func(handle) error { return nil })
+	}
+	m.dirs = append(m.dirs, node{name: n.name, mtime: n.mtime})
+	return err
+}
+
+// makeDir makes a directory that only the program can look into.
+func makeDir(dir int, base string) (handle, error) {
+	return made(dir, base, unix.S_IFDIR, unix.Mkdirat(dir, base, 0o700))
+}
+
+// made holds what was made just now, unless err says that it was not. In its
+// place there may be something else already, which must not get the mode and
+// owner that this is to have: at least its type tells.
+func made(dir int, base string, kind uint32, err error) (handle, error) {
+	if err != nil {
+		return -1, err
+	}
+	fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	h := handle(fd)
+	if st, err := h.stat(); err != nil || st.Mode&unix.S_IFMT != kind {
+		h.close()
+		return -1, errors.Join(unix.EEXIST, err)
+	}
+	return h, nil
+}
+
+func (m *maker) file(dir int, base string, content io.Reader) (handle, error) {
+	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return -1, err
+	}
+	f := os.NewFile(uintptr(fd), base)
+	defer f.Close()
+	if err := m.fill(f, content); err != nil {
+		return -1, err
+	}
+	fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	return handle(fd), err
+}
+
+// fill copies as the kernel can do it best, but not without end.
+func (m *maker) fill(f *os.File, content io.Reader) error {
+	for {
+		_, err := io.CopyN(f, content, 16<<20)
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = m.ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// finish gives directories the times they are to have.
+func (m *maker) finish() error {
+	for _, n := range slices.Backward(m.dirs) {
+		err := m.root.onFile(n.name, unix.O_NOFOLLOW|unix.O_DIRECTORY, n.age)
+		if err != nil && err != unix.ENOENT && err != unix.ENOTDIR { // it may be gone again
+			return fmt.Errorf("%s: %w", n.name, err)
+		}
+	}
+	return nil
+}
+
+// dress gives a new file its owner, mode and extended attributes, in an order
+// in which the kernel takes none of them back.
+func (n node) dress(h handle) error {
+	if err := unix.Chown(h.path(), n.uid, n.gid); err != nil {
+		return err
+	}
+	if n.mode&unix.S_IFMT == unix.S_IFLNK {
+		return nil // it has no others
+	}
+	if err := unix.Chmod(h.path(), n.mode&0o7777); err != nil {
+		return err
+	}
+	return setXattrs(h.path(), n.xattrs)
+}
+
+func (n node) age(h handle) error {
+	if n.mtime.IsZero() {
+		return nil
+	}
+	t := timespec(n.mtime)
+	return unix.UtimesNanoAt(unix.AT_FDCWD, h.path(), []unix.Timespec{t, t}, 0)
+}

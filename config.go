@@ -33,7 +33,8 @@ type Config struct {
 	// the engine and its containers. "" means containerd-shim-ctor-v2 beside
 	// the program or on PATH, which runs containers with libcontainer; where
 	// there is none, the program is its own shim, and runs them with the runc
-	// command, which takes about twice as long. Dial does not use it.
+	// command, or crun where there is no runc, which takes about twice as long.
+	// Dial does not use it. Engine.Info tells what was found.
 	Shim string
 
 	// Logger receives what the engine and containerd's services have to say,

@@ -130,6 +130,7 @@ func TestDial(t *testing.T) {
 	require.Equal(t, "hi\n", echo(t, d.e, "first", "hi")) // unpacks it
 	d.before = fixture.Count(t, d.e)
 
+	t.Run("info", d.info)
 	t.Run("images", d.images)
 	t.Run("stop", d.stop)
 	t.Run("network", d.network)
@@ -140,6 +141,19 @@ func TestDial(t *testing.T) {
 	t.Run("close", d.close)
 	require.NoError(t, d.img.Remove(t.Context()))
 	empty.Same(t, func() fixture.Remains { return fixture.Count(t, d.e) })
+}
+
+func (d *dialed) info(t *testing.T) {
+	i, err := d.e.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, d.root, i.Root)
+	require.Regexp(t, `^\d+\.\d+\.\d+`, i.Containerd)
+	require.Empty(t, i.Shim)
+	if strings.HasPrefix(i.Containerd, "1.") {
+		require.Empty(t, i.Executor, "it does not tell")
+	}
+	require.NotEmpty(t, i.Seccomp)
+	require.NotEmpty(t, i.Cgroup)
 }
 
 func (d *dialed) images(t *testing.T) {

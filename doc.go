@@ -44,7 +44,9 @@
 //	}
 //
 // It needs Linux, root, and runc (apt-get install runc). Where something is
-// missing the error says what, and what to do about it.
+// missing the error says what, and what to do about it. [Engine.Info] says it
+// before, with what is in force: which program makes the containers, which
+// filter of system calls they get, which cgroups the host has.
 //
 // # Engines
 //

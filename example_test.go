@@ -123,3 +123,37 @@ func ExampleEngine_Close() {
 		log.Print(err) // it names what resists
 	}
 }
+
+// What is in force, and what the host lacks, before anything is run.
+func ExampleEngine_Info() {
+	engine, err := ctor.Open(context.Background(), ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	info, err := engine.Info(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(info.Executor, info.ExecutorVersion, "on cgroup", info.Cgroup) // libcontainer 1.5.2 on cgroup v2
+	for _, l := range info.Lacks {
+		fmt.Println(l) // no shim is installed, ...: go install ...
+	}
+}
+
+// A service that runs other people's programs looks before it begins, not when
+// the first of them comes.
+func ExampleInfo() {
+	engine, err := ctor.Open(context.Background(), ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	info, err := engine.Info(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	if info.Executor == "" || info.Seccomp == "" || info.Cgroup == "" {
+		log.Fatal(info.Lacks[0])
+	}
+}

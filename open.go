@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
@@ -60,7 +61,7 @@ func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	if err := o.start(ctx); err != nil {
 		return nil, engine.Cause(ctx, err)
 	}
-	return &Engine{in: o.in, done: make(chan struct{}), close: func(clean bool) error {
+	return &Engine{in: o.in, shim: o.shim, done: make(chan struct{}), close: func(clean bool) error {
 		err := o.stop()
 		return errors.Join(err, lock.Unlock(clean && err == nil))
 	}}, nil
@@ -106,6 +107,7 @@ type opening struct {
 	dirty bool // the root's last program has left things undone
 	undo  *unwind.Stack
 
+	shim     string // path
 	in       *engine.Engine
 	services *services.Services
 }
@@ -120,9 +122,7 @@ func (o *opening) start(ctx context.Context) error {
 		Root: o.cfg.Root, Files: filepath.Join(o.cfg.Root, "containers"),
 		Runtime: link.Runtime, Embedded: true, Logger: o.cfg.Logger,
 	}
-	if path == shim.Self {
-		o.in.Preflight = host.CheckRunc
-	}
+	o.shim, o.in.Preflight = path, preflight(path)
 	o.in.Init()
 	ctx = o.in.Context(ctx)
 	c := services.Config{
@@ -150,6 +150,25 @@ func (o *opening) start(ctx context.Context) error {
 		return fmt.Errorf("sweep: %w", err)
 	}
 	return nil
+}
+
+// preflight says what the host lacks to run containers with a shim. Only the
+// command can go away again.
+func preflight(path string) func() error {
+	var fine atomic.Bool
+	return func() error {
+		if !fine.Load() {
+			if err := host.Survey().Check(); err != nil {
+				return err
+			}
+			fine.Store(true)
+		}
+		if path == shim.Self {
+			_, err := host.Runtime()
+			return err
+		}
+		return nil
+	}
 }
 
 // repair does what must be done after a dirty end before services start.

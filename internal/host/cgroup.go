@@ -99,8 +99,9 @@ func removeCgroup(dir string, keep []string, end time.Time) error {
 	return errors.Join(append(errs, empty(dir, end))...)
 }
 
-// deathLimit is how long killed processes may take to end.
-const deathLimit = 5 * time.Second
+// deathLimit is how long killed processes may take to end. They need a turn on
+// a processor for it, and a host may be very busy.
+const deathLimit = 15 * time.Second
 
 // empty kills the processes of one cgroup until it can be removed. That takes
 // more than one try: the kernel keeps the dead a moment longer than it tells.

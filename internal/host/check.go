@@ -11,12 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CheckRunc says what is missing to run containers.
-func CheckRunc() error {
-	if _, err := exec.LookPath("runc"); err != nil {
-		return fmt.Errorf("no runc on PATH to run containers with (%w): apt-get install runc", errdefs.ErrUnavailable)
+// Runtime names the command that runs containers where there is no shim with
+// libcontainer inside: runc, else crun.
+func Runtime() (string, error) { return runtime(Survey) }
+
+func runtime(survey func() Facts) (string, error) {
+	if _, err := exec.LookPath("runc"); err == nil {
+		return "runc", nil
 	}
-	return nil
+	if _, err := exec.LookPath("crun"); err != nil {
+		return "", fmt.Errorf("no runc or crun on PATH to run containers with (%w): apt-get install runc", errdefs.ErrUnavailable)
+	}
+	if survey().Cgroup == Hybrid {
+		return "", fmt.Errorf("crun does not work on a host with hybrid cgroups, and there is no runc on PATH (%w): apt-get install runc", errdefs.ErrUnavailable)
+	}
+	return "crun", nil
 }
 
 // CheckRoot says what is missing to open an engine.

@@ -88,13 +88,28 @@ func TestMayMount(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
-	require.NoError(t, CheckRoot())
-	require.NoError(t, CheckRunc())
-	t.Setenv("PATH", t.TempDir())
-	err := CheckRunc()
+func TestCheckRoot(t *testing.T) { require.NoError(t, CheckRoot()) }
+
+func TestRuntime(t *testing.T) {
+	at := func(cgroup string) func() Facts { return func() Facts { return Facts{Cgroup: cgroup} } }
+	path := t.TempDir()
+	t.Setenv("PATH", path)
+	_, err := runtime(at(V2))
 	require.ErrorIs(t, err, errdefs.ErrUnavailable)
-	require.EqualError(t, err, "no runc on PATH to run containers with (unavailable): apt-get install runc")
+	require.EqualError(t, err, "no runc or crun on PATH to run containers with (unavailable): apt-get install runc")
+
+	require.NoError(t, os.WriteFile(filepath.Join(path, "crun"), nil, 0o755))
+	name, err := runtime(at(V2))
+	require.NoError(t, err)
+	require.Equal(t, "crun", name)
+	_, err = runtime(at(Hybrid))
+	require.ErrorIs(t, err, errdefs.ErrUnavailable)
+	require.ErrorContains(t, err, "apt-get install runc")
+
+	require.NoError(t, os.WriteFile(filepath.Join(path, "runc"), nil, 0o755))
+	name, err = runtime(at(Hybrid))
+	require.NoError(t, err)
+	require.Equal(t, "runc", name)
 }
 
 func TestCgroupParent(t *testing.T) {

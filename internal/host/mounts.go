@@ -19,6 +19,7 @@ type mounted struct {
 	device  string // major:minor
 	root    string // of the mount, in its file system
 	at      string
+	flags   string // the mount's options
 	kind    string // the file system's type
 	options string // the file system's
 }
@@ -33,7 +34,7 @@ func parseMounts(mountinfo []byte) []mounted {
 		}
 		all = append(all, mounted{
 			device: f[2], root: unescape(f[3]), at: unescape(f[4]),
-			kind: g[0], options: unescape(g[2]),
+			flags: f[5], kind: g[0], options: unescape(g[2]),
 		})
 	}
 	return all

@@ -5,6 +5,7 @@ package host
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"os"
 
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
@@ -23,6 +24,14 @@ func Snapshotter(root string) string {
 		return "overlayfs"
 	}
 	return "native"
+}
+
+// NoOverlay says why it is native.
+func NoOverlay(root string) string {
+	if files, err := os.ReadFile("/proc/filesystems"); err == nil && !overlayListed(files) {
+		return "the kernel has no overlay file system, so each container copies its image: modprobe overlay"
+	}
+	return fmt.Sprintf("the file system of %s carries no overlay, so each container copies its image: give Config.Root a directory on ext4, xfs, btrfs or tmpfs", root)
 }
 
 // mountsOverlay mounts one to see, so it comes second: a kernel that loads the

@@ -40,6 +40,9 @@ type Options struct {
 	Files      string     // host directory for hosts and hostname
 }
 
+// Seccomp names the profile that New writes.
+const Seccomp = "containerd's default"
+
 // rootPath is where the runtime finds the root file system, in the bundle.
 const rootPath = "rootfs"
 

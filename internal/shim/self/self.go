@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/shim/command"
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/shim/serve"
@@ -16,9 +17,17 @@ func init() {
 	if os.Args[0] != link.Name || len(os.Args) != 2 {
 		return
 	}
-	if err := serve.Run(os.Args[1], command.New("runc")); err != nil {
+	if err := run(os.Args[1]); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", link.Name, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+func run(kind string) error {
+	binary, err := host.Runtime()
+	if err != nil {
+		return err
+	}
+	return serve.Run(kind, command.New(binary))
 }

@@ -23,8 +23,8 @@ import (
 
 const image = "docker.io/library/stock:1"
 
-// release is a containerd: the daemon and its client.
-type release struct{ containerd, ctr string }
+// release is a containerd: the daemon, its client, and where its own shim is.
+type release struct{ containerd, ctr, dir string }
 
 // installed is the host's own.
 func installed(t *testing.T) release {
@@ -33,7 +33,7 @@ func installed(t *testing.T) release {
 			t.Skipf("no %s: apt-get install containerd", name)
 		}
 	}
-	return release{"containerd", "ctr"}
+	return release{"containerd", "ctr", "/usr/bin"}
 }
 
 // built is the version that this module uses, made of its source: two minutes of
@@ -48,11 +48,12 @@ func built(t *testing.T) release {
 	dir := t.TempDir()
 	const from = "github.com/containerd/containerd/v2/cmd/"
 	// Without the plugins that bring Kubernetes, LVM and tracing.
-	cmd := exec.Command("go", "build", "-tags", "no_cri,no_btrfs,no_devmapper,no_zfs,no_tracing", "-o", dir, from+"containerd", from+"ctr")
+	cmd := exec.Command("go", "build", "-tags", "no_cri,no_btrfs,no_devmapper,no_zfs,no_tracing", "-o", dir,
+		from+"containerd", from+"ctr", from+"containerd-shim-runc-v2")
 	cmd.Dir = "containerd"
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	return release{filepath.Join(dir, "containerd"), filepath.Join(dir, "ctr")}
+	return release{filepath.Join(dir, "containerd"), filepath.Join(dir, "ctr"), dir}
 }
 
 // daemon is a containerd of the test's own.
@@ -99,7 +100,7 @@ func (d *daemon) start() {
 	require.NoError(d, err)
 	defer log.Close()
 	d.cmd = exec.Command(d.containerd, "--config", d.path("config.toml"))
-	d.cmd.Env = append(os.Environ(), "PATH="+d.path("bin")+":"+os.Getenv("PATH"))
+	d.cmd.Env = append(os.Environ(), "PATH="+d.path("bin")+":"+d.release.dir+":"+os.Getenv("PATH"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	require.NoError(d, d.cmd.Start())
 	d.soon("containerd", func() bool { _, err := d.try("version"); return err == nil })

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/shim/stock"
 )
@@ -29,7 +30,21 @@ func TestContainerd(t *testing.T) {
 		said := d.ctr("plugins", "inspect-runtime", "--runtime", link.Runtime) // not in 1.6
 		require.Contains(t, said, `"io.ctor.executor": "runc"`)
 		require.Contains(t, said, `"ociVersionMin"`)
+		info(t, d)
 	})
+}
+
+// info has an engine ask a containerd that can tell what runs its containers.
+func info(t *testing.T, d *daemon) {
+	e, err := ctor.Dial(t.Context(), d.socket, ctor.Config{Root: t.TempDir()})
+	require.NoError(t, err)
+	i, err := e.Info(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	require.Equal(t, "2.4.2", i.Containerd)
+	require.Equal(t, "runc", i.Executor)
+	require.NotEmpty(t, i.ExecutorVersion)
+	require.NotEmpty(t, i.Seccomp)
 }
 
 func testContainerd(t *testing.T, d *daemon) {

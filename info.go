@@ -1,0 +1,155 @@
+package ctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/containerd/v2/version"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
+
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/host"
+	"github.com/ctorhq/ctor/internal/shim"
+	"github.com/ctorhq/ctor/internal/spec"
+)
+
+// Info is what an engine works with, and what its host lacks. Of an engine
+// that Dial made, the host is as this program sees it.
+type Info struct {
+	Root        string // the directory the engine lives in, absolute
+	Namespace   string // containerd's
+	Snapshotter string // lays layers over each other
+
+	// Containerd is the version of containerd's services, without v: of those
+	// in this program, or of the containerd that Dial has reached.
+	Containerd string
+
+	// Shim is the file of the process between the engine and its containers.
+	// "" is this program, executed again, and of an engine that Dial made
+	// whatever that containerd has.
+	Shim string
+
+	// Executor is what the shim makes containers with: "libcontainer", which
+	// is part of it, or the command "runc" or "crun". "" is not known: a
+	// containerd before 2.0 does not tell, and a command may be missing.
+	Executor string
+
+	// ExecutorVersion is its version, without v; "" where Executor is.
+	ExecutorVersion string
+
+	// Seccomp names the profile that filters each container's system calls,
+	// unless its Config says otherwise. "" is none: Executor has no seccomp,
+	// and refuses to make containers with a profile.
+	Seccomp string
+
+	// Cgroup is how the host's cgroups are mounted: "v2"; "v1"; "hybrid", with
+	// the controllers in version 1; "" is not at all.
+	Cgroup string
+
+	// CgroupParent is the cgroup, in each hierarchy, that those of the
+	// engine's containers are in. It is made in the file system, with or
+	// without systemd.
+	CgroupParent string
+
+	Systemd bool   // systemd is the host's process 1
+	Kernel  string // its release, as uname -r tells it
+
+	// Lacks says what the host has not, one sentence each, that ends with the
+	// command that mends it. What no container can be without comes first, and
+	// New fails with the same words. It is empty where all is well.
+	Lacks []string
+}
+
+// Info tells what the engine works with. It asks anew each time, starts
+// nothing but a command that tells its version, and does not need a container
+// that runs. An executor that can't be asked is not an error: Lacks tells of
+// it.
+func (e *Engine) Info(ctx context.Context) (Info, error) {
+	ctx, leave, err := e.in.Enter(ctx)
+	if err != nil {
+		return Info{}, fmt.Errorf("info of engine: %w", err)
+	}
+	defer leave()
+	facts := host.Survey()
+	i := Info{
+		Root: e.in.Root, Namespace: e.in.Namespace, Snapshotter: e.in.Snapshotter,
+		Containerd: number(version.Version),
+		Cgroup:     facts.Cgroup, CgroupParent: host.CgroupParent(e.in.Root, e.in.Namespace),
+		Systemd: facts.Systemd, Kernel: facts.Kernel,
+		Seccomp: spec.Seccomp,
+	}
+	i.add(facts.Lacks, true)
+	if e.in.Embedded {
+		i.embedded(ctx, e.shim)
+	} else if err := i.dialed(ctx, e.in); err != nil {
+		return Info{}, fmt.Errorf("info of engine: %w", engine.Cause(ctx, err))
+	}
+	if err := ctx.Err(); err != nil {
+		return Info{}, fmt.Errorf("info of engine: %w", context.Cause(ctx))
+	}
+	i.add(facts.Lacks, false)
+	return i, nil
+}
+
+func (i *Info) add(lacks []host.Lack, fatal bool) {
+	for _, l := range lacks {
+		if l.Fatal == fatal {
+			i.Lacks = append(i.Lacks, l.Sentence)
+		}
+	}
+}
+
+// embedded asks what the shim at path is.
+func (i *Info) embedded(ctx context.Context, path string) {
+	about, err := shim.Describe(ctx, path)
+	if err != nil {
+		i.Lacks = append(i.Lacks, err.Error())
+	} else if !about.Seccomp {
+		i.Seccomp = ""
+		i.Lacks = append(i.Lacks, noSeccomp(about.Name))
+	}
+	i.Executor, i.ExecutorVersion = about.Name, about.Version
+	if path != shim.Self {
+		i.Shim = path
+	} else {
+		i.Lacks = append(i.Lacks, "no shim is installed, with which containers start twice as fast: "+shim.Install)
+	}
+	if host.Snapshotter(i.Root) == "native" {
+		i.Lacks = append(i.Lacks, host.NoOverlay(i.Root))
+	}
+}
+
+// dialed asks a containerd what it is.
+func (i *Info) dialed(ctx context.Context, in *engine.Engine) error {
+	v, err := in.Client.Version(ctx)
+	if err != nil {
+		return err
+	}
+	i.Containerd = number(v.Version)
+	r, err := in.Client.RuntimeInfo(ctx, in.Runtime, nil)
+	if err != nil {
+		return nil // before 2.0 it can't be asked
+	}
+	if f, ok := r.Features.(*features.Features); ok && f.Annotations[runcVersion] != "" {
+		i.Executor, i.ExecutorVersion = "runc", f.Annotations[runcVersion]
+		if f.Linux == nil || f.Linux.Seccomp == nil || f.Linux.Seccomp.Enabled == nil || !*f.Linux.Seccomp.Enabled {
+			i.Seccomp = ""
+			i.Lacks = append(i.Lacks, noSeccomp("runc"))
+		}
+	}
+	return nil
+}
+
+// number is a version as containerd tells it. One that was built without its
+// Makefile does not know its revision.
+func number(version string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(version, "v"), "+unknown")
+}
+
+// runcVersion is the annotation in which runc tells its version.
+const runcVersion = "org.opencontainers.runc.version"
+
+func noSeccomp(executor string) string {
+	return executor + " was built without seccomp, and refuses containers that have a profile: apt-get install runc"
+}

@@ -1,0 +1,84 @@
+package ctor_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/host"
+)
+
+// lacks tells whether one of the sentences begins so.
+func lacks(i ctor.Info, beginning string) bool {
+	return slices.ContainsFunc(i.Lacks, func(s string) bool { return strings.HasPrefix(s, beginning) })
+}
+
+func TestInfo(t *testing.T) {
+	root := t.TempDir()
+	e := open(t, ctor.Config{Root: root, Namespace: "info"})
+	i, err := e.Info(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, ours(root), "it starts no shim")
+
+	require.Equal(t, root, i.Root)
+	require.Equal(t, "info", i.Namespace)
+	require.Equal(t, "overlayfs", i.Snapshotter)
+	require.Equal(t, "2.4.2", i.Containerd)
+	require.Equal(t, "containerd's default", i.Seccomp)
+	require.Regexp(t, `^\d+\.`, i.ExecutorVersion)
+	if i.Shim == "" {
+		require.Contains(t, []string{"runc", "crun"}, i.Executor)
+	} else {
+		require.Equal(t, "libcontainer", i.Executor)
+		require.Equal(t, "containerd-shim-ctor-v2", filepath.Base(i.Shim))
+	}
+	require.Equal(t, i.Shim == "", lacks(i, "no shim is installed"))
+	require.Contains(t, []string{"v1", "hybrid", "v2"}, i.Cgroup)
+	require.Equal(t, host.CgroupParent(root, "info"), i.CgroupParent)
+	require.Regexp(t, `^\d+\.\d+`, i.Kernel)
+	for _, l := range i.Lacks {
+		require.Regexp(t, `^[^:]+: \w`, l, "what, and the cure")
+	}
+}
+
+// A host without anything to run containers with: Info tells, and so does New.
+func TestInfoWithoutExecutor(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	e := open(t, ctor.Config{})
+	i, err := e.Info(t.Context())
+	require.NoError(t, err)
+	if i.Shim != "" {
+		t.Skip("there is a shim beside the test binary")
+	}
+	require.Empty(t, i.Executor+i.ExecutorVersion)
+	require.True(t, lacks(i, "no runc or crun on PATH"), i.Lacks)
+}
+
+// What is named as shim need not be one.
+func TestInfoOfNoShim(t *testing.T) {
+	no := filepath.Join(t.TempDir(), "no-shim")
+	require.NoError(t, os.WriteFile(no, []byte("#!/bin/sh\necho what do you want; echo go away >&2; exit 1\n"), 0o755))
+	e := open(t, ctor.Config{Shim: no})
+	i, err := e.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, no, i.Shim)
+	require.Empty(t, i.Executor)
+	require.True(t, lacks(i, "shim "+no+" does not tell what it is: exit status 1: go away (unavailable): go install"), i.Lacks)
+}
+
+func TestInfoEnded(t *testing.T) {
+	e := open(t, ctor.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := e.Info(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, e.Close())
+	_, err = e.Info(t.Context())
+	require.ErrorIs(t, err, ctor.ErrClosed)
+}

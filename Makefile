@@ -89,6 +89,14 @@ bench: shim ## measure ctor beside bwrap, runc, containerd and docker
 	@hack/setup bench
 	cd bench && go run $(AS_ROOT) . $(BENCH)
 
+# What the test machine is not: cgroup v2, systemd. Hours, for the processor is
+# emulated; hack/guest says how to run a part. Needs root.
+.PHONY: guest
+guest: ## run the tests in a virtual machine with cgroup v2
+	@hack/setup guest
+	hack/guest bare
+	hack/guest systemd
+
 # Modules of their own (the libcontainer shim, build, bench) are invisible to
 # ./... here. Fixtures in testdata are nobody's modules.
 .PHONY: nested

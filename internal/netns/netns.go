@@ -34,18 +34,20 @@ type control = func(network, address string, c syscall.RawConn) error
 // its goroutine, and the caller's is not ours to end.
 func within(process *os.File, open func(control) error) error {
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		// The first thread stands for all of them in /proc/self, and has no
-		// end of its own.
-		if unix.Gettid() == unix.Getpid() {
-			done <- within(process, open) // on another, since this one is held
-			runtime.UnlockOSThread()
-			return
-		}
-		done <- visit(process, open)
-	}()
+	go func() { done <- lock(process, open) }()
 	return <-done
+}
+
+// lock takes a thread for the visit.
+func lock(process *os.File, open func(control) error) error {
+	runtime.LockOSThread()
+	// The first thread stands for all of them in /proc/self, and has no end of
+	// its own.
+	if unix.Gettid() == unix.Getpid() {
+		defer runtime.UnlockOSThread()
+		return within(process, open) // on another, since this one is held
+	}
+	return visit(process, open)
 }
 
 // visit runs on a locked thread, and unlocks it once it is back home.

@@ -32,9 +32,23 @@ const (
 	portsEnv  = "CTOR_TEST_PORTS"
 )
 
+// first is what the process's first thread is to do: it runs nothing else.
+var first = make(chan func())
+
+func init() { runtime.LockOSThread() } // main's, and so TestMain's
+
 func TestMain(m *testing.M) {
 	if os.Getenv(helperEnv) == "" {
-		os.Exit(m.Run())
+		done := make(chan int)
+		go func() { done <- m.Run() }()
+		for {
+			select {
+			case f := <-first:
+				f()
+			case code := <-done:
+				os.Exit(code)
+			}
+		}
 	}
 	err := up("lo")
 	if ports := os.Getenv(portsEnv); ports != "" {
@@ -369,33 +383,26 @@ func TestFirstThread(t *testing.T) {
 	pidfd, _ := process(t)
 	home, err := os.Readlink("/proc/self/ns/net")
 	require.NoError(t, err)
-	var taken atomic.Int64 // how often a goroutine got the first thread
-	for i := 0; taken.Load() < 10; i++ {
-		require.Less(t, i, 100000, "nobody gets the first thread")
-		var g errgroup.Group
-		for range 4 {
-			g.Go(func() error {
-				return within(pidfd, func(control) error {
-					if unix.Gettid() == unix.Getpid() {
-						return errors.New("it is the first thread")
-					}
-					if ns, err := os.Readlink("/proc/self/ns/net"); err != nil || ns != home {
-						return fmt.Errorf("the process is in %s: %w", ns, err)
-					}
-					return nil
-				})
-			})
-			g.Go(func() error {
-				runtime.LockOSThread()
-				defer runtime.UnlockOSThread()
-				if unix.Gettid() == unix.Getpid() {
-					taken.Add(1)
-				}
-				return nil
-			})
-		}
-		require.NoError(t, g.Wait())
+	var (
+		ns, self string
+		thread   int
+	)
+	failed := make(chan error)
+	first <- func() {
+		failed <- lock(pidfd, func(control) (err error) {
+			thread = unix.Gettid()
+			if ns, err = os.Readlink("/proc/thread-self/ns/net"); err == nil {
+				self, err = os.Readlink("/proc/self/ns/net")
+			}
+			return err
+		})
 	}
+	require.NoError(t, <-failed)
+	require.NotEqual(t, unix.Getpid(), thread)
+	require.NotEqual(t, home, ns)
+	require.Equal(t, home, self)
+	astray, _ := threads(t)
+	require.Empty(t, astray)
 }
 
 // A thread that can't come back ends.

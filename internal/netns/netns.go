@@ -38,12 +38,19 @@ func within(process *os.File, open func(control) error) error {
 	return <-done
 }
 
+// visits bounds how many threads are away at a time. A visit is short, and more
+// of them side by side would not be faster; but each wants a thread of its own,
+// and Go keeps every thread that it ever made.
+var visits = make(chan struct{}, 8)
+
 // lock takes a thread for the visit.
 func lock(process *os.File, open func(control) error) error {
+	visits <- struct{}{}
 	runtime.LockOSThread()
 	// The first thread stands for all of them in /proc/self, and has no end of
 	// its own.
 	if unix.Gettid() == unix.Getpid() {
+		<-visits
 		defer runtime.UnlockOSThread()
 		return within(process, open) // on another, since this one is held
 	}
@@ -54,6 +61,7 @@ func lock(process *os.File, open func(control) error) error {
 func visit(process *os.File, open func(control) error) error {
 	v := visitor{thread: unix.Gettid()}
 	if err := v.enter(process); err != nil {
+		<-visits
 		runtime.UnlockOSThread()
 		return err
 	}
@@ -105,6 +113,7 @@ func (v *visitor) leave() error {
 	v.away = false
 	err := setns(v.home)
 	unix.Close(v.home)
+	<-visits
 	if err != nil {
 		return fmt.Errorf("back to the program's own namespace: %w", err)
 	}

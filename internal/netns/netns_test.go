@@ -281,7 +281,7 @@ func TestWaitingConnect(t *testing.T) {
 	require.Eventually(t, func() bool { return connecting(t, pidfd) >= n }, 10*time.Second, 5*time.Millisecond)
 	astray, after := threads(t)
 	require.Empty(t, astray)
-	require.Less(t, after, before+n/2)
+	require.LessOrEqual(t, after, before+cap(visits)+2)
 	cancel()
 	require.ErrorIs(t, waiting.Wait(), context.Canceled)
 }
@@ -342,8 +342,10 @@ func TestThreads(t *testing.T) {
 	burst()
 	astray, after := threads(t)
 	require.Empty(t, astray)
-	// What the Go runtime has by now it keeps, and may add a few.
-	require.InDelta(t, before, after, 10)
+	// The Go runtime keeps the threads that it has, and may add some: those of
+	// the visits, if it had not as many before.
+	require.LessOrEqual(t, after, before+cap(visits)+2)
+	require.Empty(t, visits)
 	require.EqualValues(t, 20000, good.Load())
 }
 

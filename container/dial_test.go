@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -228,18 +229,15 @@ func TestDialDetached(t *testing.T) {
 	require.ErrorContains(t, err, "it has ended")
 }
 
+func hostNetwork(s *specs.Spec) error {
+	s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace })
+	return nil
+}
+
 // A container that shares the host's network is dialled there.
 func TestDialHostNetwork(t *testing.T) {
 	t.Parallel()
-	c, s := serving(t, container.Config{Spec: func(s *specs.Spec) error {
-		for i, n := range s.Linux.Namespaces {
-			if n.Type == specs.NetworkNamespace {
-				s.Linux.Namespaces = append(s.Linux.Namespaces[:i], s.Linux.Namespaces[i+1:]...)
-				break
-			}
-		}
-		return nil
-	}})
+	c, s := serving(t, container.Config{Spec: hostNetwork})
 	conn, err := c.Dial(t.Context(), "tcp", s.Echo)
 	require.NoError(t, err)
 	defer conn.Close()

@@ -134,6 +134,7 @@ func TestDial(t *testing.T) {
 	t.Run("images", d.images)
 	t.Run("stop", d.stop)
 	t.Run("network", d.network)
+	t.Run("files", d.files)
 	t.Run("errors", d.errors)
 	t.Run("programs that were closed", func(t *testing.T) { d.programs(t, (*running).end) })
 	t.Run("programs that were killed", func(t *testing.T) { d.programs(t, (*running).kill) })
@@ -199,6 +200,28 @@ func (d *dialed) network(t *testing.T) {
 	}
 	_, err = c.Dial(t.Context(), "tcp", "localhost:81")
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	require.NoError(t, c.Close())
+	d.same(t)
+}
+
+// So are the files of the image and of containers, running or not.
+func (d *dialed) files(t *testing.T) {
+	f, err := d.img.FS(t.Context())
+	require.NoError(t, err)
+	want, err := f.ReadFile("etc/passwd")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	c, err := d.img.Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}, StopTimeout: -1})
+	require.NoError(t, err)
+	defer c.Close()
+	for range 2 {
+		got, err := c.FS().ReadFile("etc/passwd")
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(got))
+		want = append(want, "more"...)
+		require.NoError(t, c.FS().WriteFile("etc/passwd", want, 0))
+		require.NoError(t, c.Stop(t.Context()))
+	}
 	require.NoError(t, c.Close())
 	d.same(t)
 }

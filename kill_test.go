@@ -75,8 +75,19 @@ func deriveAndCommit(ctx context.Context, base *image.Image, n int) error {
 	if err != nil {
 		return err
 	}
+	f, err := img.FS(ctx)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.ReadFile("n"); err != nil {
+		return err
+	}
 	c, err := img.New(ctx, container.Config{Name: fmt.Sprint("committed", n)})
 	if err != nil {
+		return err
+	}
+	if err := c.FS().WriteFile("n", nil, 0); err != nil {
 		return err
 	}
 	if _, err := image.Commit(ctx, c, "committed", nil); err != nil {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -21,7 +20,6 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/containerd/typeurl/v2"
-	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -171,14 +169,7 @@ func (b *builder) unpack(ctx context.Context) (ocispec.Image, string, error) {
 		return conf, "", fmt.Errorf("the image is for %s, this machine runs %s: %w",
 			platforms.FormatAll(p), platforms.DefaultString(), errdefs.ErrInvalidArgument)
 	}
-	chain := identity.ChainID(conf.RootFS.DiffIDs).String()
-	if chain == "" {
-		return conf, "", nil // an image without layers is an empty directory
-	}
-	_, err = b.in.Client.SnapshotService(b.in.Snapshotter).Stat(ctx, chain)
-	if errdefs.IsNotFound(err) {
-		err = b.in.Unpack(ctx, img)
-	}
+	chain, err := b.in.Chain(ctx, img, conf.RootFS.DiffIDs)
 	return conf, chain, err
 }
 
@@ -187,10 +178,7 @@ func (b *builder) unpack(ctx context.Context) (ocispec.Image, string, error) {
 // with its owner, so that it does not live on when there never is one.
 func (b *builder) snapshot(ctx context.Context, chain string) ([]mount.Mount, error) {
 	sn := b.in.Client.SnapshotService(b.in.Snapshotter)
-	labels := map[string]string{
-		"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339),
-		engine.OwnerLabel:       engine.Owner(),
-	}
+	labels := engine.OwnRoot()
 	if !b.cfg.Detach {
 		labels[engine.ScratchLabel] = "true"
 	}

@@ -3,6 +3,7 @@ package image_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
 	"testing/fstest"
@@ -202,4 +203,27 @@ func ExampleImport() {
 	if err := image.Export(ctx, os.Stdout, list...); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// What does an image have in it? Nothing of it runs.
+func ExampleFS() {
+	img, err := image.Pull(ctx, engine, "debian:12", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	f, err := img.FS(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	release, err := f.ReadFile("etc/os-release") // a link to ../usr/lib/os-release
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s", release)
+	programs, err := fs.Glob(f, "usr/bin/*")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(programs), "programs")
 }

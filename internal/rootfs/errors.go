@@ -61,7 +61,7 @@ func Failure(op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
+	if p, ok := err.(*fs.PathError); ok {
 		op, err = p.Op, p.Err
 	}
 	for known, c := range classes {

@@ -100,9 +100,17 @@ func TestFollow(t *testing.T) {
 func TestLogOptions(t *testing.T) {
 	t.Parallel()
 	for _, detach := range []bool{false, true} {
-		cfg := sh("echo one; sleep 0.05; echo two >&2; sleep 0.05; echo three; sleep 0.05; echo -n four")
-		cfg.Detach = detach
+		// Each line after the one before is in the log: two streams have no order
+		// among each other but by time.
+		seen := t.TempDir()
+		cfg := sh("until_seen() { until [ -e /seen/$1 ]; do sleep 0.01; done; }; " +
+			"echo one; until_seen one; echo two >&2; until_seen two; echo three; until_seen three; echo -n four")
+		cfg.Detach, cfg.Mounts = detach, []container.Mount{{Source: seen, Target: "/seen"}}
 		c := containertest.Run(t, busybox(t), cfg)
+		for _, line := range []string{"one", "two", "three"} {
+			says(t, c, line)
+			require.NoError(t, os.WriteFile(filepath.Join(seen, line), nil, 0o600))
+		}
 		require.NoError(t, c.Wait(t.Context()))
 		text := func(o container.LogOptions) string {
 			r, err := c.Logs(t.Context(), &o)

@@ -55,7 +55,7 @@ func shim(kind string) error {
 	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
 		return err
 	}
-	executor, err := libcontainer.New("", nil)
+	executor, err := libcontainer.New("", &libcontainer.Options{Filters: os.Getenv(link.FiltersEnv)})
 	if err != nil {
 		return err
 	}

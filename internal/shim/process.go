@@ -6,11 +6,8 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
 // process is a child of this program, waited for through a pidfd in Go's
@@ -22,60 +19,27 @@ type process struct {
 	once  sync.Once
 }
 
-// start executes a shim. It runs in a session of
-// its own, or ^C in a terminal would reach it, and in a mount namespace of its
-// own, so that no mount outlives it.
-func start(path, kind, dir, log string, files ...*os.File) (*process, error) {
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open shim log: %w", err)
-	}
-	defer out.Close()
-	// The lock goes with the descriptor into the process and ends with it:
-	// Settle waits for that.
-	if err := unix.Flock(int(out.Fd()), unix.LOCK_SH); err != nil {
-		return nil, fmt.Errorf("lock shim log: %w", err)
-	}
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	pidfd := -1
-	p, err := os.StartProcess(path, []string{link.Name, kind}, &os.ProcAttr{
-		Dir:   dir,
-		Env:   environ(),
-		Files: append([]*os.File{null, out, out}, files...),
-		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS, PidFD: &pidfd},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("start shim: %w", err)
-	}
-	defer p.Release()
+// adopt begins to wait for a child that was started, with its pidfd if there is
+// one already.
+func adopt(child *os.Process, pidfd int) (_ *process, err error) {
+	defer func() {
+		if err != nil {
+			_ = child.Kill()
+			err = fmt.Errorf("start shim: %w", err)
+		}
+	}()
 	if pidfd < 0 { // Linux before 5.2
-		if pidfd, err = unix.PidfdOpen(p.Pid, 0); err != nil {
-			_ = p.Kill()
-			return nil, fmt.Errorf("start shim: open pidfd: %w", err)
+		if pidfd, err = unix.PidfdOpen(child.Pid, 0); err != nil {
+			return nil, os.NewSyscallError("pidfd_open", err)
 		}
 	}
 	if err := unix.SetNonblock(pidfd, true); err != nil {
 		unix.Close(pidfd)
-		_ = p.Kill()
-		return nil, fmt.Errorf("start shim: %w", err)
+		return nil, os.NewSyscallError("fcntl", err)
 	}
-	c := &process{pid: p.Pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{})}
+	c := &process{pid: child.Pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{})}
 	go c.reap()
 	return c, nil
-}
-
-// environ is the program's. A program built with -race sleeps for a second at
-// its end, in case other threads still have races to tell of, and so would its
-// shims, at each Close of an engine.
-func environ() []string {
-	if os.Getenv("GORACE") != "" {
-		return nil
-	}
-	return append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 }
 
 // reap waits until the process ended, or release was called.

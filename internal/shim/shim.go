@@ -52,9 +52,9 @@ type Shim struct {
 // Events receives what happens in the shim's containers.
 type Events = eventsapi.TTRPCEventsService
 
-// Attach starts the shim at path, for containers that end with this program.
-// It sees an empty dir of its own, for bundles.
-func Attach(path, dir, log string, events Events) (_ *Shim, err error) {
+// Attach starts a shim for containers that end with this program. It sees an
+// empty dir of its own, for bundles.
+func (program *Program) Attach(dir, log string, events Events) (_ *Shim, err error) {
 	var undo unwind.Stack
 	defer undo.OnError(&err)
 	ours, theirs, err := socketpair("tasks")
@@ -75,7 +75,7 @@ func Attach(path, dir, log string, events Events) (_ *Shim, err error) {
 	}
 	defer r.Close()
 	undo.Close(w)
-	p, err := start(path, link.Attached, dir, log, theirs, r, theirsEvents)
+	p, err := program.start(link.Attached, dir, log, theirs, r, theirsEvents)
 	if err != nil {
 		return nil, err
 	}
@@ -89,9 +89,9 @@ func Attach(path, dir, log string, events Events) (_ *Shim, err error) {
 	return s, nil
 }
 
-// Detach starts the shim at path for one container that outlives this program. It is
-// found again through its socket in dir.
-func Detach(path, dir, log string) (_ *Shim, err error) {
+// Detach starts a shim for one container that outlives this program. It is found
+// again through its socket in dir.
+func (program *Program) Detach(dir, log string) (_ *Shim, err error) {
 	l, err := listen(dir)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func Detach(path, dir, log string) (_ *Shim, err error) {
 		return nil, err
 	}
 	defer r.Close()
-	p, err := start(path, link.Detached, dir, log, l, r)
+	p, err := program.start(link.Detached, dir, log, l, r)
 	if err != nil {
 		w.Close()
 		return nil, err

@@ -41,7 +41,8 @@ type Config struct {
 
 // Service implements containerd's TasksClient over shims.
 type Service struct {
-	cfg Config
+	cfg     Config
+	program *shim.Program
 
 	mu       sync.Mutex
 	attached *shim.Shim            // nil until the first container
@@ -62,6 +63,7 @@ func attachedLog(dir string) string { return filepath.Join(dir, "shim.log") }
 // New makes a service and connects it to the detached shims that it finds.
 func New(cfg Config) (*Service, error) {
 	s := &Service{cfg: cfg, shims: map[string]*shim.Shim{}}
+	s.program = &shim.Program{Path: cfg.Shim, Filters: filepath.Join(cfg.Dir, "filters")}
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, "bundle"), 0o700); err != nil {
 		return nil, err
 	}
@@ -99,6 +101,7 @@ func (s *Service) Close() error {
 		wg.Go(c.Close)
 	}
 	wg.Wait()
+	s.program.Close()
 	return nil
 }
 
@@ -135,7 +138,7 @@ func (s *Service) find(ctx context.Context, id string) (*shim.Shim, error) {
 // shimFor gives the shim that a new container is to live in.
 func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
 	if detached {
-		return shim.Detach(s.cfg.Shim, bundle, filepath.Join(bundle, "shim.log"))
+		return s.program.Detach(bundle, filepath.Join(bundle, "shim.log"))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +154,7 @@ func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
 			return c, nil
 		}
 	}
-	c, err := shim.Attach(s.cfg.Shim, s.bundle(""), attachedLog(s.cfg.Dir), s.cfg.Events)
+	c, err := s.program.Attach(s.bundle(""), attachedLog(s.cfg.Dir), s.cfg.Events)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,9 @@ import (
 type Options struct {
 	Systemd bool // have systemd make the cgroups; their paths are slice:prefix:name
 	Threads int  // how many containers are made at once; 0 = one a CPU, at least two
+	// Filters is a directory of this user's for compiled seccomp profiles, which
+	// other executors find there; "" is none.
+	Filters string
 }
 
 // Executor makes containers.
@@ -57,6 +60,7 @@ func New(dir string, o *Options) (*Executor, error) {
 		threads = max(2, runtime.GOMAXPROCS(0))
 	}
 	e := &Executor{root: root, state: state, systemd: o.Systemd, forks: newForks(threads)}
+	e.filters.Dir = o.Filters
 	e.ready = e.filters.Ready
 	return e, nil
 }

@@ -3,6 +3,7 @@ package libcontainer
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2/seccomp"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
@@ -58,6 +60,42 @@ func TestFilterIsStock(t *testing.T) {
 			}
 			t.Fatal("never the same")
 		})
+	}
+}
+
+// One that another executor has compiled and left on the disk is the same, and
+// where that was damaged there is one all the same.
+func TestFilterFromDisk(t *testing.T) {
+	d := newDriver(t)
+	dir := filepath.Join(d.dir, "filters")
+	fresh := func() { d.exec.filters = seccomp.Cache{Dir: dir} }
+	fresh()
+	stock, stockStatus := filterOf(t, d, func(*specs.Spec) {})
+	files, err := filepath.Glob(dir + "/*")
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	stored, err := os.ReadFile(files[0])
+	require.NoError(t, err)
+	for _, damage := range []func(){
+		func() {},
+		func() { require.NoError(t, os.WriteFile(files[0], stored[:len(stored)/2], 0o600)) },
+		func() { require.NoError(t, os.WriteFile(files[0], make([]byte, len(stored)), 0o600)) },
+	} {
+		damage()
+		same := false
+		for range 100 {
+			fresh()
+			mine, status := filterOf(t, d, func(*specs.Spec) {})
+			require.Equal(t, stockStatus, status)
+			require.Equal(t, len(stock), len(mine))
+			if same = stock == mine; same {
+				break
+			}
+		}
+		require.True(t, same)
+		now, err := os.ReadFile(files[0])
+		require.NoError(t, err)
+		require.Equal(t, len(stored), len(now))
 	}
 }
 

@@ -4,7 +4,6 @@ package seccomp
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -23,9 +22,13 @@ const limit = 64
 
 // Cache keeps compiled profiles. The zero value is empty.
 type Cache struct {
+	// Dir is a directory for them to be found in by other processes too; it is
+	// made if missing. "" is none.
+	Dir string
+
 	mu      sync.Mutex
-	entries map[[sha256.Size]byte]*entry
-	order   [][sha256.Size]byte // oldest first
+	entries map[key]*entry
+	order   []key // oldest first
 }
 
 type entry struct {
@@ -53,9 +56,10 @@ func (c *Cache) Ready(ctx context.Context, p *configs.Seccomp) (*configs.Seccomp
 	if err != nil {
 		return nil, fmt.Errorf("seccomp profile: %w", err)
 	}
-	e := c.entry(sha256.Sum256(canonical), func() (*configs.Seccomp, error) {
+	k := keyOf(canonical)
+	e := c.entry(k, func() (*configs.Seccomp, error) {
 		// Others may wait for it: one caller's end is not theirs.
-		f, err := compile(context.WithoutCancel(ctx), canonical)
+		f, err := c.filter(context.WithoutCancel(ctx), k, canonical)
 		if err != nil {
 			return nil, err
 		}
@@ -69,39 +73,52 @@ func (c *Cache) Ready(ctx context.Context, p *configs.Seccomp) (*configs.Seccomp
 	}
 }
 
-// entry returns the one for key. If there is none it is made; a failed one is
+// filter takes one from the disk, or compiles it.
+func (c *Cache) filter(ctx context.Context, k key, profile []byte) (*filter, error) {
+	d := disk(c.Dir)
+	if f := d.load(k); f != nil {
+		return f, nil
+	}
+	f, err := compile(ctx, profile)
+	if err == nil {
+		_ = d.store(k, f) // it costs the next process some time
+	}
+	return f, err
+}
+
+// entry returns the one for k. If there is none it is made; a failed one is
 // not kept.
-func (c *Cache) entry(key [sha256.Size]byte, compile func() (*configs.Seccomp, error)) *entry {
+func (c *Cache) entry(k key, compile func() (*configs.Seccomp, error)) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, ok := c.entries[key]; ok {
+	if e, ok := c.entries[k]; ok {
 		return e
 	}
 	e := &entry{done: make(chan struct{})}
 	if c.entries == nil {
-		c.entries = map[[sha256.Size]byte]*entry{}
+		c.entries = map[key]*entry{}
 	}
 	if len(c.order) == limit {
 		delete(c.entries, c.order[0])
 		c.order = c.order[1:]
 	}
-	c.entries[key] = e
-	c.order = append(c.order, key)
+	c.entries[k] = e
+	c.order = append(c.order, k)
 	go func() {
 		defer close(e.done)
 		if e.profile, e.err = compile(); e.err != nil {
-			c.forget(key, e)
+			c.forget(k, e)
 		}
 	}()
 	return e
 }
 
-func (c *Cache) forget(key [sha256.Size]byte, e *entry) {
+func (c *Cache) forget(k key, e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.entries[key] == e {
-		delete(c.entries, key)
-		c.order = slices.DeleteFunc(c.order, func(k [sha256.Size]byte) bool { return k == key })
+	if c.entries[k] == e {
+		delete(c.entries, k)
+		c.order = slices.DeleteFunc(c.order, func(other key) bool { return other == k })
 	}
 }
 

@@ -52,10 +52,18 @@ func compile(ctx context.Context, profile []byte) (*filter, error) {
 	if err := json.Unmarshal(out, &f); err != nil {
 		return nil, fmt.Errorf("compile seccomp profile: %w", err)
 	}
-	if len(f.Program) == 0 || len(f.Program)%8 != 0 {
-		return nil, fmt.Errorf("compile seccomp profile: a program of %d bytes", len(f.Program))
+	if err := f.check(); err != nil {
+		return nil, fmt.Errorf("compile seccomp profile: %w", err)
 	}
 	return &f, nil
+}
+
+// check finds what can't be a program.
+func (f *filter) check() error {
+	if n := len(f.Program); n == 0 || n%8 != 0 {
+		return fmt.Errorf("a program of %d bytes", n)
+	}
+	return nil
 }
 
 // Main compiles the profile on standard input and ends the process.

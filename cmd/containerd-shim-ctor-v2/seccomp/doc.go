@@ -12,6 +12,10 @@
 // process and to each that is started in it later, through no file and no
 // descriptor that could be missing or someone else's.
 //
+// A shim that serves one container would compile for it alone. So what one has
+// compiled it leaves in a directory for the next, with a sum of the program and
+// of what it was made from; what does not add up is compiled again.
+//
 // It fails closed. Whatever goes wrong on the way (no program, a damaged one,
 // a libcontainer that asks otherwise) ends in an error, or in the stand-in
 // itself being loaded, under which a process is killed at its first syscall.

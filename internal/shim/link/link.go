@@ -34,6 +34,10 @@ const SpecType = "io.ctor/spec"
 // its containerd namespace: not every containerd's requests do.
 const NamespaceEnv = "CTOR_SHIM_NAMESPACE"
 
+// FiltersEnv is the environment variable that tells a shim the directory where
+// it finds and leaves compiled seccomp filters. Empty is none.
+const FiltersEnv = "CTOR_SHIM_FILTERS"
+
 // What a shim inherits.
 const (
 	Tasks    = 3 // a connection if attached, else a listener: the task API

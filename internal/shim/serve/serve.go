@@ -98,6 +98,10 @@ func settle() error {
 	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
+	// It may be that of the descriptor which the program was executed by.
+	if err := os.WriteFile("/proc/self/comm", []byte(link.Name), 0); err != nil {
+		return fmt.Errorf("set name: %w", err)
+	}
 	// runc create leaves the container's init to the nearest subreaper.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become subreaper: %w", err)

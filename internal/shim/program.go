@@ -1,0 +1,166 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
+)
+
+// Program is what a service's shims are started from.
+type Program struct {
+	Path    string // from Find
+	Filters string // a directory for the shims' compiled seccomp filters; "" is none
+
+	once sync.Once
+	copy *os.File // nil: there is none
+}
+
+// Close lets go of the copy. Shims that run keep it.
+func (p *Program) Close() {
+	p.once.Do(func() {}) // none is made any more
+	if p.copy != nil {
+		p.copy.Close()
+	}
+}
+
+// exec gives the path to execute: that of a copy in memory, which nobody can
+// write to. A shim has to be one, so that no container reaches through it for
+// the file, and makes one of itself where it is not: at each start, which takes
+// as long again. All shims of this program share this one. The program itself,
+// as its own shim, runs containers with the runc command, which sees to that.
+func (p *Program) exec() string {
+	if p.Path == Self {
+		return p.Path
+	}
+	p.once.Do(func() {
+		var err error
+		if p.copy, err = seal(p.Path); err != nil {
+			p.copy = nil // the shim can do without
+		}
+	})
+	if p.copy == nil {
+		return p.Path
+	}
+	return "/proc/self/fd/" + strconv.Itoa(int(p.copy.Fd()))
+}
+
+// Seals and flags of memory files that golang.org/x/sys does not have.
+const (
+	sealExec = 0x20 // F_SEAL_EXEC, since Linux 6.3
+	seals    = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	elf      = "\x7fELF"
+	above    = 64 // descriptors below are the new process's own by the time it looks
+)
+
+// seal copies an executable file into memory.
+func seal(path string) (_ *os.File, err error) {
+	from, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	var magic [len(elf)]byte
+	if _, err := io.ReadFull(from, magic[:]); err != nil || string(magic[:]) != elf {
+		return nil, fmt.Errorf("%s is no ELF file", path) // what runs a script could not open it
+	}
+	if _, err := from.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate(link.Name, flags|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // Linux before 6.3
+		fd, err = unix.MemfdCreate(link.Name, flags)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	defer unix.Close(fd)
+	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, above)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	to := os.NewFile(uintptr(high), "memfd:"+link.Name)
+	defer func() {
+		if err != nil {
+			to.Close()
+		}
+	}()
+	if _, err := io.Copy(to, from); err != nil {
+		return nil, err
+	}
+	if err := to.Chmod(0o511); err != nil {
+		return nil, err
+	}
+	_, _ = unix.FcntlInt(uintptr(high), unix.F_ADD_SEALS, sealExec)
+	if _, err := unix.FcntlInt(uintptr(high), unix.F_ADD_SEALS, seals); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return to, nil
+}
+
+// start executes a shim. It runs in a session of its own, or ^C in a terminal
+// would reach it, and in a mount namespace of its own, so that no mount
+// outlives it.
+func (p *Program) start(kind, dir, log string, files ...*os.File) (*process, error) {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open shim log: %w", err)
+	}
+	defer out.Close()
+	// The lock goes with the descriptor into the process and ends with it:
+	// Settle waits for that.
+	if err := unix.Flock(int(out.Fd()), unix.LOCK_SH); err != nil {
+		return nil, fmt.Errorf("lock shim log: %w", err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	pidfd := -1
+	attr := &os.ProcAttr{
+		Dir:   dir,
+		Env:   p.environ(),
+		Files: append([]*os.File{null, out, out}, files...),
+		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS, PidFD: &pidfd},
+	}
+	path := p.exec()
+	child, err := os.StartProcess(path, []string{link.Name, kind}, attr)
+	if errors.Is(err, fs.ErrPermission) && path != p.Path { // what is in memory may not be executed here
+		child, err = os.StartProcess(p.Path, []string{link.Name, kind}, attr)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start shim: %w", err)
+	}
+	defer child.Release()
+	return adopt(child, pidfd)
+}
+
+// environ is the program's, but for what is told to shims.
+func (p *Program) environ() []string {
+	var env []string
+	race := false
+	for _, v := range os.Environ() {
+		race = race || strings.HasPrefix(v, "GORACE=")
+		if !strings.HasPrefix(v, link.FiltersEnv+"=") {
+			env = append(env, v)
+		}
+	}
+	if !race {
+		// A program built with -race sleeps for a second at its end, in case other
+		// threads still have races to tell of, and so would its shims, at each
+		// Close of an engine.
+		env = append(env, "GORACE=atexit_sleep_ms=0")
+	}
+	return append(env, link.FiltersEnv+"="+p.Filters)
+}

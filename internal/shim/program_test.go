@@ -1,0 +1,74 @@
+package shim
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
+)
+
+func TestSeal(t *testing.T) {
+	p := &Program{Path: "/bin/busybox"}
+	path := p.exec()
+	require.Equal(t, path, p.exec())
+	require.NotEqual(t, p.Path, path)
+	for _, flag := range []int{os.O_WRONLY, os.O_WRONLY | os.O_TRUNC} {
+		f, err := os.OpenFile(path, flag, 0)
+		if err == nil {
+			_, err = f.Write([]byte("x"))
+			f.Close()
+		}
+		require.ErrorIs(t, err, unix.EPERM)
+	}
+	have, err := unix.FcntlInt(p.copy.Fd(), unix.F_GET_SEALS, 0)
+	require.NoError(t, err)
+	require.Equal(t, seals, have&seals)
+
+	// More files than a shim inherits, which take the descriptors from 3 on.
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	defer w.Close()
+	cmd := exec.Command(path)
+	cmd.Args = []string{"readlink", "/proc/self/exe"}
+	cmd.ExtraFiles = []*os.File{r, r, r, r, r, r, r, r}
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	require.Equal(t, "/memfd:"+link.Name+" (deleted)\n", string(out))
+	p.Close()
+	require.Error(t, exec.Command(path).Run())
+}
+
+func TestNotSealed(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "shim")
+	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755))
+	for _, path := range []string{Self, script, "/nosuch"} {
+		p := &Program{Path: path}
+		require.Equal(t, path, p.exec())
+		p.Close()
+	}
+	p := &Program{Path: "/bin/busybox"}
+	p.Close()
+	require.Equal(t, p.Path, p.exec(), "it is closed")
+}
+
+// What is meant for shims is not taken from the program's environment.
+func TestEnviron(t *testing.T) {
+	t.Setenv(link.FiltersEnv, "/of/somebody/else")
+	t.Setenv("GORACE", "")
+	require.NoError(t, os.Unsetenv("GORACE"))
+	t.Setenv("ANOTHER", "value")
+	env := (&Program{Filters: "/ours"}).environ()
+	require.Contains(t, env, "ANOTHER=value")
+	require.Contains(t, env, "GORACE=atexit_sleep_ms=0")
+	require.Contains(t, env, link.FiltersEnv+"=/ours")
+	require.NotContains(t, strings.Join(env, "\n"), "somebody")
+	t.Setenv("GORACE", "halt_on_error=1")
+	require.NotContains(t, (&Program{}).environ(), "GORACE=atexit_sleep_ms=0")
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -68,6 +69,19 @@ func (c Command) process(at Place, first *specs.Process) (*specs.Process, error)
 	return &p, err
 }
 
+// First is what an image says of its first process, as far as that is known
+// without its files: there is no HOME.
+func First(image ocispec.ImageConfig, o Options) (*specs.Process, error) {
+	p := &specs.Process{}
+	var err error
+	if p.Env, err = env(image, o); err != nil {
+		return nil, err
+	}
+	p.Env = slices.DeleteFunc(p.Env, func(e string) bool { return e == "HOME=" })
+	p.Cwd, err = workingDir(image, o)
+	return p, err
+}
+
 // Environ is the environment of the command, save for the home of its user.
 func (c Command) Environ(first *specs.Process) ([]string, error) {
 	env := c.Env
@@ -86,6 +100,9 @@ func (c Command) Environ(first *specs.Process) ([]string, error) {
 	var good []string
 	var err error
 	for _, e := range env {
+		if e == "" {
+			continue // as os/exec does
+		}
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" || strings.ContainsRune(e, 0) {
 			err = badVariable(e)
 			continue

@@ -133,7 +133,7 @@ func args(image ocispec.ImageConfig, o Options) ([]string, error) {
 	if len(all) == 0 || all[0] == "" {
 		return nil, fmt.Errorf("the image names no command to run, and Config.Args is empty: %w", errdefs.ErrInvalidArgument)
 	}
-	return all, nil
+	return all, checkStrings(all, nil)
 }
 
 // workingDir is absolute: a relative one counts from the root.
@@ -170,18 +170,17 @@ func env(image ocispec.ImageConfig, o Options) ([]string, error) {
 	return lastOfName(all), nil
 }
 
+// lastOfName keeps, of one name, the last and its place, as os/exec does.
 func lastOfName(env []string) []string {
-	at := map[string]int{}
+	seen := map[string]bool{}
 	var out []string
-	for _, e := range env {
-		name, _, _ := strings.Cut(e, "=")
-		if i, ok := at[name]; ok {
-			out[i] = e
-			continue
+	for _, e := range slices.Backward(env) {
+		if name, _, _ := strings.Cut(e, "="); !seen[name] {
+			seen[name] = true
+			out = append(out, e)
 		}
-		at[name] = len(out)
-		out = append(out, e)
 	}
+	slices.Reverse(out)
 	return out
 }
 

@@ -57,7 +57,7 @@ func TestEnv(t *testing.T) {
 	image := ocispec.ImageConfig{Cmd: []string{"x"}, Env: []string{"A=1", "B=1", "bad", "=bad", "C=\x00"}}
 	s, err := write(t, image, spec.Options{Home: "/h", TTY: true, Env: []string{"B=2", "D=", "B=3"}})
 	require.NoError(t, err)
-	require.Equal(t, []string{path, "HOSTNAME=box", "HOME=/h", "TERM=xterm", "A=1", "B=3", "D="}, s.Process.Env)
+	require.Equal(t, []string{path, "HOSTNAME=box", "HOME=/h", "TERM=xterm", "A=1", "D=", "B=3"}, s.Process.Env)
 	for _, bad := range []string{"", "A", "=", "=x", "A=\x00"} {
 		_, err = write(t, image, spec.Options{Env: []string{bad}})
 		require.ErrorIs(t, err, errdefs.ErrInvalidArgument, bad)

@@ -53,6 +53,9 @@ func Connect(dir string, s Streams, log *logfile.Writer) (*Connection, error) {
 // this program's child. Given must be called.
 func Pipe(s Streams, log *logfile.Writer) (*Connection, error) { return connect(&pipes{}, s, log) }
 
+// Hand makes a connection of what is there already, and copies nothing.
+func Hand(c cio.Config) *Connection { return &Connection{config: c, ends: &pipes{}} }
+
 func connect(e ends, s Streams, log *logfile.Writer) (_ *Connection, err error) {
 	c := &Connection{ends: e, in: s.In, config: cio.Config{Terminal: s.TTY}}
 	defer func() {
@@ -118,49 +121,60 @@ func (c *Connection) Feed(eof func()) {
 		return
 	}
 	go func() {
-		c.failed(Feed(c.stdin, c.in, c.config.Terminal))
-		if !c.config.Terminal {
-			c.stdin.Close()
-			eof()
+		in := &last{Writer: c.stdin}
+		c.failed(Feed(in, c.in))
+		if c.config.Terminal {
+			_, _ = c.stdin.Write(EndOfInput(in.byte))
+			return
 		}
+		c.stdin.Close()
+		eof()
 	}()
 }
 
-// Feed copies input to a process, and the end of it to a terminal. Its error
-// is the input's alone: a process need not read.
-func Feed(to io.Writer, from io.Reader, tty bool) error {
+// Feed copies the input of a process. Its error is the input's alone: a
+// process need not read.
+func Feed(to io.Writer, from io.Reader) error {
 	in := &reader{Reader: from}
 	_, _ = io.Copy(to, in)
-	if tty {
-		_, _ = to.Write(in.veof())
-	}
 	return in.err
 }
 
 // reader keeps what it ended with.
 type reader struct {
 	io.Reader
-	last byte
-	err  error
-}
-
-// veof is ^D, which ends a line or, at the beginning of one, the input.
-func (r *reader) veof() []byte {
-	if r.last == '\n' || r.last == 0 {
-		return []byte{4}
-	}
-	return []byte{4, 4}
+	err error
 }
 
 func (r *reader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	if n > 0 {
-		r.last = p[n-1]
-	}
 	if err != nil && err != io.EOF {
 		r.err = err
 	}
 	return n, err
+}
+
+// last keeps the last byte.
+type last struct {
+	io.Writer
+	byte byte
+}
+
+func (l *last) Write(p []byte) (int, error) {
+	n, err := l.Writer.Write(p)
+	if n > 0 {
+		l.byte = p[n-1]
+	}
+	return n, err
+}
+
+// EndOfInput is what ends the input of a terminal after a last byte, 0 if there
+// was none: ^D, which ends a line or, at the beginning of one, the input.
+func EndOfInput(last byte) []byte {
+	if last == '\n' || last == 0 {
+		return []byte{4}
+	}
+	return []byte{4, 4}
 }
 
 // Err is what has gone wrong with the copies. After Wait that is all there

@@ -102,6 +102,8 @@ type Cmd struct {
 	streams
 	started   atomic.Bool
 	ctxResult <-chan ctxResult // nil: nobody watches ctx
+
+	width, height uint16 // of the terminal; 0: the kernel's own choice
 }
 
 // place is where a command runs.
@@ -151,7 +153,10 @@ func (c *Cmd) Environ() []string {
 }
 
 func (c *Cmd) spec() spec.Command {
-	return spec.Command{Path: c.Path, Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, TTY: c.TTY}
+	return spec.Command{
+		Path: c.Path, Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User,
+		TTY: c.TTY, Width: c.width, Height: c.height,
+	}
 }
 
 // Run starts the command and waits for it; its errors are those of Start and
@@ -182,7 +187,7 @@ func (c *Cmd) Start() error {
 		c.streams.abandon()
 		return c.wrap("start", err)
 	}
-	c.streams.begin()
+	c.streams.begin(c.Process.streams())
 	if (c.Cancel != nil || c.WaitDelay != 0) && c.ctx.Done() != nil {
 		result := make(chan ctxResult)
 		c.ctxResult = result

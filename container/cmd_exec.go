@@ -52,7 +52,7 @@ func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout stri
 	}()
 	own, cancel := r.c.e.Cleanup(life)
 	defer cancel()
-	p := &Process{c: r.c, id: strings.ToLower(rand.Text()[:16]), path: cmd.Path, kept: cmd.TTY, leave: leave, exited: make(chan struct{})}
+	p := &Process{c: r.c, id: strings.ToLower(rand.Text()[:16]), path: cmd.Path, tty: cmd.TTY, leave: leave, exited: make(chan struct{})}
 	add := &api.ExecProcessRequest{ContainerID: r.c.ID(), ExecID: p.id, Terminal: cmd.TTY, Stdin: in, Stdout: out, Stderr: eout}
 	if err = r.exec(own, cmd, add, p); err != nil {
 		return nil, r.whyNot(own, err)

@@ -22,7 +22,7 @@ type Process struct {
 	c      *Container
 	id     string // among the container's; "" is the first
 	path   string // of the command, for errors
-	kept   bool   // until it is waited for: its last output passes through the runtime
+	tty    bool
 	leave  func() // ends the call on the container that it is
 	exited chan struct{}
 
@@ -46,6 +46,18 @@ func (p *Process) Signal(sig os.Signal) error {
 	if !ok || n < 1 || n > 64 {
 		return p.c.wrap("signal process in", invalid("%v is no signal of this system", sig))
 	}
+	err := p.tell(func(ctx context.Context, tasks api.TasksClient) error {
+		_, err := tasks.Kill(ctx, &api.KillRequest{ContainerID: p.c.ID(), ExecID: p.id, Signal: uint32(n)})
+		return err
+	})
+	if err == os.ErrProcessDone {
+		return err
+	}
+	return p.c.wrap("signal process in", err)
+}
+
+// tell asks something of a process that runs.
+func (p *Process) tell(do func(context.Context, api.TasksClient) error) error {
 	select {
 	case <-p.exited:
 		return os.ErrProcessDone
@@ -53,11 +65,27 @@ func (p *Process) Signal(sig os.Signal) error {
 	}
 	ctx, cancel := p.c.e.Cleanup(context.Background())
 	defer cancel()
-	_, err := p.tasks().Kill(ctx, &api.KillRequest{ContainerID: p.c.ID(), ExecID: p.id, Signal: uint32(n)})
-	if err = errgrpc.ToNative(err); p.c.gone(err) {
+	err := errgrpc.ToNative(do(ctx, p.tasks()))
+	if p.c.gone(err) {
 		return os.ErrProcessDone
 	}
-	return p.c.wrap("signal process in", err)
+	return err
+}
+
+// streams tells how the runtime holds the process's pipes. Our own shim leaves
+// them to the process; others keep both ends, and so does who copies a
+// terminal.
+func (p *Process) streams() kind {
+	if p.tty || p.c.e.Embedded {
+		return kind{tty: p.tty, held: p.tty}
+	}
+	return kind{held: true, eof: func() {
+		// An error means that the process is gone, and its input with it.
+		_ = p.tell(func(ctx context.Context, tasks api.TasksClient) error {
+			_, err := tasks.CloseIO(ctx, &api.CloseIORequest{ContainerID: p.c.ID(), ExecID: p.id, Stdin: true})
+			return err
+		})
+	}}
 }
 
 func (p *Process) tasks() api.TasksClient { return p.c.e.Client.TaskService() }
@@ -75,7 +103,7 @@ func (p *Process) watch(ctx context.Context) {
 	case p.c.ending.Load():
 		p.ender = errContainerClosed
 	}
-	if !p.kept {
+	if !p.tty { // the last output of a terminal is still on its way
 		p.release()
 	}
 	close(p.exited)

@@ -14,13 +14,23 @@ import (
 type streams struct {
 	theirs []*os.File  // until the process has them
 	ours   []io.Closer // until Wait is done
-	copies []func() error
+	input  *input      // nil: there is none
+	copies []func(kind) error
 	copied chan error // gets the first error of the copies, once all have ended; nil: there are none
 
 	// An *os.File that is the input is not waited for: its copy is stopped.
 	source  *stdio.Source
 	sourced sync.WaitGroup
-	feed    func()
+}
+
+// kind is how the other ends of the pipes behave.
+type kind struct {
+	tty bool
+	// eof tells the runtime of the end of the input. nil: the pipe does.
+	eof func()
+	// held: a writer that fails can't be told to the process, since somebody
+	// else has the reading end as well. What it writes is dropped.
+	held bool
 }
 
 // open makes the pipes that are not there yet, and gives their paths.
@@ -41,10 +51,30 @@ func (s *streams) open(c *Cmd) (in, out, eout string, err error) {
 	return in, out, eout, err
 }
 
-// made gives the path of a pipe of our own making.
-func (s *streams) made(f *os.File) (path string, ok bool) {
-	for _, t := range s.theirs {
-		if t == f {
+// pipe makes a pipe that the process reads.
+func (s *streams) inPipe() (theirs *os.File, err error) {
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	s.input = &input{file: ours}
+	s.theirs, s.ours = append(s.theirs, theirs), append(s.ours, ours)
+	return theirs, nil
+}
+
+// outPipe makes a pipe that the process writes.
+func (s *streams) outPipe() (ours, theirs *os.File, err error) {
+	ours, theirs, err = os.Pipe()
+	if err == nil {
+		s.theirs, s.ours = append(s.theirs, theirs), append(s.ours, ours)
+	}
+	return ours, theirs, err
+}
+
+// made gives the path of a pipe that StdinPipe and its like have made.
+func (s *streams) made(stream any) (path string, ok bool) {
+	for _, f := range s.theirs {
+		if stream == any(f) {
 			return stdio.Path(f), true
 		}
 	}
@@ -58,43 +88,39 @@ func (s *streams) reader(r io.Reader, tty bool) (string, error) {
 	if r == nil {
 		return "", nil
 	}
-	if f, ok := r.(*os.File); ok {
-		if path, ok := s.made(f); ok {
-			return path, nil
-		}
+	if path, ok := s.made(r); ok {
+		return path, nil
 	}
-	theirs, ours, err := os.Pipe()
+	theirs, err := s.inPipe()
 	if err != nil {
 		return "", err
 	}
-	s.theirs, s.ours = append(s.theirs, theirs), append(s.ours, ours)
 	if f, ok := r.(*os.File); ok {
 		s.source, err = stdio.NewSource(f)
-		s.feed = func() { _ = stdio.Feed(ours, s.source, tty); ours.Close() }
 		return stdio.Path(theirs), err
 	}
-	s.copies = append(s.copies, func() error {
-		err := stdio.Feed(ours, r, tty)
-		ours.Close()
-		return err
-	})
+	s.copies = append(s.copies, func(kind) error { return s.feed(r) })
 	return stdio.Path(theirs), nil
+}
+
+// feed copies the input.
+func (s *streams) feed(r io.Reader) error {
+	err := stdio.Feed(s.input, r)
+	s.input.Close()
+	return err
 }
 
 func (s *streams) writer(w io.Writer) (string, error) {
 	if w == nil {
 		return "", nil
 	}
-	if f, ok := w.(*os.File); ok {
-		if path, ok := s.made(f); ok {
-			return path, nil
-		}
+	if path, ok := s.made(w); ok {
+		return path, nil
 	}
-	ours, theirs, err := os.Pipe()
+	ours, theirs, err := s.outPipe()
 	if err != nil {
 		return "", err
 	}
-	s.theirs, s.ours = append(s.theirs, theirs), append(s.ours, ours)
 	if f, ok := w.(*os.File); ok {
 		dup, err := stdio.Dup(f)
 		if err != nil {
@@ -103,19 +129,25 @@ func (s *streams) writer(w io.Writer) (string, error) {
 		s.ours = append(s.ours, dup)
 		w = dup
 	}
-	s.copies = append(s.copies, func() error {
+	s.copies = append(s.copies, func(k kind) error {
 		_, err := io.Copy(w, ours)
-		ours.Close() // so that the process learns of a writer that failed
+		if err != nil && k.held {
+			_, _ = io.Copy(io.Discard, ours)
+		}
+		ours.Close() // of a writer that failed the process learns by SIGPIPE
 		return err
 	})
 	return stdio.Path(theirs), nil
 }
 
 // begin copies: the process has its ends.
-func (s *streams) begin() {
+func (s *streams) begin(k kind) {
 	s.given()
-	if s.feed != nil {
-		s.sourced.Go(s.feed)
+	if s.input != nil {
+		s.input.begin(k)
+	}
+	if source := s.source; source != nil {
+		s.sourced.Go(func() { _ = s.feed(source) })
 	}
 	if len(s.copies) == 0 {
 		return
@@ -123,7 +155,7 @@ func (s *streams) begin() {
 	s.copied = make(chan error, 1)
 	ended := make(chan error)
 	for _, copy := range s.copies {
-		go func() { ended <- copy() }()
+		go func() { ended <- copy(k) }()
 	}
 	n := len(s.copies)
 	s.copies = nil
@@ -164,4 +196,60 @@ func (s *streams) close() {
 		s.source.Close()
 		s.source = nil
 	}
+}
+
+// input is the writing end of a process's input.
+type input struct {
+	file  *os.File
+	mu    sync.Mutex
+	begun bool
+	ended bool
+	kind  kind
+	last  byte
+}
+
+// begin is called when there is a process.
+func (i *input) begin(k kind) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.begun, i.kind = true, k
+	if i.ended {
+		_ = i.end()
+	}
+}
+
+// Write implements io.Writer.
+func (i *input) Write(p []byte) (int, error) {
+	n, err := i.file.Write(p)
+	if n > 0 {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.last = p[n-1]
+	}
+	return n, err
+}
+
+// Close ends the input, once there is a process.
+func (i *input) Close() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ended {
+		return &os.PathError{Op: "close", Path: i.file.Name(), Err: os.ErrClosed}
+	}
+	i.ended = true
+	if !i.begun {
+		return nil
+	}
+	return i.end()
+}
+
+func (i *input) end() error {
+	if i.kind.tty {
+		_, _ = i.file.Write(stdio.EndOfInput(i.last))
+	}
+	err := i.file.Close()
+	if i.kind.eof != nil {
+		i.kind.eof()
+	}
+	return err
 }

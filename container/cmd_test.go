@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -91,3 +92,79 @@ func TestCmdClosed(t *testing.T) {
 	require.Equal(t, 137, exit.Code)
 	require.ErrorIs(t, c.Command(t.Context(), "true").Run(), ctor.ErrNotFound)
 }
+
+// The input of a terminal ends as it does under a person's hands.
+func TestCmdTTYInput(t *testing.T) {
+	t.Parallel()
+	c := idle(t)
+	for _, text := range []string{"", "one\n", "one\ntwo", strings.Repeat("0123456789abcde\n", 1000)} {
+		cmd := c.Command(t.Context(), "sh", "-c", "stty -echo; echo ready; cat | wc -c; exit 4")
+		cmd.TTY = true
+		in, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		awaitLine(t, out, "ready\r")
+		_, err = io.WriteString(in, text)
+		require.NoError(t, err)
+		require.NoError(t, in.Close())
+		rest, err := io.ReadAll(out)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintln(len(text)), strings.ReplaceAll(string(rest), "\r", ""))
+		var exit *container.ExitError
+		require.ErrorAs(t, cmd.Wait(), &exit)
+		require.Equal(t, 4, exit.Code)
+	}
+}
+
+func TestCmdResize(t *testing.T) {
+	t.Parallel()
+	img := busybox(t)
+	c := idle(t)
+	for name, cmd := range map[string]*container.Cmd{
+		"container": c.Command(t.Context(), "sh", "-c", resized),
+		"image":     img.Command(t.Context(), "sh", "-c", resized),
+	} {
+		require.ErrorIs(t, cmd.Resize(80, 25), ctor.ErrInvalid, "no terminal")
+		cmd.TTY = true
+		require.NoError(t, cmd.Resize(132, 43))
+		in, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		awaitLine(t, out, "43 132\r")
+		require.NoError(t, cmd.Resize(100, 50), name)
+		awaitLine(t, out, "yes\r")
+		_, err = io.WriteString(in, "\n")
+		require.NoError(t, err)
+		_, err = io.ReadAll(out)
+		require.NoError(t, err)
+		require.NoError(t, cmd.Wait())
+		require.ErrorIs(t, cmd.Resize(80, 25), os.ErrProcessDone)
+	}
+	t.Run("container itself", func(t *testing.T) {
+		cfg := sh(resized)
+		r, w := io.Pipe()
+		in, feed := io.Pipe()
+		cfg.TTY, cfg.Stdout, cfg.Stdin = true, w, in
+		tty, err := img.New(t.Context(), cfg)
+		require.NoError(t, err)
+		defer tty.Close()
+		require.NoError(t, tty.Resize(t.Context(), 20, 10), "before it is started")
+		require.NoError(t, tty.Start(t.Context()))
+		awaitLine(t, r, "10 20\r")
+		require.NoError(t, tty.Resize(t.Context(), 100, 50))
+		awaitLine(t, r, "yes\r")
+		go func() { _, _ = io.Copy(io.Discard, r) }()
+		_, err = io.WriteString(feed, "\n")
+		require.NoError(t, err)
+		require.NoError(t, tty.Wait(t.Context()))
+		require.ErrorIs(t, tty.Resize(t.Context(), 1, 1), ctor.ErrInvalid)
+		require.ErrorIs(t, c.Resize(t.Context(), 1, 1), ctor.ErrInvalid, "no terminal")
+	})
+}
+
+// resized tells the size of its terminal, at first and when it changes.
+const resized = `trap 'told=yes' WINCH; stty size; until [ "$(stty size)" = "50 100" ]; do sleep 0.01; done; echo $told; read x`

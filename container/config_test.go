@@ -54,7 +54,7 @@ func TestEnv(t *testing.T) {
 		Args: []string{"env"}, Hostname: "box",
 		Env: []string{"B=first", "B=mine", "C=a=b c", "EMPTY="},
 	})
-	require.Equal(t, "PATH=/bin\nHOSTNAME=box\nHOME=/root\nFROM_IMAGE=yes\nA=image again\nB=mine\nC=a=b c\nEMPTY=\n", out)
+	require.Equal(t, "HOSTNAME=box\nHOME=/root\nPATH=/bin\nFROM_IMAGE=yes\nA=image again\nB=mine\nC=a=b c\nEMPTY=\n", out)
 	require.Contains(t, stdout(t, img, container.Config{Args: []string{"env"}, User: "app"}), "\nHOME=/home/app\n")
 	require.Contains(t, stdout(t, img, container.Config{Args: []string{"env"}, Env: []string{"HOME=/mine"}}), "\nHOME=/mine\n")
 }

@@ -60,22 +60,8 @@ func New(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descr
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	ctx, leave, err := in.Enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	if in.Preflight != nil {
-		if err := in.Preflight(); err != nil {
-			return nil, err
-		}
-	}
 	b := builder{ctor: e, in: in, cfg: cfg, ref: ref, manifest: manifest}
-	c, err := b.build(ctx)
-	if err != nil {
-		return nil, engine.Cause(ctx, explain(err))
-	}
-	return c, nil
+	return b.make(ctx)
 }
 
 // builder makes a container step by step.
@@ -85,8 +71,28 @@ type builder struct {
 	cfg      Config
 	ref      string
 	manifest ocispec.Descriptor
-	image    []byte // its configuration, once unpack has read it
+	image    []byte       // its configuration, once unpack has read it
+	instead  *replacement // nil: the first process is what the image says
 	undo     unwind.Stack
+}
+
+// make makes the container, in a call on the engine.
+func (b *builder) make(ctx context.Context) (*Container, error) {
+	ctx, leave, err := b.in.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if b.in.Preflight != nil {
+		if err := b.in.Preflight(); err != nil {
+			return nil, err
+		}
+	}
+	c, err := b.build(ctx)
+	if err != nil {
+		return nil, engine.Cause(ctx, explain(err))
+	}
+	return c, nil
 }
 
 func (b *builder) build(ctx context.Context) (_ *Container, err error) {
@@ -134,7 +140,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	c := newContainer(b.ctor, b.in, record)
 	c.process.Store(s.Process)
 	c.cgroup = func() string { return s.Linux.CgroupsPath }
-	if err := c.create(own, b.cfg, dir, &b.undo); err != nil {
+	if err := c.create(own, b.cfg, b.instead, dir, &b.undo); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -147,29 +153,39 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	return c, nil
 }
 
-// unpack reads the image's configuration and sees to it that its layers are
-// in the snapshotter. It gives the top one.
-func (b *builder) unpack(ctx context.Context) (ocispec.Image, string, error) {
-	var conf ocispec.Image
-	cs := b.in.Client.ContentStore()
-	img := containerd.NewImageWithPlatform(b.in.Client, images.Image{Name: b.ref, Target: b.manifest}, platforms.All)
-	desc, err := img.Config(ctx)
+func (b *builder) source() containerd.Image {
+	return containerd.NewImageWithPlatform(b.in.Client, images.Image{Name: b.ref, Target: b.manifest}, platforms.All)
+}
+
+// config reads the image's configuration.
+func (b *builder) config(ctx context.Context) (conf ocispec.Image, err error) {
+	desc, err := b.source().Config(ctx)
 	if err != nil {
-		return conf, "", err
+		return conf, err
 	}
-	blob, err := content.ReadBlob(ctx, cs, desc)
+	blob, err := content.ReadBlob(ctx, b.in.Client.ContentStore(), desc)
 	if err != nil {
-		return conf, "", err
+		return conf, err
 	}
 	b.image = blob
 	if err := json.Unmarshal(blob, &conf); err != nil {
-		return conf, "", fmt.Errorf("image configuration: %w: %w", err, errdefs.ErrInvalidArgument)
+		return conf, fmt.Errorf("image configuration: %w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	return conf, nil
+}
+
+// unpack reads the image's configuration and sees to it that its layers are
+// in the snapshotter. It gives the top one.
+func (b *builder) unpack(ctx context.Context) (ocispec.Image, string, error) {
+	conf, err := b.config(ctx)
+	if err != nil {
+		return conf, "", err
 	}
 	if p := conf.Platform; !platforms.Default().Match(p) {
 		return conf, "", fmt.Errorf("the image is for %s, this machine runs %s: %w",
 			platforms.FormatAll(p), platforms.DefaultString(), errdefs.ErrInvalidArgument)
 	}
-	chain, err := b.in.Chain(ctx, img, conf.RootFS.DiffIDs)
+	chain, err := b.in.Chain(ctx, b.source(), conf.RootFS.DiffIDs)
 	return conf, chain, err
 }
 
@@ -243,6 +259,9 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 		if err := b.cfg.Spec(s); err != nil {
 			return nil, fmt.Errorf("Config.Spec: %w", err)
 		}
+	}
+	if b.instead != nil {
+		return s, b.instead.command.Replace(root, s)
 	}
 	if err := spec.Check(s); err != nil {
 		return nil, err

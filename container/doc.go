@@ -34,6 +34,16 @@
 // with [Get], running or ended, with its exit code and
 // its log.
 //
+// # Commands
+//
+// [Container.Command] is os/exec in a container: a [Cmd] has exec.Cmd's fields
+// and methods, and they do the same.
+//
+//	dump, err := c.Command(ctx, "pg_dump", "shop").Output()
+//
+// [image.Image.Command] runs one in an instance that is gone when the command
+// is.
+//
 // # Streams
 //
 // Output goes to Config.Stdout and Stderr as it comes, and into a log on the
@@ -74,5 +84,6 @@
 // A call that its ctx ended gives ctx's error; it ends the call, never the
 // container.
 //
+// [image.Image.Command]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.Command
 // [image.Image.Run]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.Run
 package container

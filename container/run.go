@@ -22,7 +22,7 @@ import (
 // streams and waits for the end.
 type run struct {
 	streams *stdio.Connection
-	log     *logfile.Writer
+	log     *logfile.Writer // nil: of a command, whose output is its caller's alone
 	ended   <-chan containerd.ExitStatus
 
 	started atomic.Pointer[time.Time] // nil: not yet
@@ -37,14 +37,17 @@ type run struct {
 func (c *Container) logPath() string { return filepath.Join(c.e.Dir(c.ID()), "log") }
 
 // create has the runtime create the first process.
-func (c *Container) create(ctx context.Context, cfg Config, dir string, undo *unwind.Stack) error {
+func (c *Container) create(ctx context.Context, cfg Config, instead *replacement, dir string, undo *unwind.Stack) error {
 	loaded, err := c.e.Client.LoadContainer(ctx, c.ID())
 	if err != nil {
 		return err
 	}
 	streams := c.connect
-	if cfg.Detach {
+	switch {
+	case cfg.Detach:
 		streams = c.keeper
+	case instead != nil:
+		streams = instead.connect(c)
 	}
 	io, err := streams(cfg, dir, undo)
 	if err != nil {
@@ -146,6 +149,9 @@ func (c *Container) watch() {
 	}
 	r.streams.Wait()
 	r.err = r.streams.Err()
+	if r.log == nil {
+		return
+	}
 	if err := r.log.End(); err != nil && r.err == nil {
 		r.err = fmt.Errorf("log: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log"
 	"os"
+	"strings"
 	"testing/fstest"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -226,4 +227,19 @@ func ExampleFS() {
 		log.Fatal(err)
 	}
 	fmt.Println(len(programs), "programs")
+}
+
+// A program of an image, as if it were one of this host: nothing of it is left.
+func ExampleImage_Command() {
+	img, err := image.Pull(ctx, engine, "alpine:3.22", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	cmd := img.Command(ctx, "sha256sum")
+	cmd.Stdin = strings.NewReader("hello")
+	sum, err := cmd.Output()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s", sum)
 }

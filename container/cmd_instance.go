@@ -1,0 +1,94 @@
+package container
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/spec"
+	"github.com/ctorhq/ctor/internal/stdio"
+	"github.com/ctorhq/ctor/internal/unwind"
+)
+
+// Command makes a command to run in an instance of its own of the image whose
+// manifest is given. Most programs call [image.Image.Command], which calls this
+// and says more. ref is the name the image goes by.
+//
+// [image.Image.Command]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.Command
+func Command(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descriptor, name string, arg ...string) *Cmd {
+	return command(ctx, &instance{ctx: ctx, builder: builder{
+		ctor: e, in: engine.Of(e), ref: ref, manifest: manifest,
+		cfg: Config{Name: strings.ToLower(rand.Text()[:16])},
+	}}, name, arg)
+}
+
+// instance is the place of a command that is the first process of a container
+// of its own.
+type instance struct {
+	ctx     context.Context
+	builder builder
+}
+
+func (i *instance) String() string { return "a container of " + i.builder.ref }
+
+// first is what the image says of its process. The home of its user is only
+// known from its files.
+func (i *instance) first() (*specs.Process, error) {
+	ctx, leave, err := i.builder.in.Enter(i.ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	img, err := i.builder.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return spec.First(img.Config, spec.Options{Hostname: i.builder.cfg.Name})
+}
+
+// start makes the container and starts it. It is a call on the engine as long
+// as the process lives, so the engine's Close waits for its end.
+func (i *instance) start(ctx context.Context, cmd spec.Command, in, out, eout string) (*Process, error) {
+	b := i.builder
+	b.cfg.TTY, b.cfg.Entrypoint = cmd.TTY, []string{cmd.Path}
+	b.instead = &replacement{cmd, cio.Config{Terminal: cmd.TTY, Stdin: in, Stdout: out, Stderr: eout}}
+	life, leave, err := b.in.Enter(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, err
+	}
+	c, err := b.make(ctx)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	if err := c.start(life); err != nil {
+		defer leave()
+		return nil, errors.Join(err, c.Close())
+	}
+	p := &Process{Pid: int(c.task.Pid()), c: c, path: cmd.Path, tty: cmd.TTY, leave: leave, exited: make(chan struct{})}
+	go p.watch(life)
+	return p, nil
+}
+
+// replacement is a command that takes the place of a container's first
+// process, with its streams.
+type replacement struct {
+	command spec.Command
+	streams cio.Config
+}
+
+// connect hands the streams to the runtime, and copies nothing.
+func (r *replacement) connect(c *Container) func(Config, string, *unwind.Stack) (cio.Creator, error) {
+	return func(Config, string, *unwind.Stack) (cio.Creator, error) {
+		streams := stdio.Hand(r.streams)
+		c.run = &run{streams: streams, exited: make(chan struct{}), done: make(chan struct{})}
+		return func(string) (cio.IO, error) { return streams, nil }, nil
+	}
+}

@@ -1,0 +1,47 @@
+package container
+
+import (
+	"context"
+
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+	containerd "github.com/containerd/containerd/v2/client"
+)
+
+// Resize sets the size of the command's terminal, in characters. Before Start it
+// is the size that the terminal begins with, else the command is told of the
+// change by SIGWINCH. One that has ended is os.ErrProcessDone; one without TTY
+// is ctor.ErrInvalid.
+func (c *Cmd) Resize(width, height uint16) error {
+	if !c.TTY {
+		return c.wrap("resize terminal of", invalid("it has none"))
+	}
+	if c.Process == nil {
+		c.width, c.height = width, height
+		return nil
+	}
+	if err := c.Process.resize(width, height); err != nil {
+		return c.wrap("resize terminal of", err)
+	}
+	return nil
+}
+
+func (p *Process) resize(width, height uint16) error {
+	return p.tell(func(ctx context.Context, tasks api.TasksClient) error {
+		_, err := tasks.ResizePty(ctx, &api.ResizePtyRequest{
+			ContainerID: p.c.ID(), ExecID: p.id, Width: uint32(width), Height: uint32(height),
+		})
+		return err
+	})
+}
+
+// Resize sets the size of the terminal of the container's first process, in
+// characters; the process is told of it by SIGWINCH. A container without TTY,
+// or one that has ended, is ctor.ErrInvalid.
+func (c *Container) Resize(ctx context.Context, width, height uint16) error {
+	return c.tell(ctx, "resize terminal of", func(ctx context.Context, s containerd.ProcessStatus) error {
+		if s == containerd.Stopped {
+			return invalid("it is %s", s)
+		}
+		return c.task.Resize(ctx, uint32(width), uint32(height))
+	})
+}

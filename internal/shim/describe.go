@@ -25,7 +25,7 @@ func Describe(ctx context.Context, path string) (task.About, error) {
 		return command.Describe(ctx, binary)
 	}
 	cmd := exec.CommandContext(ctx, path, "-info")
-	cmd.Env = environ()
+	cmd.Env = (&Program{}).environ()
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()

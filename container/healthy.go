@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"time"
 )
@@ -51,8 +50,8 @@ type patient struct {
 
 // begin notes when the container was started, once it is.
 func (p *patient) begin(c *Container) {
-	if st, err := os.Stat(c.startedPath()); err == nil && p.started.IsZero() {
-		p.started = st.ModTime()
+	if at := c.startedAt(); !at.IsZero() && p.started.IsZero() {
+		p.started = at
 		p.due = p.started.Add(p.interval(p.started))
 	}
 }

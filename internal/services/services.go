@@ -178,8 +178,7 @@ func (s *Services) Close() error {
 		if err := s.finish(); err != nil {
 			errs = append(errs, fmt.Errorf("collect garbage: %w", err))
 		}
-		// Before the rest: it collects from services that started after it.
-		_ = s.collector.Close()
+		s.collector = nil
 	}
 	s.cancel()
 	for _, c := range slices.Backward(s.closers) {

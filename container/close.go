@@ -58,7 +58,7 @@ func (c *Container) kill() {
 	case <-c.run.exited:
 	default:
 		// An error means that it has ended.
-		_ = c.task.Kill(ctx, syscall.SIGKILL)
+		_ = c.task.kill(ctx, syscall.SIGKILL)
 		select {
 		case <-c.run.exited:
 		case <-ctx.Done():

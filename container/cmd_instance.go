@@ -46,11 +46,11 @@ func (i *instance) first() (*specs.Process, error) {
 		return nil, err
 	}
 	defer leave()
-	img, err := i.builder.config(ctx)
+	class, err := i.builder.in.Class(ctx, i.builder.source())
 	if err != nil {
 		return nil, err
 	}
-	return spec.First(img.Config, spec.Options{Hostname: i.builder.cfg.Name})
+	return spec.First(class.Image.Config, spec.Options{Hostname: i.builder.cfg.Name})
 }
 
 // start makes the container and starts it. It is a call on the engine as long
@@ -72,7 +72,7 @@ func (i *instance) start(ctx context.Context, cmd spec.Command, in, out, eout st
 		defer leave()
 		return nil, errors.Join(err, c.Close())
 	}
-	p := &Process{Pid: int(c.task.Pid()), c: c, path: cmd.Path, tty: cmd.TTY, leave: leave, exited: make(chan struct{})}
+	p := &Process{Pid: int(c.task.pid), c: c, path: cmd.Path, tty: cmd.TTY, leave: leave, exited: make(chan struct{})}
 	go p.watch(life)
 	return p, nil
 }
@@ -85,10 +85,10 @@ type replacement struct {
 }
 
 // connect hands the streams to the runtime, and copies nothing.
-func (r *replacement) connect(c *Container) func(Config, string, *unwind.Stack) (cio.Creator, error) {
-	return func(Config, string, *unwind.Stack) (cio.Creator, error) {
+func (r *replacement) connect(c *Container) func(Config, string, *unwind.Stack) (cio.Config, error) {
+	return func(Config, string, *unwind.Stack) (cio.Config, error) {
 		streams := stdio.Hand(r.streams)
 		c.run = &run{streams: streams, exited: make(chan struct{}), done: make(chan struct{})}
-		return func(string) (cio.IO, error) { return streams, nil }, nil
+		return streams.Config(), nil
 	}
 }

@@ -42,6 +42,6 @@ func (c *Container) Resize(ctx context.Context, width, height uint16) error {
 		if s == containerd.Stopped {
 			return invalid("it is %s", s)
 		}
-		return c.task.Resize(ctx, uint32(width), uint32(height))
+		return c.task.resize(ctx, width, height)
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -21,8 +20,8 @@ type Container struct {
 	ctor   *ctor.Engine
 	e      *engine.Engine
 	record containers.Container
-	task   containerd.Task // nil: there is none; see found
-	run    *run            // nil: detached
+	task   *task // nil: there is none; see found
+	run    *run  // nil: detached
 
 	starting sync.Mutex
 	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
@@ -98,11 +97,8 @@ func found(ctx context.Context, e *ctor.Engine, record containers.Container) (*C
 		return nil, errdefs.ErrNotFound
 	}
 	c := newContainer(e, in, record)
-	loaded, err := in.Client.LoadContainer(ctx, record.ID)
-	if err != nil {
-		return nil, err
-	}
-	c.task, err = loaded.Task(ctx, nil)
+	var err error
+	c.task, err = findTask(ctx, in, record.ID)
 	if c.gone(err) && !owned {
 		return c, nil // the host was restarted, or the shim killed
 	}

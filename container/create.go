@@ -3,7 +3,6 @@ package container
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +12,6 @@ import (
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -107,7 +105,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	img, chain, err := b.unpack(ctx)
+	class, chain, err := b.unpack(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -126,21 +124,21 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err := keepCheck(dir, b.image); err != nil {
 		return nil, err
 	}
-	s, err := b.spec(own, img, options, mounts, dir)
+	s, err := b.spec(own, class.Image, options, mounts, dir)
 	if err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	record, err := b.record(own, img, s)
+	record, err := b.record(own, class.Image, s)
 	if err != nil {
 		return nil, err
 	}
 	c := newContainer(b.ctor, b.in, record)
 	c.process.Store(s.Process)
 	c.cgroup = func() string { return s.Linux.CgroupsPath }
-	if err := c.create(own, b.cfg, b.instead, dir, &b.undo); err != nil {
+	if err := c.create(own, b.cfg, labelled(mounts, s.Linux.MountLabel), b.instead, dir, &b.undo); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -157,36 +155,18 @@ func (b *builder) source() containerd.Image {
 	return containerd.NewImageWithPlatform(b.in.Client, images.Image{Name: b.ref, Target: b.manifest}, platforms.All)
 }
 
-// config reads the image's configuration.
-func (b *builder) config(ctx context.Context) (conf ocispec.Image, err error) {
-	desc, err := b.source().Config(ctx)
-	if err != nil {
-		return conf, err
-	}
-	blob, err := content.ReadBlob(ctx, b.in.Client.ContentStore(), desc)
-	if err != nil {
-		return conf, err
-	}
-	b.image = blob
-	if err := json.Unmarshal(blob, &conf); err != nil {
-		return conf, fmt.Errorf("image configuration: %w: %w", err, errdefs.ErrInvalidArgument)
-	}
-	return conf, nil
-}
-
 // unpack reads the image's configuration and sees to it that its layers are
 // in the snapshotter. It gives the top one.
-func (b *builder) unpack(ctx context.Context) (ocispec.Image, string, error) {
-	conf, err := b.config(ctx)
-	if err != nil {
-		return conf, "", err
+func (b *builder) unpack(ctx context.Context) (class engine.Class, chain string, err error) {
+	if class, err = b.in.Class(ctx, b.source()); err != nil {
+		return class, "", err
 	}
-	if p := conf.Platform; !platforms.Default().Match(p) {
-		return conf, "", fmt.Errorf("the image is for %s, this machine runs %s: %w",
+	if p := class.Image.Platform; !platforms.Default().Match(p) {
+		return class, "", fmt.Errorf("the image is for %s, this machine runs %s: %w",
 			platforms.FormatAll(p), platforms.DefaultString(), errdefs.ErrInvalidArgument)
 	}
-	chain, err := b.in.Chain(ctx, b.source(), conf.RootFS.DiffIDs)
-	return conf, chain, err
+	chain, err = b.in.Chain(ctx, b.source(), class.Image.RootFS.DiffIDs)
+	return class, chain, err
 }
 
 // snapshot makes the writable layer. It is marked as its own root for the

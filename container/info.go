@@ -62,9 +62,9 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 	case containerd.Stopped:
 		i.State, i.ExitCode, i.Finished = Exited, int(int32(s.ExitStatus)), s.ExitTime
 	case containerd.Paused, containerd.Pausing:
-		i.State, i.Pid = Paused, int(c.task.Pid())
+		i.State, i.Pid = Paused, int(c.task.pid)
 	default:
-		i.State, i.Pid = Running, int(c.task.Pid())
+		i.State, i.Pid = Running, int(c.task.pid)
 	}
 	return i, nil
 }
@@ -88,7 +88,7 @@ func (c *Container) status(ctx context.Context) (containerd.Status, error) {
 		default:
 		}
 	}
-	s, err := c.task.Status(ctx)
+	s, err := c.task.status(ctx)
 	if c.gone(err) {
 		return stopped, nil
 	}

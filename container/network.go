@@ -40,7 +40,7 @@ func (c *Container) pidfd(ctx context.Context) (*os.File, error) {
 	if c.task == nil {
 		return nil, unix.ESRCH
 	}
-	pid := int(c.task.Pid())
+	pid := int(c.task.pid)
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)
@@ -94,7 +94,7 @@ func alive(pidfd *os.File) bool {
 // root opens the root of the file system as the container's first process sees
 // it.
 func (c *Container) root(process *os.File) (*rootfs.Root, error) {
-	return rootfs.OfProcess(int(c.task.Pid()), process)
+	return rootfs.OfProcess(int(c.task.pid), process)
 }
 
 // whyNot says that the container has ended, if that is what err comes from.

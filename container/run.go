@@ -9,6 +9,7 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 
 	"github.com/ctorhq/ctor/internal/engine"
@@ -37,11 +38,7 @@ type run struct {
 func (c *Container) logPath() string { return filepath.Join(c.e.Dir(c.ID()), "log") }
 
 // create has the runtime create the first process.
-func (c *Container) create(ctx context.Context, cfg Config, instead *replacement, dir string, undo *unwind.Stack) error {
-	loaded, err := c.e.Client.LoadContainer(ctx, c.ID())
-	if err != nil {
-		return err
-	}
+func (c *Container) create(ctx context.Context, cfg Config, rootfs []mount.Mount, instead *replacement, dir string, undo *unwind.Stack) error {
 	streams := c.connect
 	switch {
 	case cfg.Detach:
@@ -53,7 +50,7 @@ func (c *Container) create(ctx context.Context, cfg Config, instead *replacement
 	if err != nil {
 		return err
 	}
-	if c.task, err = loaded.NewTask(ctx, io); err != nil {
+	if c.task, err = createTask(ctx, c.e, c.ID(), rootfs, io); err != nil {
 		return err
 	}
 	if c.run != nil {
@@ -62,24 +59,23 @@ func (c *Container) create(ctx context.Context, cfg Config, instead *replacement
 	undo.Push(func() error {
 		ctx, cancel := c.e.Cleanup(ctx)
 		defer cancel()
-		_, err := c.task.Delete(ctx, containerd.WithProcessKill)
-		return err
+		return c.e.DeleteTask(ctx, c.ID())
 	})
 	if cfg.Detach {
 		if c.e.Embedded {
 			return nil
 		}
-		return stdio.SetPid(c.logPath(), int(c.task.Pid()))
+		return stdio.SetPid(c.logPath(), int(c.task.pid))
 	}
-	c.run.ended, err = c.task.Wait(c.e.Context(context.Background()))
-	return err
+	c.run.ended = c.task.wait(c.e.Context(context.Background()))
+	return nil
 }
 
 // connect ties the streams of an attached container to this program.
-func (c *Container) connect(cfg Config, dir string, undo *unwind.Stack) (cio.Creator, error) {
+func (c *Container) connect(cfg Config, dir string, undo *unwind.Stack) (cio.Config, error) {
 	log, err := logfile.Create(c.logPath(), cfg.logLimit())
 	if err != nil {
-		return nil, err
+		return cio.Config{}, err
 	}
 	undo.Push(log.End)
 	ends := stdio.Streams{In: cfg.Stdin, Out: cfg.Stdout, Err: cfg.Stderr, TTY: cfg.TTY}
@@ -90,7 +86,7 @@ func (c *Container) connect(cfg Config, dir string, undo *unwind.Stack) (cio.Cre
 		streams, err = stdio.Connect(dir, ends, log)
 	}
 	if err != nil {
-		return nil, err
+		return cio.Config{}, err
 	}
 	undo.Push(func() error {
 		err := streams.Close()
@@ -98,28 +94,29 @@ func (c *Container) connect(cfg Config, dir string, undo *unwind.Stack) (cio.Cre
 		return err
 	})
 	c.run = &run{streams: streams, log: log, exited: make(chan struct{}), done: make(chan struct{})}
-	return func(string) (cio.IO, error) { return streams, nil }, nil
+	return streams.Config(), nil
 }
 
 // keeper has a detached container's log kept without this program: by its shim,
 // or where that is a stranger's by a process that it starts.
-func (c *Container) keeper(cfg Config, _ string, _ *unwind.Stack) (cio.Creator, error) {
+func (c *Container) keeper(cfg Config, _ string, _ *unwind.Stack) (cio.Config, error) {
 	if c.e.Embedded {
-		to := link.LogURI(c.logPath(), cfg.logLimit())
-		if cfg.TTY {
-			return cio.TerminalLogURI(to), nil
-		}
-		return cio.LogURI(to), nil
+		to := link.LogURI(c.logPath(), cfg.logLimit()).String()
+		return cio.Config{Terminal: cfg.TTY, Stdout: to, Stderr: to}, nil
 	}
 	program, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return cio.Config{}, err
 	}
 	// The log is there from the start, for a Logs that comes early.
 	if err := logfile.Announce(c.logPath()); err != nil {
-		return nil, err
+		return cio.Config{}, err
 	}
-	return stdio.Logger(program, c.logPath(), cfg.logLimit(), cfg.TTY), nil
+	io, err := stdio.Logger(program, c.logPath(), cfg.logLimit(), cfg.TTY)(c.ID())
+	if err != nil {
+		return cio.Config{}, err
+	}
+	return io.Config(), nil
 }
 
 // adopt settles to whom the finished container belongs: to the engine, or to

@@ -41,7 +41,7 @@ func (c *Container) start(ctx context.Context) error {
 	if err := c.markStarted(); err != nil {
 		return err
 	}
-	if err := c.task.Start(ctx); err != nil {
+	if err := c.task.start(ctx); err != nil {
 		c.unmarkStarted()
 		return explain(err)
 	}
@@ -99,5 +99,5 @@ func (c *Container) endInput() {
 	ctx, cancel := c.e.Cleanup(context.Background())
 	defer cancel()
 	// An error means that the process is gone, and its input with it.
-	_ = c.task.CloseIO(ctx, containerd.WithStdinCloser)
+	_ = c.task.closeInput(ctx)
 }

@@ -58,7 +58,7 @@ func (c *Container) stats(ctx context.Context) (Stats, error) {
 	if err := c.live(ctx); err != nil {
 		return Stats{}, err
 	}
-	m, err := c.task.Metrics(ctx)
+	m, err := c.task.metrics(ctx)
 	if err != nil {
 		if ended := c.live(ctx); ended != nil { // meanwhile
 			err = ended

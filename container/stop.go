@@ -35,17 +35,14 @@ func (c *Container) stop(ctx context.Context) error {
 	if err != nil || s.Status == containerd.Stopped {
 		return err
 	}
-	ended, err := c.exited(ctx)
-	if err != nil {
-		return err
-	}
+	ended := c.exited(ctx)
 	// A process that was only created has no handler for anything.
 	if patience := c.stopTimeout(); patience > 0 && s.Status != containerd.Created {
-		if err := c.task.Kill(ctx, c.stopSignal()); err != nil {
+		if err := c.task.kill(ctx, c.stopSignal()); err != nil {
 			return err
 		}
 		if s.Status == containerd.Paused || s.Status == containerd.Pausing {
-			if err := c.task.Resume(ctx); err != nil {
+			if err := c.task.resume(ctx); err != nil {
 				return err
 			}
 		}
@@ -59,7 +56,7 @@ func (c *Container) stop(ctx context.Context) error {
 		case <-t.C:
 		}
 	}
-	if err := c.task.Kill(ctx, syscall.SIGKILL); err != nil {
+	if err := c.task.kill(ctx, syscall.SIGKILL); err != nil {
 		return err
 	}
 	select {
@@ -71,14 +68,11 @@ func (c *Container) stop(ctx context.Context) error {
 }
 
 // exited is closed when the container has ended.
-func (c *Container) exited(ctx context.Context) (<-chan struct{}, error) {
+func (c *Container) exited(ctx context.Context) <-chan struct{} {
 	if c.run != nil {
-		return c.run.exited, nil
+		return c.run.exited
 	}
-	status, err := c.task.Wait(ctx)
-	if err != nil {
-		return nil, err
-	}
+	status := c.task.wait(ctx)
 	ended := make(chan struct{})
 	go func() {
 		<-status
@@ -86,7 +80,7 @@ func (c *Container) exited(ctx context.Context) (<-chan struct{}, error) {
 			close(ended)
 		}
 	}()
-	return ended, nil
+	return ended
 }
 
 // Signal sends a signal to the container's first process, which the kernel
@@ -102,7 +96,7 @@ func (c *Container) Signal(ctx context.Context, sig os.Signal) error {
 		if s == containerd.Created || s == containerd.Stopped {
 			return fmt.Errorf("it is %s: %w", s, errdefs.ErrNotFound)
 		}
-		return c.task.Kill(ctx, n)
+		return c.task.kill(ctx, n)
 	})
 }
 
@@ -113,7 +107,7 @@ func (c *Container) Pause(ctx context.Context) error {
 		if s != containerd.Running {
 			return invalid("it is %s", s)
 		}
-		return c.task.Pause(ctx)
+		return c.task.pause(ctx)
 	})
 }
 
@@ -123,7 +117,7 @@ func (c *Container) Resume(ctx context.Context) error {
 		if s != containerd.Paused {
 			return invalid("it is %s", s)
 		}
-		return c.task.Resume(ctx)
+		return c.task.resume(ctx)
 	})
 }
 

@@ -23,13 +23,10 @@ type tie struct {
 func (c *Container) tie(end func() error) (*tie, error) {
 	life, cancel := context.WithCancel(c.e.Life())
 	t := &tie{c: c, cancel: cancel, end: end}
-	ended, err := c.exited(life)
-	if err == nil {
-		err = c.network.add(t)
-	}
-	if err != nil {
+	if err := c.network.add(t); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
+	ended := c.exited(life)
 	go func() {
 		select {
 		case <-ended:

@@ -136,13 +136,9 @@ func (c *Container) waitDetached(ctx context.Context) (uint32, error) {
 	if c.task == nil {
 		return 0, fmt.Errorf("its end was not seen: the host was restarted, or its shim killed: %w", errdefs.ErrUnavailable)
 	}
-	ended, err := c.task.Wait(ctx)
-	if err != nil {
-		return 0, err
-	}
 	var s containerd.ExitStatus
 	select {
-	case s = <-ended:
+	case s = <-c.task.wait(ctx):
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}

@@ -44,6 +44,8 @@ type Engine struct {
 	end    context.CancelCauseFunc
 	inside sync.WaitGroup // calls under way
 
+	classes classes
+
 	mu       sync.Mutex
 	closed   bool
 	attached map[string]Attached

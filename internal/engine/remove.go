@@ -64,7 +64,7 @@ func (e *Engine) RemoveEnded(ctx context.Context, c containers.Container) error 
 }
 
 func (e *Engine) removeTask(ctx context.Context, id string) error {
-	err := e.deleteTask(ctx, id)
+	err := e.DeleteTask(ctx, id)
 	if !e.Embedded {
 		return err
 	}
@@ -72,7 +72,9 @@ func (e *Engine) removeTask(ctx context.Context, id string) error {
 	return errors.Join(err, host.RemoveCgroup(filepath.Join(host.CgroupParent(e.Root, e.Namespace), id)))
 }
 
-func (e *Engine) deleteTask(ctx context.Context, id string) error {
+// DeleteTask kills what runs of a container, and has the runtime let go of it.
+// One that is gone already is no error.
+func (e *Engine) DeleteTask(ctx context.Context, id string) error {
 	c, err := e.Client.LoadContainer(ctx, id)
 	if err == nil {
 		var t containerd.Task

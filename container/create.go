@@ -69,7 +69,6 @@ type builder struct {
 	cfg      Config
 	ref      string
 	manifest ocispec.Descriptor
-	image    []byte       // its configuration, once unpack has read it
 	instead  *replacement // nil: the first process is what the image says
 	undo     unwind.Stack
 }
@@ -121,7 +120,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := keepCheck(dir, b.image); err != nil {
+	if err := keepCheck(dir, class.JSON); err != nil {
 		return nil, err
 	}
 	s, err := b.spec(own, class.Image, options, mounts, dir)

@@ -16,6 +16,7 @@ import (
 // Class is what a container takes from its image.
 type Class struct {
 	Image ocispec.Image // shared: not to be changed
+	JSON  []byte        // Image as it is written, with what is Docker's alone
 }
 
 // classLimit is how many classes are remembered. A program uses few.
@@ -57,7 +58,7 @@ func (e *Engine) Class(ctx context.Context, img containerd.Image) (Class, error)
 	if err != nil {
 		return Class{}, err
 	}
-	var k Class
+	k := Class{JSON: blob}
 	if err := json.Unmarshal(blob, &k.Image); err != nil {
 		return Class{}, fmt.Errorf("image configuration: %w: %w", err, errdefs.ErrInvalidArgument)
 	}

@@ -7,14 +7,14 @@
 # Containers need root. As a plain user everything is compiled by you and in
 # your caches; only what it makes, the example or the test binary, runs as root.
 ifneq ($(shell id -u),0)
-AS_ROOT := -exec "sudo env PATH=$(PATH) GOMODCACHE=$(shell go env GOMODCACHE) GOFLAGS=-buildvcs=false"
+AS_ROOT = -exec "sudo env PATH=$(PATH) GOMODCACHE=$(shell go env GOMODCACHE) GOFLAGS=-buildvcs=false"
 endif
 
 # -count=1: a test's result depends on the kernel, runc and what an earlier run
 # left behind, and Go's test cache sees none of them: a cached "ok" says nothing.
 # -timeout: what takes longer hangs, and then go test prints every goroutine.
-TEST := go test $(AS_ROOT) -count=1 -timeout 5m
-RACE := go test $(AS_ROOT) -count=1 -timeout 10m -race
+TEST = go test $(AS_ROOT) -count=1 -timeout 5m
+RACE = go test $(AS_ROOT) -count=1 -timeout 10m -race
 
 .PHONY: help
 help: ## list the targets
@@ -38,11 +38,12 @@ shim: ## build the fast shim, bin/containerd-shim-ctor-v2
 	cd cmd/containerd-shim-ctor-v2 && go build -tags seccomp,netgo,osusergo -trimpath -ldflags '-s -w $(STATIC)' -o $(CURDIR)/bin/ .
 
 .PHONY: test
-test: ## vet, and run all tests
+test: ## vet, and run all tests: with the runc command, and with the fast shim
 	@hack/setup test
 	go vet ./...
 	@$(MAKE) --no-print-directory images
 	$(TEST) ./...
+	@$(MAKE) --no-print-directory testshim
 
 # Tests run Debian's own Redis, PostgreSQL and nginx. Whichever test comes first
 # makes the images; here none has to wait for it.
@@ -51,11 +52,14 @@ images: ## make the images of real servers, once a machine (part of test)
 	@hack/setup test
 	$(TEST) -timeout 10m -run '^TestSharedBase$$' ./internal/fixture
 
+# Engines find the shim on PATH, as users' do. So what runs containers is tested
+# once more, as it is: without one the test binary is its own shim.
 .PHONY: testshim
-testshim: shim ## test the fast shim: its own tests, and what runs containers with it
+testshim: export PATH := $(CURDIR)/bin:$(PATH)
+testshim: shim ## test the fast shim: its own tests, and what runs containers with it (part of test)
 	@hack/setup test
 	cd cmd/containerd-shim-ctor-v2 && $(TEST) -tags seccomp ./...
-	PATH=$(CURDIR)/bin:$$PATH $(TEST) . ./container ./image
+	$(TEST) . ./container/... ./image ./examples/...
 
 # The inner loop takes results from the cache, and tests skip what is slow.
 .PHONY: short

@@ -74,41 +74,45 @@ func (l *layers) Prepare(ctx context.Context, key, parent string, opts ...snapsh
 			return nil, err
 		}
 	}
-	if info.Labels[l.label] == "" || parent == "" {
-		if l.taken(k) {
-			return nil, exists(key)
-		}
-		return l.Snapshotter.Prepare(ctx, key, parent, opts...)
-	}
-	// Who is in the database does not change to the worse meanwhile: containers
-	// are told apart by their files as well.
-	if _, err := l.Snapshotter.Stat(ctx, key); !errdefs.IsNotFound(err) {
-		if err == nil {
-			err = exists(key)
-		}
-		return nil, err
-	}
+	// Whoever is first has the name in both places: the loser of two at once
+	// would else remove what it takes for its own.
 	if !l.reserve(k) {
 		return nil, exists(key)
 	}
-	made, err := l.make(ctx, info)
+	if info.Labels[l.label] == "" || parent == "" {
+		defer l.release(k)
+		return l.Snapshotter.Prepare(ctx, key, parent, opts...)
+	}
+	made, err := l.prepare(ctx, info)
+	if err != nil {
+		l.release(k)
+		return nil, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil {
-		delete(l.held, k)
-		return nil, fmt.Errorf("layer of %s: %w", key, err)
-	}
 	l.held[k] = made
 	return made.mounts, nil
 }
 
+func (l *layers) prepare(ctx context.Context, info snapshots.Info) (*layer, error) {
+	if _, err := l.Snapshotter.Stat(ctx, info.Name); err == nil {
+		return nil, exists(info.Name)
+	} else if !errdefs.IsNotFound(err) {
+		return nil, err
+	}
+	made, err := l.make(ctx, info)
+	if err != nil {
+		return nil, fmt.Errorf("layer of %s: %w", info.Name, err)
+	}
+	return made, nil
+}
+
 func exists(key string) error { return fmt.Errorf("snapshot %q: %w", key, errdefs.ErrAlreadyExists) }
 
-func (l *layers) taken(k string) bool {
+func (l *layers) release(k string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, taken := l.held[k]
-	return taken
+	delete(l.held, k)
 }
 
 func (l *layers) reserve(k string) bool {

@@ -183,7 +183,7 @@ func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error 
 		return images.Dispatch(ctx, handler, limit, target)
 	}
 	u, err := unpack.NewUnpacker(ctx, cs, unpack.WithLimiter(limit), unpack.WithFetchAllContent(),
-		unpack.WithDuplicationSuppressor(unpackLocks{p.in}),
+		unpack.WithDuplicationSuppressor(p.in),
 		unpack.WithUnpackPlatform(unpack.Platform{
 			Platform:       p.want,
 			SnapshotterKey: p.in.Snapshotter,
@@ -227,11 +227,11 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Des
 	if layer {
 		p.report.say(d, Waiting, 0)
 	}
-	key := lockKey{p.in, "fetch " + d.Digest.String()}
-	if err := locks.lock(ctx, key); err != nil {
+	key := "fetch " + d.Digest.String()
+	if err := p.in.Lock(ctx, key); err != nil {
 		return nil, err
 	}
-	defer locks.unlock(key)
+	defer p.in.Unlock(key)
 	d.Annotations = nil // they would be part of the ingest's name
 	err := remotes.Fetch(ctx, p.in.Client.ContentStore(), remotes.FetcherFunc(func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 		rc, err := p.from.Fetch(ctx, p.ref.Repository, d)

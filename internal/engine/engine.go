@@ -49,6 +49,8 @@ type Engine struct {
 	mu       sync.Mutex
 	closed   bool
 	attached map[string]Attached
+
+	turns turns
 }
 
 // Attached is what ends with the engine: a container, or what is held open of

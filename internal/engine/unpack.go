@@ -24,8 +24,21 @@ func (e *Engine) Chain(ctx context.Context, img containerd.Image, layers []diges
 	return chain, err
 }
 
-// Unpack lays an image's layers down in the snapshotter.
+// Unpack lays an image's layers down in the snapshotter. Of many calls for
+// images that begin with the same layer one at a time does: unpacking is most of
+// the work that a first container is, and the others then find it done.
 func (e *Engine) Unpack(ctx context.Context, img containerd.Image) (err error) {
+	layers, err := img.RootFS(ctx)
+	if err != nil {
+		return err
+	}
+	if len(layers) > 0 {
+		key := "unpack " + layers[0].String()
+		if err := e.Lock(ctx, key); err != nil {
+			return err
+		}
+		defer e.Unlock(key)
+	}
 	ctx, release, err := e.Lease(ctx)
 	if err != nil {
 		return err

@@ -32,7 +32,15 @@ type Command struct {
 
 // Process writes the configuration of a command, in the root file system of a
 // container that runs, from that of the container's first process.
+//
+// A runtime looks into passwd and group, some in any case, others for a HOME;
+// it would wait for ever where a container has made a fifo of them.
 func (c Command) Process(root *rootfs.Root, first *specs.Process) (*specs.Process, error) {
+	for _, name := range []string{passwd, group} {
+		if st, err := root.Stat(name); err == nil && !st.Mode().IsRegular() {
+			return nil, fmt.Errorf("/%s: %w: %w", name, rootfs.ErrNotRegular, errdefs.ErrInvalidArgument)
+		}
+	}
 	return c.process(Place{Root: root, Noun: "container"}, first)
 }
 
@@ -62,8 +70,8 @@ func (c Command) process(at Place, first *specs.Process) (*specs.Process, error)
 	if p.Env, err = c.Environ(first); err != nil {
 		return nil, err
 	}
-	if c.Env == nil && home != "" {
-		p.Env = rehome(at.Root, p.Env, first.User.UID, home)
+	if p.Env, err = c.home(at.Root, &p, first, home); err != nil {
+		return nil, err
 	}
 	p.Args, err = c.args(at, &p, first.Env)
 	return &p, err
@@ -112,14 +120,28 @@ func (c Command) Environ(first *specs.Process) ([]string, error) {
 	return lastOfName(good), err
 }
 
-// rehome sets the home of another user, unless somebody has said where it is.
-func rehome(root *rootfs.Root, env []string, was uint32, home string) []string {
-	_, old, err := User(root, strconv.Itoa(int(was)))
-	if now, ok := lookupEnv(env, "HOME"); ok && (err != nil || now != old) {
-		return env
+// home gives the environment a HOME, if nobody has said where it is: a
+// runtime would look for it as well, and trust what it finds. other is that of
+// another user than the first process's, "" if it is the same.
+func (c Command) home(root *rootfs.Root, p, first *specs.Process, other string) (_ []string, err error) {
+	if now, _ := lookupEnv(p.Env, "HOME"); now != "" {
+		if c.Env != nil || other == "" {
+			return p.Env, nil
+		}
+		// The first process's is its user's, or what the image says.
+		if _, old, err := User(root, uid(first)); err != nil || now != old {
+			return p.Env, nil
+		}
 	}
-	return lastOfName(append(env, "HOME="+home))
+	if other == "" {
+		if _, other, err = User(root, uid(p)); err != nil {
+			return nil, err
+		}
+	}
+	return lastOfName(append(p.Env, "HOME="+other)), nil
 }
+
+func uid(p *specs.Process) string { return strconv.FormatUint(uint64(p.User.UID), 10) }
 
 // dir is the working directory. A runtime would make one that is missing for a
 // container's first process, and fail for others.

@@ -16,6 +16,12 @@ import (
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
+// Where users and groups have their names.
+const (
+	passwd = "etc/passwd"
+	group  = "etc/group"
+)
+
 // maxNameFile bounds an image's passwd and group.
 const maxNameFile = 4 << 20
 
@@ -31,15 +37,15 @@ func User(root *rootfs.Root, name string) (_ specs.User, home string, err error)
 	if strings.ContainsAny(name, "\n\x00") {
 		return specs.User{}, "", fmt.Errorf("not a name: %w", errdefs.ErrInvalidArgument)
 	}
-	passwd, err := nameFile(root, "etc/passwd")
+	users, err := nameFile(root, passwd)
 	if err != nil {
 		return specs.User{}, "", err
 	}
-	group, err := nameFile(root, "etc/group")
+	groups, err := nameFile(root, group)
 	if err != nil {
 		return specs.User{}, "", err
 	}
-	u, err := user.GetExecUser(name, &user.ExecUser{Home: "/"}, passwd, group)
+	u, err := user.GetExecUser(name, &user.ExecUser{Home: "/"}, users, groups)
 	switch {
 	case errors.Is(err, user.ErrRange):
 		return specs.User{}, "", fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
@@ -64,7 +70,7 @@ func nameFile(root *rootfs.Root, name string) (io.Reader, error) {
 		return strings.NewReader(""), nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the image's /%s: %w: %w", name, err, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("/%s: %w: %w", name, err, errdefs.ErrInvalidArgument)
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxNameFile+1))
@@ -72,7 +78,7 @@ func nameFile(root *rootfs.Root, name string) (io.Reader, error) {
 		return nil, err
 	}
 	if len(b) > maxNameFile {
-		return nil, fmt.Errorf("the image's /%s has more than %d bytes: %w", name, maxNameFile, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("/%s has more than %d bytes: %w", name, maxNameFile, errdefs.ErrInvalidArgument)
 	}
 	return bytes.NewReader(b), nil
 }

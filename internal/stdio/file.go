@@ -18,8 +18,8 @@ func Dup(f *os.File) (*os.File, error) {
 	}
 	var fd int
 	var derr error
-	if err := raw.Control(func(own uintptr) { fd, derr = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
-		return nil, err
+	if raw.Control(func(own uintptr) { fd, derr = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }) != nil {
+		return nil, &os.PathError{Op: "dup", Path: f.Name(), Err: os.ErrClosed}
 	}
 	if derr != nil {
 		return nil, os.NewSyscallError("fcntl", derr)

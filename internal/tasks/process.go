@@ -39,9 +39,17 @@ func call[Q, A any](ctx context.Context, s *Service, id string, verb func(*shim.
 	return a, errgrpc.ToGRPC(reached(id, err))
 }
 
-// Start runs a created process. Like a create it can't be stopped half-way.
+// Start runs a created process. Like a create it can't be stopped half-way. A
+// further process may have to do with what others in the container have made,
+// and wait for it: so a deadline of ctx holds for it.
 func (s *Service) Start(ctx context.Context, r *api.StartRequest, _ ...grpc.CallOption) (*api.StartResponse, error) {
-	a, err := call(context.WithoutCancel(ctx), s, r.ContainerID, (*shim.Shim).Start, &taskapi.StartRequest{ID: r.ContainerID, ExecID: r.ExecID})
+	whole := context.WithoutCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok && r.ExecID != "" {
+		var cancel context.CancelFunc
+		whole, cancel = context.WithDeadline(whole, deadline)
+		defer cancel()
+	}
+	a, err := call(whole, s, r.ContainerID, (*shim.Shim).Start, &taskapi.StartRequest{ID: r.ContainerID, ExecID: r.ExecID})
 	return &api.StartResponse{Pid: a.GetPid()}, err
 }
 

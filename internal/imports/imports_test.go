@@ -63,6 +63,7 @@ var rules = []rule{
 	{"internal/shim/stock", []string{"internal/bundle", "internal/shim/link", "internal/shim/task"}, "as internal/shim/task"},
 	{"internal/...", []string{"internal/..."},
 		"imports point one way: the public packages are made of the internal ones; what both need moves down"},
+	{"hack", nil, "scripts and their test: nothing is built of them"},
 	{"examples/...", []string{".", "image", "container", "layer", "registry", "container/containertest", "registry/registrytest"},
 		"an example is what a user can write, and a user cannot import internal"},
 }

@@ -90,3 +90,21 @@ func ExampleFS_CopyOut() {
 		log.Fatal(err)
 	}
 }
+
+// What did the installer do?
+func ExampleContainer_Changes() {
+	c, err := img.Run(ctx, container.Config{Args: []string{"apt-get", "install", "-y", "redis"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+	for change, err := range c.Changes(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(change) // "A /etc/redis/redis.conf"
+	}
+}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/diff"
-	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/containerd/v2/pkg/rootfs"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,16 +30,17 @@ type CommitOptions struct {
 	NoPause bool
 }
 
-// Commit makes an image of a container: its own image plus one layer, what the
-// container has changed, and stores it as ref. What the container deleted is
-// there as whiteouts (OCI image-spec, layer.md, "Whiteouts"). What is in mounts
-// is not part of it.
+// Commit makes an image of a container: its own image plus one layer, what
+// [container.Container.Changes] lists, and stores it as ref. What the container
+// deleted is there as whiteouts (OCI image-spec, layer.md, "Whiteouts"). What is
+// in mounts is not part of it, nor what the runtime has made to mount on.
 //
 // A running container is paused meanwhile, and goes on when Commit returns,
 // whatever ctx or the engine have come to. One that has ended can be committed
 // until it is closed.
 //
-// A ref that can't be read is ctor.ErrInvalid; a container that is closed, or
+// A ref that can't be read is ctor.ErrInvalid, and so is a file whose name
+// begins with ".wh.", which a layer can't have; a container that is closed, or
 // whose image is gone from the store, is ctor.ErrNotFound.
 func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOptions) (_ *Image, err error) {
 	defer wrap(&err, fmt.Sprintf("commit container %q as", c.ID()), ref)
@@ -128,19 +127,27 @@ func classOf(ctx context.Context, c *container.Container, info container.Info) (
 	return i, err
 }
 
-func (i *Image) commit(ctx context.Context, snapshot string, r reference.Reference, o *CommitOptions) (_ *Image, err error) {
-	d, err := rootfs.CreateDiff(ctx, snapshot, i.e.Client.SnapshotService(i.e.Snapshotter), i.e.Client.DiffService(),
-		diff.WithMediaType(ocispec.MediaTypeImageLayerGzip))
+func (i *Image) commit(ctx context.Context, id string, r reference.Reference, o *CommitOptions) (_ *Image, err error) {
+	record, err := i.e.Client.ContainerService().Get(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("diff: %w", err)
+		return nil, err
 	}
-	diffID, err := images.GetDiffID(ctx, i.e.Client.ContentStore(), d)
+	diff, end, err := i.e.Diff(ctx, record)
 	if err != nil {
-		return nil, fmt.Errorf("diff: %w", err)
+		return nil, fmt.Errorf("changes: %w", err)
 	}
-	now := time.Now().UTC()
+	defer func() { err = errors.Join(err, end()) }()
 	m := newMaker(i)
 	defer m.cs.abort(ctx, &err)
+	tar := digest.Canonical.Digester()
+	d, err := m.store(ctx, func(w io.Writer) (digest.Digest, error) {
+		err := diff.Pack(ctx, io.MultiWriter(w, tar.Hash()))
+		return tar.Digest(), err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("changes: %w", err)
+	}
+	now := time.Now().UTC()
 	spec := i.Spec()
 	spec.Created, spec.Author = &now, o.Author
 	if o.Edit != nil {
@@ -148,6 +155,6 @@ func (i *Image) commit(ctx context.Context, snapshot string, r reference.Referen
 	}
 	spec.History = m.config.History
 	m.config.edit(spec)
-	m.append(d, diffID, ocispec.History{Created: &now, Author: o.Author, Comment: o.Message})
+	m.append(d, tar.Digest(), ocispec.History{Created: &now, Author: o.Author, Comment: o.Message})
 	return m.finish(ctx, r)
 }

@@ -98,19 +98,28 @@ func (m *maker) stored(ctx context.Context, l layer.Layer) (ocispec.Descriptor, 
 }
 
 // compress stores a layer.
-func (m *maker) compress(ctx context.Context, l layer.Layer) (d ocispec.Descriptor, err error) {
+func (m *maker) compress(ctx context.Context, l layer.Layer) (ocispec.Descriptor, error) {
+	return m.store(ctx, func(w io.Writer) (digest.Digest, error) {
+		tar, err := l.Open(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer tar.Close()
+		_, err = io.Copy(w, tar)
+		return l.DiffID, err
+	})
+}
+
+// store stores the tar that write writes, compressed. write gives its digest.
+func (m *maker) store(ctx context.Context, write func(io.Writer) (digest.Digest, error)) (d ocispec.Descriptor, err error) {
 	w, err := content.OpenWriter(ctx, m.cs, content.WithRef("layer-"+strconv.Itoa(len(m.layers))))
 	if err != nil {
 		return d, err
 	}
 	defer w.Close()
-	tar, err := l.Open(ctx)
-	if err != nil {
-		return d, err
-	}
-	defer tar.Close()
 	z := gzip.NewWriter(w)
-	if _, err := io.Copy(z, tar); err != nil {
+	diffID, err := write(z)
+	if err != nil {
 		return d, err
 	}
 	if err := z.Close(); err != nil {
@@ -121,7 +130,7 @@ func (m *maker) compress(ctx context.Context, l layer.Layer) (d ocispec.Descript
 		return d, err
 	}
 	d = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: w.Digest(), Size: st.Offset}
-	err = w.Commit(ctx, 0, "", content.WithLabels(map[string]string{uncompressedLabel: l.DiffID.String()}))
+	err = w.Commit(ctx, 0, "", content.WithLabels(map[string]string{uncompressedLabel: diffID.String()}))
 	if errdefs.IsAlreadyExists(err) {
 		err = nil
 	}

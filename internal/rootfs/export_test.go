@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -24,3 +25,6 @@ func OpenApart(mounts []mount.Mount, at string, writable bool) (r *Root, err err
 	}
 	return newRoot(dir)
 }
+
+// Path is where a program finds r, as long as this one runs.
+func (r *Root) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.dir.Fd()) }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -26,6 +27,39 @@ func Open(mounts []mount.Mount, at string) (*Root, error) { return open(mounts, 
 // OpenWritable opens the root of a writable snapshot that nobody else uses,
 // not even another Root.
 func OpenWritable(mounts []mount.Mount, at string) (*Root, error) { return open(mounts, at, true) }
+
+// OpenUpper opens the upper directory of a writable snapshot that is an
+// overlay; of another it gives nil. user tells that overlay's marks in it are
+// in the name space "user".
+func OpenUpper(mounts []mount.Mount) (r *Root, user bool, err error) {
+	if len(mounts) != 1 || mounts[0].Type != "overlay" {
+		return nil, false, nil
+	}
+	l := layersOf(mounts[0], true)
+	if l.upper == "" {
+		return nil, false, nil
+	}
+	dir, err := openDir(l.upper)
+	if err != nil {
+		return nil, false, err
+	}
+	r, err = newRoot(dir)
+	return r, slices.Contains(l.options, "userxattr"), err
+}
+
+// OpenWhole opens the root of a writable snapshot, with what is written in it,
+// read-only, also while others write.
+func OpenWhole(mounts []mount.Mount, at string) (*Root, error) {
+	if len(mounts) == 1 && mounts[0].Type == "overlay" {
+		l := layersOf(mounts[0], true)
+		if l.upper != "" {
+			lower := append([]string{l.upper}, l.lower...)
+			m := mount.Mount{Type: "overlay", Source: "overlay", Options: append(l.options, "lowerdir="+strings.Join(lower, ":"))}
+			return open([]mount.Mount{m}, at, false)
+		}
+	}
+	return open(mounts, at, false)
+}
 
 func open(mounts []mount.Mount, at string, writable bool) (*Root, error) {
 	dir, err := openDetached(mounts, writable)

@@ -8,8 +8,10 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,29 +78,32 @@ func (p *packer) add(name string, dev uint64) error {
 // one writes a file that is held, and gives what is in it, if it is a
 // directory, and its device.
 func (p *packer) one(name string, h handle, dev uint64) (children []string, _ uint64, err error) {
-	if err := p.ctx.Err(); err != nil {
-		return nil, 0, err
-	}
 	st, err := h.stat()
 	if err != nil {
 		return nil, 0, err
 	}
-	hdr, err := p.header(name, h, &st)
-	if err == nil && hdr != nil && name != "." {
-		err = p.tar.WriteHeader(hdr)
-	}
-	if err != nil || hdr == nil {
+	if err := p.entry(name, h, &st); err != nil {
 		return nil, 0, wrap(name, err)
 	}
-	switch hdr.Typeflag {
-	case tar.TypeReg:
-		err = p.content(h, name, hdr.Size)
-	case tar.TypeDir:
-		if st.Dev == dev || !h.ofKernel() {
-			children, err = h.names(name)
-		}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR && (st.Dev == dev || !h.ofKernel()) {
+		children, err = h.names(name)
 	}
 	return children, st.Dev, wrap(name, err)
+}
+
+// entry writes a file that is held.
+func (p *packer) entry(name string, h handle, st *unix.Stat_t) error {
+	if err := p.ctx.Err(); err != nil {
+		return err
+	}
+	hdr, err := p.header(name, h, st)
+	if err != nil || hdr == nil || name == "." {
+		return err
+	}
+	if err := p.tar.WriteHeader(hdr); err != nil {
+		return err
+	}
+	return p.content(h, name, hdr.Size)
 }
 
 // gone tells of a file that was listed whether it, or a directory on the way,
@@ -113,6 +118,33 @@ func wrap(name string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }
+
+// Pack writes the changes to w as a layer: what is new or changed, and a
+// whiteout for what is gone (OCI image-spec, layer.md, "Whiteouts").
+func (d *Diff) Pack(ctx context.Context, w io.Writer) error {
+	p := packer{ctx: ctx, root: d.After, tar: tar.NewWriter(w), linked: map[fileID]link{}}
+	err := d.Walk(ctx, func(name string, kind Kind) error {
+		dir, base := path.Split(name)
+		if strings.HasPrefix(base, whiteout) {
+			return wrap(name, fmt.Errorf("a name that begins with %s stands for what is gone in a layer: %w", whiteout, errdefs.ErrInvalidArgument))
+		}
+		if kind == Deleted {
+			return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: dir + whiteout + base, Format: tar.FormatPAX})
+		}
+		f, err := d.After.lookup(name)
+		if f == nil {
+			return err
+		}
+		defer f.close()
+		return wrap(name, p.entry(name, f.handle, &f.Stat_t))
+	})
+	if err != nil {
+		return err
+	}
+	return p.tar.Close()
+}
+
+const whiteout = ".wh."
 
 // header describes a file; nil leaves it out.
 func (p *packer) header(name string, h handle, st *unix.Stat_t) (_ *tar.Header, err error) {
@@ -175,6 +207,9 @@ func record(hdr *tar.Header, h handle) error {
 // content writes as much of a file as the header says. It may grow meanwhile,
 // as logs do; what has shrunk has no right continuation.
 func (p *packer) content(h handle, name string, size int64) error {
+	if size == 0 {
+		return nil
+	}
 	f, err := h.reopen(name, os.O_RDONLY)
 	if err != nil {
 		return err

@@ -1,0 +1,65 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/rootfs"
+	"github.com/ctorhq/ctor/layer"
+)
+
+// Changes lists what the container has changed against its image, in the order
+// of paths, a directory before what is in it: what docker diff lists, and what
+// image.Commit makes a layer of. It works on a container in any state. Pause
+// one that runs for a list of one moment; what changes while it is listed may
+// be in the list or not.
+//
+// A file is modified when its content, mode, owner, time or extended attributes
+// are not those it had; one that was only opened for writing is not. A directory
+// is modified when something in it is listed, or its mode, owner or extended
+// attributes have changed. Of what is deleted, or has become something else,
+// nothing below is listed as deleted.
+//
+// What is mounted in the container is no part of it, nor are the files and
+// directories that the runtime makes where the image has none: to mount on,
+// such as /proc, /etc/hosts and the targets of Config.Mounts, and the working
+// directory; nor the directories above that were made for them alone. Writing to
+// FS counts as the container's.
+//
+// An error ends the list: it comes with the zero Change.
+func (c *Container) Changes(ctx context.Context) iter.Seq2[layer.Change, error] {
+	return func(yield func(layer.Change, error) bool) {
+		err := c.changes(ctx, func(name string, kind rootfs.Kind) error {
+			if !yield(layer.Change{Path: "/" + name, Kind: kinds[kind]}, nil) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(layer.Change{}, c.wrap("changes of", err))
+		}
+	}
+}
+
+// errEnough ends a list that nobody wants the rest of.
+var errEnough = errors.New("enough")
+
+var kinds = map[rootfs.Kind]layer.ChangeKind{
+	rootfs.Added: layer.Added, rootfs.Modified: layer.Modified, rootfs.Deleted: layer.Deleted,
+}
+
+func (c *Container) changes(ctx context.Context, yield func(string, rootfs.Kind) error) (err error) {
+	ctx, leave, err := c.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	d, end, err := c.e.Diff(ctx, c.record)
+	if err != nil {
+		return engine.Cause(ctx, err)
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	return engine.Cause(ctx, d.Walk(ctx, yield))
+}

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
+	"github.com/ctorhq/ctor/internal/unwind"
+)
+
+// Diff opens what a container has written beside what its image has. What the
+// runtime has made to mount on, and the working directory, is not the
+// container's doing. end closes it.
+func (e *Engine) Diff(ctx context.Context, c containers.Container) (d *rootfs.Diff, end func() error, err error) {
+	var undo unwind.Stack
+	defer undo.OnError(&err)
+	var s specs.Spec
+	if err := json.Unmarshal(c.Spec.GetValue(), &s); err != nil {
+		return nil, nil, fmt.Errorf("record: %w", err)
+	}
+	// Files of the image are as they were made, long before or just now.
+	d = &rootfs.Diff{Since: c.CreatedAt.Add(-time.Second)}
+	for _, m := range s.Mounts {
+		d.Made = append(d.Made, m.Destination)
+	}
+	if s.Process != nil {
+		d.Made = append(d.Made, s.Process.Cwd)
+	}
+	undo.Close(d)
+	sn := e.Client.SnapshotService(c.Snapshotter)
+	mounts, err := sn.Mounts(ctx, c.SnapshotKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	at := e.Dir(c.ID)
+	if d.After, err = rootfs.OpenWhole(mounts, at); err != nil {
+		return nil, nil, err
+	}
+	if d.Upper, d.User, err = rootfs.OpenUpper(mounts); err != nil {
+		return nil, nil, err
+	}
+	if d.Upper != nil {
+		d.Before, err = rootfs.Open(mounts, at)
+		return d, undo.Run, err
+	}
+	info, err := sn.Stat(ctx, c.SnapshotKey)
+	if err != nil || info.Parent == "" {
+		return d, undo.Run, err // nothing was there before
+	}
+	key := "before-" + rand.Text()
+	below, err := sn.View(ctx, key, info.Parent, snapshots.WithLabels(OwnRoot()))
+	if err != nil {
+		return nil, nil, err
+	}
+	undo.Push(func() error {
+		ctx, cancel := e.Cleanup(ctx)
+		defer cancel()
+		return sn.Remove(ctx, key)
+	})
+	if d.Before, err = rootfs.Open(below, at); err == nil {
+		undo.Close(d.Before) // before the snapshot goes
+	}
+	return d, undo.Run, err
+}

@@ -1,0 +1,364 @@
+package rootfs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kind is what happened to a file.
+type Kind int
+
+// The kinds of changes.
+const (
+	Added Kind = iota + 1
+	Modified
+	Deleted
+)
+
+// Diff is what a container has written, beside what was there before.
+type Diff struct {
+	// Before is what was there; nil is nothing.
+	Before *Root
+
+	// After is all that there is now.
+	After *Root
+
+	// Upper is the upper directory of an overlay: it holds only what was
+	// written, and marks for what was removed. Without it all files are
+	// compared.
+	Upper *Root
+
+	// User tells that the marks are in the name space "user" of extended
+	// attributes (userxattr), not in "trusted".
+	User bool
+
+	// Since is when the writing began. What was not touched since then has the
+	// content it had, if it has the size and the time.
+	Since time.Time
+
+	// Made are the paths that the runtime has made, to mount on. They do not
+	// count, nor do directories above that are there for them alone.
+	Made []string
+}
+
+// Walk calls yield for each change, with names that count from the root, in
+// their order, and a directory before what is in it. A directory is modified
+// if something below it has changed, as docker diff has it, or its mode, owner
+// or extended attributes have; its time alone does not count.
+func (d *Diff) Walk(ctx context.Context, yield func(name string, kind Kind) error) error {
+	w := differ{Diff: d, ctx: ctx, yield: yield, made: map[string]bool{}}
+	for _, name := range d.Made {
+		for name = d.Before.real(name); name != "."; name = path.Dir(name) {
+			w.made[name] = true
+		}
+	}
+	if d.Upper != nil {
+		return w.dir(d.Upper, ".", d.Before != nil, false)
+	}
+	return w.dir(d.After, ".", d.Before != nil, true)
+}
+
+// Close closes the roots.
+func (d *Diff) Close() error {
+	for _, r := range []*Root{d.Before, d.After, d.Upper} {
+		if r != nil {
+			r.Close()
+		}
+	}
+	return nil
+}
+
+type differ struct {
+	*Diff
+	ctx   context.Context
+	yield func(name string, kind Kind) error
+	made  map[string]bool // what the runtime may have made
+	above []pending       // directories on the way
+}
+
+// pending is a directory that is told of only if something in it has changed.
+type pending struct {
+	name string
+	kind Kind
+	told bool
+}
+
+// tell tells of a change, after the directories that it is in.
+func (w *differ) tell(name string, kind Kind) error {
+	for i := range w.above {
+		if p := &w.above[i]; !p.told {
+			p.told = true
+			if err := w.yield(p.name, p.kind); err != nil {
+				return err
+			}
+		}
+	}
+	return w.yield(name, kind)
+}
+
+// dir compares what is in a directory of root. was tells whether there was such
+// a directory before, and whole whether what is missing in root is gone.
+func (w *differ) dir(root *Root, name string, was, whole bool) error {
+	names, err := root.names(name)
+	if err != nil {
+		return skip(err)
+	}
+	if was && whole {
+		old, err := w.Before.names(name)
+		if skip(err) != nil {
+			return err
+		}
+		names = append(names, old...)
+		slices.Sort(names)
+		names = slices.Compact(names)
+	}
+	for _, base := range names {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		child := path.Join(name, base)
+		if err := w.entry(root, child, was, whole); err != nil {
+			return wrap(child, err)
+		}
+	}
+	return nil
+}
+
+// skip drops the error of a file that is not there, or no more.
+func skip(err error) error {
+	if gone(err) {
+		return nil
+	}
+	return err
+}
+
+// names lists a directory of a tree, to which no link leads.
+func (r *Root) names(name string) ([]string, error) {
+	f, err := r.lookup(name)
+	if f == nil {
+		return nil, err
+	}
+	defer f.close()
+	return f.names(name)
+}
+
+// file is one that is held, with what is known of it.
+type file struct {
+	handle
+	unix.Stat_t
+}
+
+// lookup holds a file to which no link leads. If there is none it gives nil,
+// on which close does nothing.
+func (r *Root) lookup(name string) (*file, error) {
+	if r == nil {
+		return nil, nil
+	}
+	h, err := r.find(name, unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS)
+	if err != nil {
+		return nil, skip(err)
+	}
+	st, err := h.stat()
+	if err != nil {
+		h.close()
+		return nil, err
+	}
+	return &file{h, st}, nil
+}
+
+func (f *file) close() {
+	if f != nil {
+		f.handle.close()
+	}
+}
+
+func (f *file) kind() uint32 { return f.Mode & unix.S_IFMT }
+
+// descent is what is to be compared below a directory.
+type descent struct {
+	root       *Root // in which it is
+	was, whole bool  // as dir has them
+	untold     Kind  // of the directory itself; 0: it was told of
+}
+
+// entry compares one file, and what is below it.
+func (w *differ) entry(root *Root, name string, dirWas, whole bool) error {
+	d, err := w.compare(root, name, dirWas, whole)
+	if d == nil {
+		return err
+	}
+	if d.untold != 0 {
+		w.above = append(w.above, pending{name: name, kind: d.untold})
+		defer func() { w.above = w.above[:len(w.above)-1] }()
+	}
+	return w.dir(d.root, name, d.was, d.whole)
+}
+
+// compare compares one file, and says what there is to do below it.
+func (w *differ) compare(root *Root, name string, dirWas, whole bool) (*descent, error) {
+	var was *file
+	is, err := root.lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	defer is.close()
+	if dirWas {
+		if was, err = w.Before.lookup(name); err != nil {
+			return nil, err
+		}
+		defer was.close()
+	}
+	if is == nil && !whole {
+		return nil, nil // it has gone meanwhile
+	}
+	if is == nil || root == w.Upper && is.kind() == unix.S_IFCHR && is.Rdev == 0 {
+		if was == nil {
+			return nil, nil
+		}
+		return nil, w.tell(name, Deleted)
+	}
+	d := &descent{root: root, whole: whole, was: was != nil && was.kind() == unix.S_IFDIR}
+	if root == w.Upper && is.kind() == unix.S_IFDIR {
+		if _, moved := w.mark(is, "redirect"); moved { // so it is not all here
+			d.root, d.whole = w.After, true
+		}
+		if value, _ := w.mark(is, "opaque"); value == "y" {
+			d.whole = true
+		}
+	}
+	if d.untold, err = w.judge(name, was, is); err != nil || is.kind() != unix.S_IFDIR {
+		return nil, err
+	}
+	return d, nil
+}
+
+// mark gives one of overlay's marks.
+func (w *differ) mark(f *file, name string) (value string, ok bool) {
+	space := "trusted"
+	if w.User {
+		space = "user"
+	}
+	b, err := grow(func(b []byte) (int, error) { return unix.Getxattr(f.path(), space+".overlay."+name, b) })
+	return string(b), err == nil
+}
+
+// judge tells of a file that is there, or gives the kind that a directory has
+// if something in it is told of.
+func (w *differ) judge(name string, was, is *file) (untold Kind, err error) {
+	isDir := is.kind() == unix.S_IFDIR
+	if was == nil {
+		if w.made[name] && (isDir || is.Size == 0) {
+			return Added, nil
+		}
+		return 0, w.tell(name, Added)
+	}
+	changed, err := w.changed(was, is)
+	if err != nil || !changed {
+		return Modified, err
+	}
+	return 0, w.tell(name, Modified)
+}
+
+// changed compares all of a file but, of a directory, what is in it.
+func (w *differ) changed(was, is *file) (bool, error) {
+	if was.Mode != is.Mode || was.Uid != is.Uid || was.Gid != is.Gid {
+		return true, nil
+	}
+	switch is.kind() {
+	case unix.S_IFLNK:
+		a, aerr := was.readLink()
+		b, berr := is.readLink()
+		return a != b, errors.Join(aerr, berr)
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return was.Rdev != is.Rdev, nil
+	case unix.S_IFREG:
+		if was.Size != is.Size || was.Mtim != is.Mtim {
+			return true, nil
+		}
+	case unix.S_IFDIR:
+	default:
+		return false, nil
+	}
+	a, aerr := xattrs(was.path())
+	b, berr := xattrs(is.path())
+	if err := errors.Join(aerr, berr); err != nil || !maps.Equal(a, b) {
+		return true, err
+	}
+	if is.kind() == unix.S_IFDIR || time.Unix(is.Ctim.Unix()).Before(w.Since) {
+		return false, nil
+	}
+	if _, meta := w.mark(is, "metacopy"); meta {
+		return false, nil // its content is the lower one
+	}
+	return w.rewritten(was, is)
+}
+
+// rewritten compares contents, of files of the same size.
+func (w *differ) rewritten(was, is *file) (bool, error) {
+	a, err := was.reopen("", unix.O_RDONLY)
+	if err != nil {
+		return false, err
+	}
+	defer a.Close()
+	b, err := is.reopen("", unix.O_RDONLY)
+	if err != nil {
+		return false, err
+	}
+	defer b.Close()
+	abuf, bbuf := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		if err := w.ctx.Err(); err != nil {
+			return false, err
+		}
+		n, aerr := io.ReadFull(a, abuf)
+		m, berr := io.ReadFull(b, bbuf)
+		if !bytes.Equal(abuf[:n], bbuf[:m]) {
+			return true, nil
+		}
+		for _, err := range []error{aerr, berr} {
+			if err == io.EOF || err == io.ErrUnexpectedEOF {
+				return false, nil
+			}
+			if err != nil {
+				return false, err
+			}
+		}
+	}
+}
+
+// real gives the name that a name leads to, as far as there is something that
+// leads: clean, and from the root.
+func (r *Root) real(name string) string {
+	at, rest := ".", name
+	for links := 0; rest != ""; {
+		var elem string
+		elem, rest, _ = strings.Cut(rest, "/")
+		next := path.Join("/", at, elem)[1:]
+		if next == "" {
+			next = "."
+		}
+		target := ""
+		if r != nil && links < maxLinks {
+			target, _ = r.ReadLink(next)
+		}
+		if target == "" {
+			at = next
+			continue
+		}
+		links++
+		if path.IsAbs(target) {
+			at = "."
+		}
+		rest = target + "/" + rest
+	}
+	return at
+}

@@ -23,8 +23,9 @@ const answerLimit = 10 * time.Second
 
 // Dial makes an engine over a containerd that already runs, at the path of
 // its socket, such as "/run/containerd/containerd.sock". It must run on this
-// host: output and input of containers go through fifos under cfg.Root, which
-// also keeps the logs. Versions from 1.6 on work. ctx bounds the dialing only;
+// host, and in the program's pid namespace: output and input of containers go
+// through fifos under cfg.Root, which also keeps the logs, and those of commands
+// through the program's own descriptors in /proc. Versions from 1.6 on work. ctx bounds the dialing only;
 // a containerd that does not answer within ten seconds is ErrUnavailable.
 //
 // Unlike Open it takes no lock: any number of programs may share a containerd

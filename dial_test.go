@@ -133,6 +133,7 @@ func TestDial(t *testing.T) {
 	t.Run("info", d.info)
 	t.Run("images", d.images)
 	t.Run("stop", d.stop)
+	t.Run("commands", d.commands)
 	t.Run("network", d.network)
 	t.Run("files", d.files)
 	t.Run("errors", d.errors)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -109,6 +110,7 @@ type Cmd struct {
 // place is where a command runs.
 type place interface {
 	fmt.Stringer
+	engine() *engine.Engine
 	// first is the process that the command takes after.
 	first() (*specs.Process, error)
 	// start starts the command on pipes: paths, "" for /dev/null.
@@ -187,7 +189,11 @@ func (c *Cmd) Start() error {
 		c.streams.abandon()
 		return c.wrap("start", err)
 	}
-	c.streams.begin(c.Process.streams())
+	k := kind{relay: c.Process.relay, tty: c.TTY}
+	if k.relay && !k.tty {
+		k.eof = c.Process.closeIn
+	}
+	c.streams.begin(k)
 	if (c.Cancel != nil || c.WaitDelay != 0) && c.ctx.Done() != nil {
 		result := make(chan ctxResult)
 		c.ctxResult = result

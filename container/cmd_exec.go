@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -21,6 +22,8 @@ import (
 type running struct{ c *Container }
 
 func (r running) String() string { return fmt.Sprintf("container %q", r.c.ID()) }
+
+func (r running) engine() *engine.Engine { return r.c.e }
 
 // first reads the first process from the container's record.
 func (r running) first() (*specs.Process, error) {
@@ -52,7 +55,7 @@ func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout stri
 	}()
 	own, cancel := r.c.e.Cleanup(life)
 	defer cancel()
-	p := &Process{c: r.c, id: strings.ToLower(rand.Text()[:16]), path: cmd.Path, tty: cmd.TTY, leave: leave, exited: make(chan struct{})}
+	p := &Process{c: r.c, id: strings.ToLower(rand.Text()[:16]), path: cmd.Path, relay: relays(r.c.e, cmd.TTY), leave: leave, exited: make(chan struct{})}
 	add := &api.ExecProcessRequest{ContainerID: r.c.ID(), ExecID: p.id, Terminal: cmd.TTY, Stdin: in, Stdout: out, Stderr: eout}
 	if err = r.exec(own, cmd, add, p); err != nil {
 		return nil, r.whyNot(own, err)

@@ -38,6 +38,8 @@ type instance struct {
 
 func (i *instance) String() string { return "a container of " + i.builder.ref }
 
+func (i *instance) engine() *engine.Engine { return i.builder.in }
+
 // first is what the image says of its process. The home of its user is only
 // known from its files.
 func (i *instance) first() (*specs.Process, error) {
@@ -72,7 +74,7 @@ func (i *instance) start(ctx context.Context, cmd spec.Command, in, out, eout st
 		defer leave()
 		return nil, errors.Join(err, c.Close())
 	}
-	p := &Process{Pid: int(c.task.pid), c: c, path: cmd.Path, tty: cmd.TTY, leave: leave, exited: make(chan struct{})}
+	p := &Process{Pid: int(c.task.pid), c: c, path: cmd.Path, relay: relays(b.in, cmd.TTY), leave: leave, exited: make(chan struct{})}
 	go p.watch(life)
 	return p, nil
 }

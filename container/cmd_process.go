@@ -22,7 +22,7 @@ type Process struct {
 	c      *Container
 	id     string // among the container's; "" is the first
 	path   string // of the command, for errors
-	tty    bool
+	relay  bool   // the last output may still be on its way when the process has ended
 	leave  func() // ends the call on the container that it is
 	exited chan struct{}
 
@@ -72,20 +72,13 @@ func (p *Process) tell(do func(context.Context, api.TasksClient) error) error {
 	return err
 }
 
-// streams tells how the runtime holds the process's pipes. Our own shim leaves
-// them to the process; others keep both ends, and so does who copies a
-// terminal.
-func (p *Process) streams() kind {
-	if p.tty || p.c.e.Embedded {
-		return kind{tty: p.tty, held: p.tty}
-	}
-	return kind{held: true, eof: func() {
-		// An error means that the process is gone, and its input with it.
-		_ = p.tell(func(ctx context.Context, tasks api.TasksClient) error {
-			_, err := tasks.CloseIO(ctx, &api.CloseIORequest{ContainerID: p.c.ID(), ExecID: p.id, Stdin: true})
-			return err
-		})
-	}}
+// closeIn tells the runtime that the input has ended.
+func (p *Process) closeIn() {
+	// An error means that the process is gone, and its input with it.
+	_ = p.tell(func(ctx context.Context, tasks api.TasksClient) error {
+		_, err := tasks.CloseIO(ctx, &api.CloseIORequest{ContainerID: p.c.ID(), ExecID: p.id, Stdin: true})
+		return err
+	})
 }
 
 func (p *Process) tasks() api.TasksClient { return p.c.e.Client.TaskService() }
@@ -103,7 +96,7 @@ func (p *Process) watch(ctx context.Context) {
 	case p.c.ending.Load():
 		p.ender = errContainerClosed
 	}
-	if !p.tty { // the last output of a terminal is still on its way
+	if !p.relay {
 		p.release()
 	}
 	close(p.exited)

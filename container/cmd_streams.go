@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/stdio"
 )
 
@@ -23,14 +24,16 @@ type streams struct {
 	sourced sync.WaitGroup
 }
 
+// relays tells whether a runtime copies a process's streams: between a
+// terminal and the pipes, and, if it is not our own shim, in any case. It keeps
+// both ends of each pipe then. Else the process alone has its ends.
+func relays(e *engine.Engine, tty bool) bool { return tty || !e.Embedded }
+
 // kind is how the other ends of the pipes behave.
 type kind struct {
-	tty bool
-	// eof tells the runtime of the end of the input. nil: the pipe does.
-	eof func()
-	// held: a writer that fails can't be told to the process, since somebody
-	// else has the reading end as well. What it writes is dropped.
-	held bool
+	relay bool
+	tty   bool
+	eof   func() // tells the runtime that the input has ended; nil: the pipe does
 }
 
 // open makes the pipes that are not there yet, and gives their paths.
@@ -38,17 +41,28 @@ func (s *streams) open(c *Cmd) (in, out, eout string, err error) {
 	if in, err = s.reader(c.Stdin, c.TTY); err != nil {
 		return "", "", "", err
 	}
-	if out, err = s.writer(c.Stdout); err != nil {
+	stdout, stderr := c.Stdout, c.Stderr
+	if !c.place.engine().Embedded { // not every runtime takes one without the other
+		stdout, stderr = orDiscard(stdout), orDiscard(stderr)
+	}
+	if out, err = s.writer(stdout); err != nil {
 		return "", "", "", err
 	}
 	switch {
 	case c.TTY:
-	case c.Stderr != nil && stdio.Same(c.Stdout, c.Stderr):
+	case stderr != nil && stdio.Same(stdout, stderr):
 		eout = out
 	default:
-		eout, err = s.writer(c.Stderr)
+		eout, err = s.writer(stderr)
 	}
 	return in, out, eout, err
+}
+
+func orDiscard(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
 }
 
 // pipe makes a pipe that the process reads.
@@ -131,10 +145,10 @@ func (s *streams) writer(w io.Writer) (string, error) {
 	}
 	s.copies = append(s.copies, func(k kind) error {
 		_, err := io.Copy(w, ours)
-		if err != nil && k.held {
-			_, _ = io.Copy(io.Discard, ours)
+		if err != nil && k.relay {
+			_, _ = io.Copy(io.Discard, ours) // the process can't be told of it
 		}
-		ours.Close() // of a writer that failed the process learns by SIGPIPE
+		ours.Close() // so that it learns of it by SIGPIPE
 		return err
 	})
 	return stdio.Path(theirs), nil

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,12 +22,35 @@ func (r *Root) RemoveAll(ctx context.Context, name string) error {
 		if err == nil || !full(err) {
 			return err
 		}
-		return removeTree(ctx, dir, base)
+		return removeTree(ctx, dir, base, maxDepth)
 	})
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
 	return Failure("removeall", name, err)
+}
+
+// Discard removes a directory of the host's that a container has written to,
+// and does so no more. os.RemoveAll has as many files open as a tree is deep: a
+// container could make one that neither it nor the rest of the program could
+// go on with.
+func Discard(dir string) error {
+	at, err := openDir(filepath.Dir(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	base := filepath.Base(dir)
+	if err = remove(int(at.Fd()), base); full(err) {
+		err = removeTree(context.Background(), int(at.Fd()), base, math.MaxInt)
+	}
+	if err == unix.ENOENT {
+		return nil
+	}
+	return Failure("removeall", dir, err)
 }
 
 // full tells of the error of a removal that it was of a directory with
@@ -38,6 +63,7 @@ func full(err error) bool { return err == unix.ENOTEMPTY || err == unix.EEXIST }
 // another directory, so it sees to it that it is the one it came from.
 type remover struct {
 	ctx   context.Context
+	limit int      // of levels
 	at    *os.File // the directory it is in
 	above []level
 	err   error // the first
@@ -71,12 +97,12 @@ type fileID struct{ dev, ino uint64 }
 func idOf(st *unix.Stat_t) fileID { return fileID{st.Dev, st.Ino} }
 
 // removeTree removes a directory.
-func removeTree(ctx context.Context, dir int, base string) error {
+func removeTree(ctx context.Context, dir int, base string, limit int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(dir, &st); err != nil {
 		return err
 	}
-	w := remover{ctx: ctx, above: []level{{id: idOf(&st)}}}
+	w := remover{ctx: ctx, limit: limit, above: []level{{id: idOf(&st)}}}
 	if err := w.enter(dir, base, 0); err != nil {
 		return err
 	}
@@ -110,7 +136,7 @@ func (w *remover) note(err error) {
 // enter goes into a directory and removes what is in it, other than
 // directories.
 func (w *remover) enter(dir int, base string, resolve uint64) error {
-	if len(w.above) > maxDepth {
+	if len(w.above) > w.limit {
 		return errDeep
 	}
 	fd, err := unix.Openat2(dir, base, &unix.OpenHow{

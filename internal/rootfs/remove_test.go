@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // deep makes a directory far deeper than a path can be long, and than a
@@ -38,6 +40,19 @@ func TestRemoveDeep(t *testing.T) {
 	require.ErrorIs(t, tooLong, unix.ENAMETOOLONG)
 	require.NoError(t, r.RemoveAll(t.Context(), "deep"))
 	require.NoDirExists(t, dir+"/deep")
+}
+
+// More directories than the program may have files open are no obstacle.
+func TestDiscard(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(dir+"/layer/fs", 0o755))
+	require.NoError(t, os.WriteFile(dir+"/layer/fs/file", nil, 0o644))
+	deep(t, dir+"/layer/fs", 3000)
+	require.NoError(t, rootfs.Discard(dir+"/layer"))
+	require.NoDirExists(t, dir+"/layer")
+	require.NoError(t, rootfs.Discard(dir+"/layer"))
+	require.NoError(t, rootfs.Discard(dir+"/not/there"))
 }
 
 // Many files, of all kinds, and names that io/fs can't say.

@@ -18,6 +18,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // layers is the overlay snapshotter, but for the writable layers of containers
@@ -50,7 +52,7 @@ const (
 // newLayers makes it over the real one. What an earlier program left in dir is
 // removed.
 func newLayers(overlay snapshots.Snapshotter, dir, label, owner string) (*layers, error) {
-	if err := os.RemoveAll(dir); err != nil {
+	if err := rootfs.Discard(dir); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -245,7 +247,7 @@ func (l *layers) Remove(ctx context.Context, key string) error {
 	if h == nil {
 		return l.Snapshotter.Remove(ctx, key)
 	}
-	if err := os.RemoveAll(h.dir); err != nil {
+	if err := rootfs.Discard(h.dir); err != nil {
 		return fmt.Errorf("remove snapshot %q: %w", key, err)
 	}
 	k, _ := recordKey(ctx, key) // find has checked it

@@ -37,7 +37,7 @@ func (c *Container) destroy() error {
 		defer leave()
 		ctx, cancel := c.e.Cleanup(ctx)
 		defer cancel()
-		return c.e.Remove(ctx, c.record)
+		return c.e.RemoveEnded(ctx, c.record)
 	}
 	c.kill()
 	ctx, cancel := c.e.Cleanup(context.Background())

@@ -41,15 +41,24 @@ func (e *Engine) Remove(ctx context.Context, c containers.Container) error {
 	return errors.Join(errs...)
 }
 
-// RemoveEnded is Remove for a container of this engine's life whose process
-// has ended, the short way: one word to the shim, then everything else at
-// once. The record, which is held in memory, goes last and keeps the name.
+// RemoveEnded is Remove for a container whose process has ended, as a rule, the
+// short way: one word to the shim, then everything else at once, but for the
+// record. That of an attached container, which is held in memory, goes last and
+// keeps the name; that of a detached one goes first, so that Sweep finds what a
+// kill in the middle leaves.
 func (e *Engine) RemoveEnded(ctx context.Context, c containers.Container) error {
-	if !e.Embedded {
+	if !e.Embedded || !slices.Contains(e.Snapshotters, c.Snapshotter) {
 		return e.Remove(ctx, c)
 	}
 	if _, err := e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: c.ID}); err != nil {
 		return e.Remove(ctx, c)
+	}
+	records := e.Client.ContainerService()
+	_, attached := c.Labels[OwnerLabel]
+	if !attached {
+		if err := records.Delete(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("delete record of %s: %w", c.ID, err)
+		}
 	}
 	files := make(chan error, 1)
 	go func() { files <- os.RemoveAll(e.Dir(c.ID)) }()
@@ -60,7 +69,10 @@ func (e *Engine) RemoveEnded(ctx context.Context, c containers.Container) error 
 	if err = errors.Join(err, <-files); err != nil {
 		return fmt.Errorf("delete %s: %w", c.ID, err)
 	}
-	return e.Client.ContainerService().Delete(ctx, c.ID)
+	if attached {
+		return records.Delete(ctx, c.ID)
+	}
+	return nil
 }
 
 func (e *Engine) removeTask(ctx context.Context, id string) error {

@@ -140,6 +140,10 @@ func newShim(c net.Conn) *Shim {
 	return s
 }
 
+// Detached tells whether the shim serves one container, which outlives this
+// program.
+func (s *Shim) Detached() bool { return s.detached }
+
 // Gone is closed when the shim can no longer be reached.
 func (s *Shim) Gone() <-chan struct{} { return s.gone }
 

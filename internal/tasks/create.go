@@ -17,7 +17,6 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ctorhq/ctor/internal/bundle"
-	"github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -124,8 +123,9 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 		return nil, errgrpc.ToGRPC(err)
 	}
 	s.drop(k)
-	if _, serr := os.Stat(filepath.Join(s.bundle(k), shim.Socket)); serr == nil {
-		c.Stop(context.WithoutCancel(ctx), r.ContainerID)
+	if c.Detached() {
+		// It ends by itself now. Nobody but Close has to wait for that.
+		s.ending.Go(func() { c.Stop(context.WithoutCancel(ctx), r.ContainerID) })
 	}
 	if rerr := os.RemoveAll(s.bundle(k)); rerr != nil {
 		return nil, errgrpc.ToGRPC(errors.Join(err, rerr))

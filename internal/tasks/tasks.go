@@ -48,6 +48,8 @@ type Service struct {
 	attached *shim.Shim            // nil until the first container
 	shims    map[string]*shim.Shim // by key of the container
 	closed   bool
+
+	ending sync.WaitGroup // detached shims whose container was deleted
 }
 
 var _ api.TasksClient = (*Service)(nil)
@@ -101,6 +103,7 @@ func (s *Service) Close() error {
 		wg.Go(c.Close)
 	}
 	wg.Wait()
+	s.ending.Wait()
 	s.program.Close()
 	return nil
 }

@@ -66,6 +66,7 @@ func Run(kind string, executor task.Executor) error {
 		return svc.Undo(context.Background())
 	}
 	if kind == link.Detached {
+		svc.EndWithContainer()
 		// A program that ends before it has made the container leaves a shim
 		// that nobody knows of.
 		go func() {

@@ -32,6 +32,7 @@ type Service struct {
 	end    context.CancelFunc
 
 	mu         sync.Mutex
+	single     bool               // the shim ends when a container is deleted
 	ended      bool               // Undo has begun: none is created any more
 	containers map[key]*container // nil: being created
 	creates    sync.WaitGroup     // in flight; added to with mu held
@@ -205,6 +206,9 @@ func (s *Service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskap
 	s.events.send(c.bundle.Namespace, &eventtypes.TaskDelete{
 		ContainerID: r.ID, Pid: uint32(p.pid), ExitStatus: p.status, ExitedAt: protobuf.ToTimestamp(p.at),
 	})
+	if s.isSingle() {
+		s.endIdle()
+	}
 	return p.deleted(), nil
 }
 

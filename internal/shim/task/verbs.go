@@ -285,6 +285,20 @@ func (s *Service) endIdle() {
 	}
 }
 
+// EndWithContainer has the shim end when a container of it has been deleted, and
+// it has no other.
+func (s *Service) EndWithContainer() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.single = true
+}
+
+func (s *Service) isSingle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.single
+}
+
 // EndUnused ends the shim unless it has a container, or is making one that
 // comes to be.
 func (s *Service) EndUnused() {

@@ -43,7 +43,7 @@ test: ## vet, and run all tests: with the runc command, and with the fast shim
 	go vet ./...
 	@$(MAKE) --no-print-directory images
 	$(TEST) ./...
-	@$(MAKE) --no-print-directory testshim
+	@$(MAKE) --no-print-directory testshim database
 
 # Tests run Debian's own Redis, PostgreSQL and nginx. Whichever test comes first
 # makes the images; here none has to wait for it.
@@ -51,6 +51,12 @@ test: ## vet, and run all tests: with the runc command, and with the fast shim
 images: ## make the images of real servers, once a machine (part of test)
 	@hack/setup test
 	$(TEST) -timeout 10m -run '^TestSharedBase$$' ./internal/fixture
+
+# Each test waits for a server of its own, so there can be many at a time.
+.PHONY: database
+database: ## run the example with 40 databases (part of test)
+	@hack/setup test
+	cd examples/database && $(TEST) -parallel 20 .
 
 # Engines find the shim on PATH, as users' do. So what runs containers is tested
 # once more, as it is: without one the test binary is its own shim.
@@ -84,7 +90,7 @@ check: ## the gate: formatting, mistakes, imports, go.mod, data races
 	CGO_ENABLED=0 go build ./...
 	@$(MAKE) --no-print-directory nested images
 	$(RACE) ./...
-	@$(MAKE) --no-print-directory testshim
+	@$(MAKE) --no-print-directory testshim database
 
 # Times mean nothing on a machine that is busy with something else. BENCH is
 # for flags: make bench BENCH='-rounds 10 -only life'.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"strings"
 	"sync/atomic"
@@ -155,6 +156,22 @@ func TestExec(t *testing.T) {
 	require.Less(t, len(err.Error()), 2000)
 	var exit *container.ExitError
 	require.NotErrorAs(t, err, &exit, "the container has not ended")
+}
+
+func TestFileProbe(t *testing.T) {
+	t.Parallel()
+	c := containertest.Run(t, busybox(t), sh("ln -s /tmp/ready /there; sleep 0.1; touch /tmp/ready; sleep 1000"))
+	require.NoError(t, c.WaitReady(t.Context(), container.All(
+		container.File("/there"), container.File("tmp/../tmp/ready"), container.File("/"), container.File("/../../tmp"))))
+	for _, name := range []string{"", "a\x00b", "\xff"} {
+		require.ErrorIs(t, cannot(t, c, container.File(name)), ctor.ErrInvalid)
+	}
+	err := container.File("/missing")(t.Context(), c)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.EqualError(t, err, "file /missing: no such file or directory")
+	require.NoError(t, c.Signal(t.Context(), syscall.SIGKILL))
+	var exit *container.ExitError
+	require.ErrorAs(t, cannot(t, c, container.File("/missing")), &exit)
 }
 
 // What was wrong: the look, the log, without what could steer a terminal.

@@ -56,6 +56,10 @@ func TestPostgres(t *testing.T) {
 		container.Log("database system is ready to accept connections", 1),
 		container.Exec("pg_isready"),
 	)})
+	require.NoError(t, c.WaitReady(t.Context(), container.File("/var/lib/postgresql/15/main/postmaster.pid")))
+	version, err := c.FS().ReadFile("var/lib/postgresql/15/main/PG_VERSION")
+	require.NoError(t, err)
+	require.Equal(t, "15\n", string(version))
 	out, err := c.Command(t.Context(), "psql", "--host", "localhost", "--tuples-only", "--no-align", "--command", "SELECT 6*7").Output()
 	require.NoError(t, err)
 	require.Equal(t, "42\n", string(out))
@@ -81,11 +85,20 @@ func TestNginx(t *testing.T) {
 		require.NoError(t, answer.Body.Close())
 		require.Contains(t, string(page), "Welcome to nginx!")
 	}
+	// What is written into the live root is served.
+	require.NoError(t, c.FS().WriteFile("var/www/html/new.html", []byte("news"), 0o644))
+	answer, err := client.Get("http://localhost/new.html")
+	require.NoError(t, err)
+	page, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, "news", string(page))
 	require.NoError(t, c.WaitReady(t.Context(), container.All(
+		container.File("/run/nginx.pid"),
 		container.Log(`"GET /\?2 HTTP/1.1" 200`, 1),
 		container.HTTP("http://localhost/missing", 404),
 	)))
-	err := container.HTTP("http://localhost/missing")(t.Context(), c)
+	err = container.HTTP("http://localhost/missing")(t.Context(), c)
 	require.ErrorContains(t, err, "404 Not Found: <html>")
 	client.CloseIdleConnections()
 	require.NoError(t, c.Stop(t.Context()))

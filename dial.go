@@ -25,8 +25,9 @@ const answerLimit = 10 * time.Second
 // its socket, such as "/run/containerd/containerd.sock". It must run on this
 // host, and in the program's pid namespace: output and input of containers go
 // through fifos under cfg.Root, which also keeps the logs, and those of commands
-// through the program's own descriptors in /proc. Versions from 1.6 on work. ctx bounds the dialing only;
-// a containerd that does not answer within ten seconds is ErrUnavailable.
+// through the program's own descriptors in /proc. Versions from 1.6 on work. ctx
+// bounds the dialing only; a containerd that does not answer within ten seconds
+// is ErrUnavailable.
 //
 // Unlike Open it takes no lock: any number of programs may share a containerd
 // and a root. Attached containers of programs that were killed are removed by

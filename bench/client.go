@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/contrib/seccomp"
@@ -116,3 +117,46 @@ func (c *clientPeer) exec(ctx context.Context) error {
 
 func (c *clientPeer) helpers() []int { return c.server.shims() }
 func (c *clientPeer) daemon() int    { return c.server.pid() }
+
+// execTask runs true in a running container through containerd's client, with
+// output and exit code.
+func execTask(ctx context.Context, c client.Container, fifos string) (err error) {
+	spec, err := c.Spec(ctx)
+	if err != nil {
+		return err
+	}
+	task, err := c.Task(ctx, nil)
+	if err != nil {
+		return err
+	}
+	spec.Process.Args = []string{"true"}
+	var stdout, stderr bytes.Buffer
+	p, err := task.Exec(ctx, fmt.Sprintf("exec-%d", time.Now().UnixNano()), spec.Process,
+		cio.NewCreator(cio.WithStreams(nil, &stdout, &stderr), cio.WithFIFODir(fifos)))
+	if err != nil {
+		return err
+	}
+	ended, err := p.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.Start(ctx); err != nil {
+		return err
+	}
+	status := <-ended
+	p.IO().Wait()
+	if _, err := p.Delete(ctx); err != nil {
+		return err
+	}
+	return exitError(status)
+}
+
+func exitError(s client.ExitStatus) error {
+	if s.Error() != nil {
+		return s.Error()
+	}
+	if s.ExitCode() != 0 {
+		return fmt.Errorf("exit code %d", s.ExitCode())
+	}
+	return nil
+}

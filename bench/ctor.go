@@ -12,9 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/cio"
-
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
@@ -38,7 +35,7 @@ type ctorPeer struct {
 	shim   string
 	engine *ctor.Engine
 	image  *image.Image
-	boxed  client.Container
+	boxed  *container.Container
 
 	mu    sync.Mutex
 	times map[string][]time.Duration
@@ -139,15 +136,15 @@ func (c *ctorPeer) box(ctx context.Context) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.boxed, err = c.engine.Containerd().LoadContainer(c.engine.Context(ctx), i.ID())
-	if err != nil {
-		return nil, errors.Join(err, i.Close())
-	}
+	c.boxed = i
 	return i.Close, nil
 }
 
 func (c *ctorPeer) exec(ctx context.Context) error {
-	return execTask(c.engine.Context(ctx), c.boxed, filepath.Join(c.root, "fifo"))
+	var stdout, stderr bytes.Buffer
+	cmd := c.boxed.Command(ctx, "true")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	return cmd.Run()
 }
 
 func (c *ctorPeer) idle(ctx context.Context, _ int) (func() error, error) {
@@ -171,46 +168,3 @@ func (c *ctorPeer) helpers() []int {
 }
 
 func (c *ctorPeer) daemon() int { return os.Getpid() }
-
-// execTask runs true in a running container through containerd's client, with
-// output and exit code.
-func execTask(ctx context.Context, c client.Container, fifos string) (err error) {
-	spec, err := c.Spec(ctx)
-	if err != nil {
-		return err
-	}
-	task, err := c.Task(ctx, nil)
-	if err != nil {
-		return err
-	}
-	spec.Process.Args = []string{"true"}
-	var stdout, stderr bytes.Buffer
-	p, err := task.Exec(ctx, fmt.Sprintf("exec-%d", time.Now().UnixNano()), spec.Process,
-		cio.NewCreator(cio.WithStreams(nil, &stdout, &stderr), cio.WithFIFODir(fifos)))
-	if err != nil {
-		return err
-	}
-	ended, err := p.Wait(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.Start(ctx); err != nil {
-		return err
-	}
-	status := <-ended
-	p.IO().Wait()
-	if _, err := p.Delete(ctx); err != nil {
-		return err
-	}
-	return exitError(status)
-}
-
-func exitError(s client.ExitStatus) error {
-	if s.Error() != nil {
-		return s.Error()
-	}
-	if s.ExitCode() != 0 {
-		return fmt.Errorf("exit code %d", s.ExitCode())
-	}
-	return nil
-}

@@ -35,6 +35,24 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
+// A command in a container that runs, with output and exit code.
+func BenchmarkExec(b *testing.B) {
+	c := idle(b)
+	for b.Loop() {
+		_, err := c.Command(b.Context(), "true").CombinedOutput()
+		require.NoError(b, err)
+	}
+}
+
+// The same in a container of its own.
+func BenchmarkImageCommand(b *testing.B) {
+	img := busybox(b)
+	for b.Loop() {
+		_, err := img.Command(b.Context(), "true").CombinedOutput()
+		require.NoError(b, err)
+	}
+}
+
 // Output from the container to a writer and the log.
 func BenchmarkOutput(b *testing.B) {
 	const size = 64 << 20

@@ -13,6 +13,11 @@ import (
 // one with a terminal, when Wait returns. A command that is never started costs
 // nothing.
 //
+// As the first process of its container the command is spared by the kernel all
+// signals that it has no handler for, SIGPIPE and SIGTERM too, save for SIGKILL
+// and SIGSTOP from outside; and what it leaves behind ends with it. A command in
+// [container.Container.Command] is a process like others.
+//
 // What differs from what the image says is the command's to say: Env, Dir,
 // User, TTY. The container has the network, limits and walls of the zero
 // container.Config; where others are wanted, make an instance with [Image.Run]

@@ -100,15 +100,15 @@ func (l Place) check(name string) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	case !st.Mode().IsRegular():
-		return fmt.Errorf("%s is no file, its mode is %v: %w", name, st.Mode(), notExecutable)
+		return fmt.Errorf("%s is no file, its mode is %v: %w", name, st.Mode(), errNotExecutable)
 	case st.Mode()&0o111 == 0:
-		return fmt.Errorf("%s is not executable, its mode is %v: %w", name, st.Mode(), notExecutable)
+		return fmt.Errorf("%s is not executable, its mode is %v: %w", name, st.Mode(), errNotExecutable)
 	}
 	return nil
 }
 
-// notExecutable has the class, and what os/exec has for it.
-var notExecutable = fmt.Errorf("%w: %w", fs.ErrPermission, errdefs.ErrInvalidArgument)
+// errNotExecutable has the class, and what os/exec has for it.
+var errNotExecutable = fmt.Errorf("%w: %w", fs.ErrPermission, errdefs.ErrInvalidArgument)
 
 // executable tells whether the kernel knows what to do with a file, and what
 // the file needs for it is there as well.

@@ -56,6 +56,34 @@ func Spec(dir string) (*specs.Spec, error) {
 	return parse(b)
 }
 
+// Annotate adds an annotation to the configuration, unless it has one of that
+// name. What else is in it stays as it is, known here or not.
+func Annotate(dir, name, value string) error {
+	path := filepath.Join(dir, config)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	all, annotations := map[string]json.RawMessage{}, map[string]string{}
+	if err = json.Unmarshal(b, &all); err == nil && all["annotations"] != nil {
+		err = json.Unmarshal(all["annotations"], &annotations)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", config, err, errdefs.ErrInvalidArgument)
+	}
+	if _, ok := annotations[name]; ok {
+		return nil
+	}
+	annotations[name] = value
+	if all["annotations"], err = json.Marshal(annotations); err != nil {
+		return err
+	}
+	if b, err = json.Marshal(all); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o600)
+}
+
 func parse(b []byte) (*specs.Spec, error) {
 	var s specs.Spec
 	if err := json.Unmarshal(b, &s); err != nil {

@@ -57,6 +57,9 @@ func newConfig(spec *specs.Spec, b task.Bundle, systemd bool) (*configs.Config, 
 			config.Labels[i] = "bundle=" + b.Dir
 		}
 	}
+	if _, ok := spec.Annotations[task.CriuAnnotation]; !ok {
+		config.Labels = append(config.Labels, task.CriuAnnotation+"="+b.CriuConfig())
+	}
 	return config, nil
 }
 

@@ -23,6 +23,8 @@ type Container struct {
 	// one as well, but a call that waits for that one holds a fork thread.
 	turn      chan struct{}
 	resources *specs.LinuxResources // what is in force; nil: no limits
+	images    string                // of the checkpoint that it is made of; "": none
+	work      string                // CRIU's
 }
 
 var _ task.Container = (*Container)(nil)
@@ -51,7 +53,7 @@ func (c *Container) launch(ctx context.Context, p *runc.Process, io task.Stdio) 
 	} else {
 		connect(p, io.In, io.Out, io.Err)
 	}
-	if err := c.forks.do(ctx, func() error { return c.made.Start(p) }); err != nil {
+	if err := c.forks.do(ctx, func() error { return c.begin(p) }); err != nil {
 		return none, explain(err, p)
 	}
 	pid, err := p.Pid()

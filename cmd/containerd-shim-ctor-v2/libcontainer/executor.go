@@ -97,6 +97,9 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (*C
 	}
 	// Two namespaces may have containers of the same name.
 	root := filepath.Join(e.root, b.Namespace)
+	if b.Images != "" {
+		root = filepath.Join(b.Dir, "libcontainer") // a restore mounts in it: it must lie in a file system
+	}
 	made, err := runc.Create(root, b.ID, config)
 	switch {
 	case errors.Is(err, runc.ErrExist):
@@ -113,8 +116,19 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (*C
 		fifo:      filepath.Join(root, b.ID, "exec.fifo"),
 		turn:      make(chan struct{}, 1),
 		resources: spec.Linux.Resources,
+		images:    b.Images,
+		work:      b.CriuWork(),
 	}
 	p, err := c.launch(ctx, process, io)
+	if err == nil && b.Images != "" {
+		// What Restore has made can't be paused: libcontainer does not know how
+		// to go on from there. What it has written can.
+		c.made, err = runc.Load(root, b.ID)
+		if err != nil {
+			undo(process, nil)
+			c.made = made
+		}
+	}
 	if err != nil {
 		if err2 := made.Destroy(); err2 != nil {
 			err = fmt.Errorf("%w; %w", err, err2)

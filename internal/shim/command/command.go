@@ -13,6 +13,7 @@ import (
 	runc "github.com/containerd/go-runc"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ctorhq/ctor/internal/bundle"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
@@ -31,8 +32,14 @@ type container struct {
 
 // Create implements task.Executor.
 func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (task.Container, task.Process, error) {
+	if err := bundle.Annotate(b.Dir, task.CriuAnnotation, b.CriuConfig()); err != nil {
+		return nil, task.Process{}, err
+	}
 	c := &container{binary: e.binary, id: b.ID, dir: b.Dir}
 	started, err := c.begin(ctx, io, func(ctx context.Context, r *runc.Runc, s *starting) error {
+		if b.Images != "" {
+			return c.restore(ctx, r, b, s)
+		}
 		return r.Create(ctx, b.ID, b.Dir, &runc.CreateOpts{IO: s, PidFile: s.pidFile, ConsoleSocket: s.console()})
 	})
 	if err != nil {

@@ -46,59 +46,75 @@ type container struct {
 	deleted  bool // guarded by deleting
 }
 
-// newContainer makes a container of the bundle in dir, which it makes first if
-// there is a spec.
-func (s *Service) newContainer(ctx context.Context, k key, dir string, spec []byte, rootfs []mount.Mount, p paths) (_ *container, err error) {
+// order is what a container is made from.
+type order struct {
+	key
+	dir    string // the bundle's
+	spec   []byte // of a bundle that is to be made first; nil: it is there
+	images string // directory of a checkpoint to restore; "": none
+	rootfs []mount.Mount
+	paths  paths
+}
+
+// newContainer makes a container. One that is restored is made by its start:
+// its processes run at once.
+func (s *Service) newContainer(ctx context.Context, o order) (_ *container, err error) {
 	var undo unwind.Stack
 	defer undo.OnError(&err)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	c := &container{
-		bundle: Bundle{ID: k.id, Namespace: k.namespace, Dir: dir, Rootfs: bundle.Rootfs(dir)},
-		init:   newProcess("", p),
+		bundle: Bundle{ID: o.id, Namespace: o.namespace, Dir: o.dir, Rootfs: bundle.Rootfs(o.dir), Images: o.images},
+		init:   newProcess("", o.paths),
 		execs:  map[string]*process{},
-		ours:   spec != nil,
+		ours:   o.spec != nil,
 	}
 	if c.ours {
-		if err := bundle.Create(dir, spec); err != nil {
+		if err := bundle.Create(o.dir, o.spec); err != nil {
 			return nil, err
 		}
 		undo.Push(c.removeBundle)
 	}
 	c.life, c.end = context.WithCancel(context.Background())
-	if c.bundle.Spec, err = bundle.Spec(dir); err != nil {
+	if c.bundle.Spec, err = bundle.Spec(o.dir); err != nil {
 		return nil, err
 	}
 	if c.bundle.Spec.Process == nil {
 		return nil, fmt.Errorf("the configuration names no process: %w", errdefs.ErrInvalidArgument)
 	}
 	c.shared = sharedPids(c.bundle.Spec)
-	if len(rootfs) > 0 {
+	if len(o.rootfs) > 0 {
 		if err := os.MkdirAll(c.bundle.Rootfs, 0o711); err != nil {
 			return nil, err
 		}
 		undo.Push(c.unmount) // before, for one of several mounts may fail
-		if err := mount.All(rootfs, c.bundle.Rootfs); err != nil {
+		if err := mount.All(o.rootfs, c.bundle.Rootfs); err != nil {
 			return nil, fmt.Errorf("mount root file system: %w", err)
 		}
 	} else if r := c.bundle.Spec.Root; r != nil && filepath.IsAbs(r.Path) {
 		c.bundle.Rootfs = r.Path
 	}
-	st, child, err := p.open(ctx, k.namespace, k.id)
-	if err != nil {
-		return nil, err
-	}
-	undo.Push(func() error { st.close(); return nil })
-	defer c.family()()
-	if err := c.make(ctx, s.executor, st, child); err != nil {
-		return nil, fmt.Errorf("OCI runtime create failed: %w", err)
+	if o.images == "" {
+		if err := c.make(ctx, s.executor); err != nil {
+			return nil, fmt.Errorf("OCI runtime create failed: %w", err)
+		}
 	}
 	return c, nil
 }
 
 // make has the executor make the container.
-func (c *container) make(ctx context.Context, e Executor, st *streams, child Stdio) error {
+func (c *container) make(ctx context.Context, e Executor) (err error) {
+	st, child, err := c.init.paths.open(ctx, c.bundle.Namespace, c.bundle.ID)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			st.close()
+		}
+	}()
+	defer c.family()()
 	defer children.enter()()
 	handle, started, err := e.Create(ctx, c.bundle, child)
 	child.close()
@@ -159,7 +175,10 @@ func (c *container) delete(ctx context.Context) error {
 	c.init.streams.settle()
 	unmounted := make(chan error, 1)
 	go func() { unmounted <- c.unmount() }()
-	err := c.call(func() error { return c.handle.Delete(context.WithoutCancel(ctx)) })
+	var err error
+	if c.handle != nil {
+		err = c.call(func() error { return c.handle.Delete(context.WithoutCancel(ctx)) })
+	}
 	if errdefs.IsNotFound(err) {
 		err = nil // an earlier call got this far
 	}

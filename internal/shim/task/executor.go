@@ -15,7 +15,8 @@ import (
 // returns, and nobody but the service waits for it.
 type Executor interface {
 	// Create makes a container, with its first process waiting to be started.
-	// When it fails nothing is left. It may be called many times at once.
+	// One of a bundle with Images is restored, and its processes run. When it
+	// fails nothing is left. It may be called many times at once.
 	Create(ctx context.Context, b Bundle, io Stdio) (Container, Process, error)
 }
 
@@ -28,6 +29,9 @@ type Container interface {
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
 	Update(ctx context.Context, r *specs.LinuxResources) error
+	// Checkpoint has CRIU write the container's processes to files, and end
+	// them if they are not to run on.
+	Checkpoint(ctx context.Context, c Checkpoint) error
 	// Delete undoes the container, cgroup included. Its first process has
 	// ended.
 	Delete(ctx context.Context) error
@@ -39,7 +43,19 @@ type Bundle struct {
 	Namespace string // containerd's
 	Dir       string // holds config.json; the executor may keep files here
 	Rootfs    string // mounted
+	Images    string // directory of a checkpoint to restore; "": none
 	Spec      *specs.Spec
+}
+
+// Checkpoint says how one is made.
+type Checkpoint struct {
+	Images string // directory for the files
+	Work   string // directory for CRIU's log
+	Exit   bool   // the container ends with it
+
+	// What would be an error without: connections and sockets whose other end
+	// is not in the container, and file locks.
+	TCP, Unix, Locks bool
 }
 
 // Stdio is what a process gets as its standard streams. The files belong to

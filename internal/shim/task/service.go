@@ -101,9 +101,6 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	if r.Checkpoint != "" {
-		return nil, errgrpc.ToGRPC(fmt.Errorf("restore: %w", errdefs.ErrNotImplemented))
-	}
 	k := key{ns, r.ID}
 	if err := s.reserve(k); err != nil {
 		return nil, errgrpc.ToGRPC(err)
@@ -112,12 +109,14 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ending, cancel)()
-	p := paths{in: r.Stdin, out: r.Stdout, err: r.Stderr, terminal: r.Terminal}
-	var spec []byte
-	if r.Options.GetTypeUrl() == link.SpecType {
-		spec = r.Options.GetValue()
+	o := order{
+		key: k, dir: r.Bundle, images: r.Checkpoint, rootfs: mounts(r.Rootfs),
+		paths: paths{in: r.Stdin, out: r.Stdout, err: r.Stderr, terminal: r.Terminal},
 	}
-	c, err := s.newContainer(ctx, k, r.Bundle, spec, mounts(r.Rootfs), p)
+	if r.Options.GetTypeUrl() == link.SpecType {
+		o.spec = r.Options.GetValue()
+	}
+	c, err := s.newContainer(ctx, o)
 	if err != nil {
 		if s.ending.Err() != nil {
 			err = fmt.Errorf("%w: %w", errEnding, err)
@@ -132,7 +131,9 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 		IO: &eventtypes.TaskIO{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal},
 	})
 	s.mu.Unlock()
-	go s.watch(c, c.init)
+	if o.images == "" {
+		go s.watch(c, c.init)
+	}
 	return &taskapi.CreateTaskResponse{Pid: uint32(c.init.pid)}, nil
 }
 
@@ -177,7 +178,12 @@ func (s *Service) Start(ctx context.Context, r *taskapi.StartRequest) (*taskapi.
 }
 
 func (s *Service) startInit(ctx context.Context, c *container) error {
-	err := c.call(func() error { return c.handle.Start(ctx) })
+	var err error
+	if c.bundle.Images != "" {
+		err = s.restore(ctx, c)
+	} else {
+		err = c.call(func() error { return c.handle.Start(ctx) })
+	}
 	if err != nil {
 		c.init.advance(tasktypes.Status_RUNNING, tasktypes.Status_CREATED)
 		return err

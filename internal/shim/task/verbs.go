@@ -58,9 +58,12 @@ func (s *Service) startExec(ctx context.Context, c *container, p *process) (err 
 	}
 	c.starts.RLock()
 	defer c.starts.RUnlock()
-	if c.life.Err() != nil {
+	switch {
+	case c.life.Err() != nil:
 		err = c.hasEnded()
-	} else {
+	case c.handle == nil:
+		err = c.isUnmade()
+	default:
 		err = c.call(func() error { return c.exec(ctx, p, st, child) })
 	}
 	child.close()
@@ -162,7 +165,7 @@ func (s *Service) freeze(ctx context.Context, id string, paused bool, do func(Co
 	defer c.starts.Unlock()
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
-	if c.init.current() != tasktypes.Status_RUNNING {
+	if c.init.current() != tasktypes.Status_RUNNING || c.handle == nil {
 		return nil, errgrpc.ToGRPC(fmt.Errorf("container %s does not run: %w", id, errdefs.ErrFailedPrecondition))
 	}
 	if err := c.call(func() error { return do(c.handle, ctx) }); err != nil {
@@ -244,6 +247,11 @@ func (s *Service) Update(ctx context.Context, r *taskapi.UpdateTaskRequest) (*em
 	if err := json.Unmarshal(r.Resources.GetValue(), &res); err != nil {
 		return nil, errgrpc.ToGRPC(fmt.Errorf("resources: %w: %w", err, errdefs.ErrInvalidArgument))
 	}
+	c.starts.RLock()
+	defer c.starts.RUnlock()
+	if c.handle == nil {
+		return nil, errgrpc.ToGRPC(c.isUnmade())
+	}
 	return empty, errgrpc.ToGRPC(c.call(func() error { return c.handle.Update(ctx, &res) }))
 }
 
@@ -304,9 +312,4 @@ func (s *Service) isSingle() bool {
 func (s *Service) EndUnused() {
 	s.creates.Wait()
 	s.endIdle()
-}
-
-// Checkpoint is not there yet.
-func (s *Service) Checkpoint(context.Context, *taskapi.CheckpointTaskRequest) (*emptypb.Empty, error) {
-	return nil, errgrpc.ToGRPC(fmt.Errorf("checkpoint: %w", errdefs.ErrNotImplemented))
 }

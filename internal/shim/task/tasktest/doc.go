@@ -44,4 +44,6 @@ func Run(t *testing.T, newExecutor func(t *testing.T) task.Executor) {
 	all("failure", true, failures)
 	all("cancel", true, cancels)
 	all("undo", true, undos)
+	// Several CRIUs that ask the kernel at once what it can fail now and then.
+	all("checkpoint", false, checkpoints)
 }

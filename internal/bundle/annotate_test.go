@@ -1,0 +1,31 @@
+package bundle
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/stretchr/testify/require"
+)
+
+func TestAnnotate(t *testing.T) {
+	for before, after := range map[string]string{
+		`{}`: `{"annotations":{"name":"value"}}`,
+		`{"ociVersion":"9.9","new":{"a":[1]}}`: `{"annotations":{"name":"value"},"new":{"a":[1]},"ociVersion":"9.9"}`,
+		`{"annotations":{"other":"x"}}`:        `{"annotations":{"name":"value","other":"x"}}`,
+		`{"annotations":{"name":"mine"}}`:      `{"annotations":{"name":"mine"}}`,
+	} {
+		dir := filepath.Join(t.TempDir(), "b")
+		require.NoError(t, Create(dir, []byte(before)))
+		require.NoError(t, Annotate(dir, "name", "value"))
+		b, err := os.ReadFile(filepath.Join(dir, config))
+		require.NoError(t, err)
+		require.JSONEq(t, after, string(b))
+	}
+	for _, bad := range []string{"", "[]", `{"annotations":[]}`} {
+		dir := filepath.Join(t.TempDir(), "b")
+		require.NoError(t, Create(dir, []byte(bad)))
+		require.ErrorIs(t, Annotate(dir, "name", "value"), errdefs.ErrInvalidArgument, bad)
+	}
+}

@@ -11,7 +11,7 @@ import (
 
 func TestAnnotate(t *testing.T) {
 	for before, after := range map[string]string{
-		`{}`: `{"annotations":{"name":"value"}}`,
+		`{}`:                                   `{"annotations":{"name":"value"}}`,
 		`{"ociVersion":"9.9","new":{"a":[1]}}`: `{"annotations":{"name":"value"},"new":{"a":[1]},"ociVersion":"9.9"}`,
 		`{"annotations":{"other":"x"}}`:        `{"annotations":{"name":"value","other":"x"}}`,
 		`{"annotations":{"name":"mine"}}`:      `{"annotations":{"name":"mine"}}`,

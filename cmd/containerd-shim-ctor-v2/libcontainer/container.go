@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/containerd/errdefs"
 	runc "github.com/opencontainers/runc/libcontainer"
@@ -60,7 +61,7 @@ func (c *Container) launch(ctx context.Context, p *runc.Process, io task.Stdio) 
 	if err != nil {
 		return none, err
 	}
-	started := task.Process{Pid: pid}
+	started := task.Process{Pid: pid, Reap: func() (unix.WaitStatus, error) { return reaped(p) }}
 	if tty != nil {
 		started.Console, err = tty.receive()
 	}
@@ -72,6 +73,16 @@ func (c *Container) launch(ctx context.Context, p *runc.Process, io task.Stdio) 
 		return none, err
 	}
 	return started, nil
+}
+
+// reaped waits for a process as libcontainer does, which has a descriptor of it
+// that else only Go's collector would close.
+func reaped(p *runc.Process) (unix.WaitStatus, error) {
+	state, err := p.Wait()
+	if state == nil {
+		return 0, err
+	}
+	return unix.WaitStatus(state.Sys().(syscall.WaitStatus)), nil // err tells of the status
 }
 
 // undo ends a process that nobody has been told of.

@@ -56,15 +56,19 @@ func (f *family) know(pid int) {
 
 // wait reaps a known child if it has ended, and tells whether there is nothing
 // to wait for any more.
-func (f *family) wait(pid int, ws *unix.WaitStatus) (bool, error) {
+func (f *family) wait(p Process) (ws unix.WaitStatus, done bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	got, err := unix.Wait4(pid, ws, unix.WNOHANG, nil)
-	if err == nil && got != pid {
-		return false, nil
+	var info unix.Siginfo
+	err = unix.Waitid(unix.P_PID, p.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	if err == nil && info.Signo == 0 {
+		return 0, false, nil
 	}
-	delete(f.known, pid)
-	return true, err
+	delete(f.known, p.Pid)
+	if err == nil {
+		ws, err = p.wait()
+	}
+	return ws, true, err
 }
 
 // forget notes that a child was waited for otherwise.

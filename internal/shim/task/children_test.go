@@ -46,11 +46,15 @@ func TestKnownChildren(t *testing.T) {
 	require.Never(t, func() bool { children.look(); return !exists(pid) }, 50*time.Millisecond, 5*time.Millisecond)
 	var ws unix.WaitStatus
 	require.Eventually(t, func() bool {
-		done, err := children.wait(pid, &ws)
+		var (
+			done bool
+			err  error
+		)
+		ws, done, err = children.wait(Process{Pid: pid})
 		return done && err == nil
 	}, 10*time.Second, time.Millisecond)
 	require.Equal(t, 3, ws.ExitStatus())
-	done, err := children.wait(pid, &ws)
+	_, done, err := children.wait(Process{Pid: pid})
 	require.True(t, done)
 	require.ErrorIs(t, err, unix.ECHILD)
 	_ = cmd.Wait()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
+	"golang.org/x/sys/unix"
 )
 
 // Executor makes containers of bundles. There are two: libcontainer inside the
@@ -69,6 +70,10 @@ type Stdio struct {
 type Process struct {
 	Pid     int
 	Console *os.File // the terminal's master, non-blocking, for the caller to close; nil without one
+
+	// Reap waits for the process's end, and frees what the executor has of it.
+	// nil: it has nothing, and wait4 will do.
+	Reap func() (unix.WaitStatus, error)
 }
 
 // About is what an executor is and can do.

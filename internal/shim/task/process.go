@@ -33,6 +33,7 @@ type process struct {
 	mu       sync.Mutex
 	state    tasktypes.Status // CREATED, RUNNING or STOPPED
 	pid      int
+	started  Process
 	pidfd    *os.File // nil: not started
 	streams  *streams // nil: not started
 	inClosed bool     // CloseIO came, perhaps before there were streams
@@ -56,7 +57,7 @@ func (p *process) born(started Process, s *streams) error {
 	s.attach(started.Console)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pid, p.pidfd, p.streams = started.Pid, os.NewFile(uintptr(fd), "pidfd"), s
+	p.pid, p.started, p.pidfd, p.streams = started.Pid, started, os.NewFile(uintptr(fd), "pidfd"), s
 	if p.inClosed {
 		s.closeIn()
 	}
@@ -69,9 +70,17 @@ func (p Process) discard() {
 		p.Console.Close()
 	}
 	_ = unix.Kill(p.Pid, unix.SIGKILL)
+	_, _ = p.wait()
+}
+
+// wait waits for the end of a process, and reaps it.
+func (p Process) wait() (ws unix.WaitStatus, err error) {
+	if p.Reap != nil {
+		return p.Reap()
+	}
 	for {
-		if _, err := unix.Wait4(p.Pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
-			return
+		if _, err = unix.Wait4(p.Pid, &ws, 0, nil); !errors.Is(err, unix.EINTR) {
+			return ws, err
 		}
 	}
 }
@@ -86,7 +95,7 @@ func (p *process) wait() uint32 {
 	raw, err := p.pidfd.SyscallConn()
 	if err == nil {
 		err = raw.Read(func(uintptr) (done bool) {
-			done, werr = children.wait(p.pid, &ws)
+			ws, done, werr = children.wait(p.started)
 			return done
 		})
 	}

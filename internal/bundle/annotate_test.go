@@ -18,14 +18,21 @@ func TestAnnotate(t *testing.T) {
 	} {
 		dir := filepath.Join(t.TempDir(), "b")
 		require.NoError(t, Create(dir, []byte(before)))
-		require.NoError(t, Annotate(dir, "name", "value"))
+		require.NoError(t, Annotate(dir, "name", "value", ""))
 		b, err := os.ReadFile(filepath.Join(dir, config))
 		require.NoError(t, err)
 		require.JSONEq(t, after, string(b))
 	}
+	dir := filepath.Join(t.TempDir(), "b")
+	require.NoError(t, Create(dir, []byte(`{"ociVersion":"1.3.0"}`)))
+	require.NoError(t, Annotate(dir, "name", "value", "1.0.2"))
+	b, err := os.ReadFile(filepath.Join(dir, config))
+	require.NoError(t, err)
+	require.JSONEq(t, `{"annotations":{"name":"value"},"ociVersion":"1.0.2"}`, string(b))
+
 	for _, bad := range []string{"", "[]", `{"annotations":[]}`} {
 		dir := filepath.Join(t.TempDir(), "b")
 		require.NoError(t, Create(dir, []byte(bad)))
-		require.ErrorIs(t, Annotate(dir, "name", "value"), errdefs.ErrInvalidArgument, bad)
+		require.ErrorIs(t, Annotate(dir, "name", "value", ""), errdefs.ErrInvalidArgument, bad)
 	}
 }

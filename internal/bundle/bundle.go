@@ -57,8 +57,9 @@ func Spec(dir string) (*specs.Spec, error) {
 }
 
 // Annotate adds an annotation to the configuration, unless it has one of that
-// name. What else is in it stays as it is, known here or not.
-func Annotate(dir, name, value string) error {
+// name, and makes it one of an OCI version, unless that is "". What else is in
+// it stays as it is, known here or not.
+func Annotate(dir, name, value, version string) error {
 	path := filepath.Join(dir, config)
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -71,10 +72,14 @@ func Annotate(dir, name, value string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", config, err, errdefs.ErrInvalidArgument)
 	}
-	if _, ok := annotations[name]; ok {
-		return nil
+	if _, ok := annotations[name]; !ok {
+		annotations[name] = value
 	}
-	annotations[name] = value
+	if version != "" {
+		if all["ociVersion"], err = json.Marshal(version); err != nil {
+			return err
+		}
+	}
 	if all["annotations"], err = json.Marshal(annotations); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ type container struct {
 
 // Create implements task.Executor.
 func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (task.Container, task.Process, error) {
-	if err := bundle.Annotate(b.Dir, task.CriuAnnotation, b.CriuConfig()); err != nil {
+	if err := bundle.Annotate(b.Dir, task.CriuAnnotation, b.CriuConfig(), e.version()); err != nil {
 		return nil, task.Process{}, err
 	}
 	c := &container{binary: e.binary, id: b.ID, dir: b.Dir}
@@ -50,6 +50,15 @@ func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (ta
 		return nil, task.Process{}, err
 	}
 	return c, started, nil
+}
+
+// version is that of the OCI's configuration that the command is given; "" is
+// what it was. crun 1.8 takes none but 1.0, and leaves out what came later.
+func (e *Executor) version() string {
+	if filepath.Base(e.binary) == "crun" {
+		return "1.0.2"
+	}
+	return ""
 }
 
 // Start implements task.Container.

@@ -27,6 +27,7 @@ var helpers = map[string]func(args []string) error{
 	"open":   helpOpen,
 	"hold":   helpHold,
 	"work":   helpWork,
+	"churn":  helpChurn,
 	"quiet":  helpQuiet,
 	"dialed": helpDialed,
 }

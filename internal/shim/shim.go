@@ -147,6 +147,17 @@ func (s *Shim) Detached() bool { return s.detached }
 // Gone is closed when the shim can no longer be reached.
 func (s *Shim) Gone() <-chan struct{} { return s.gone }
 
+// Ended waits for the end of a shim that can no longer be reached: before, it
+// may go on with what it was doing.
+func (s *Shim) Ended() {
+	if s.process == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	s.process.wait(ctx)
+}
+
 // Close lets go of the shim. An attached one undoes what is left of its
 // containers and ends, and Close waits for that; a detached one goes on.
 func (s *Shim) Close() {

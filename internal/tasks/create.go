@@ -66,8 +66,13 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs, Options: given(spec, detached),
 		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr,
 	})
+	if err = reached(r.ContainerID, err); errdefs.IsUnavailable(err) {
+		// It can't undo what it has done.
+		c.Ended()
+		return nil, errors.Join(err, bundle.SweepSpec(spec))
+	}
 	if err != nil {
-		return nil, reached(r.ContainerID, err)
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		_, derr := c.Delete(whole, &taskapi.DeleteRequest{ID: r.ContainerID})

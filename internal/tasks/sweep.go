@@ -57,6 +57,7 @@ func (s *Service) sweep(ctx context.Context, key, id string) error {
 // of an executor whose processes the kernel does not end with it.
 func (s *Service) mourn(c *shim.Shim) {
 	<-c.Gone()
+	c.Ended()
 	s.mu.Lock()
 	var left []string
 	for k, v := range s.shims {

@@ -12,6 +12,7 @@ import (
 
 	runc "github.com/containerd/go-runc"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/bundle"
 	"github.com/ctorhq/ctor/internal/shim/task"
@@ -109,6 +110,8 @@ func (c *container) call(ctx context.Context, verb func(context.Context, *runc.R
 		Root:      filepath.Join(c.dir, "runc"),
 		Log:       log,
 		LogFormat: runc.JSON,
+		// Or it would go on to make a container when the shim has been killed.
+		PdeathSignal: unix.SIGKILL,
 	}))
 }
 

@@ -3,6 +3,7 @@ package ctor
 import (
 	"context"
 	"fmt"
+	"os/exec"
 	"strings"
 
 	"github.com/containerd/containerd/v2/version"
@@ -114,6 +115,9 @@ func (i *Info) embedded(ctx context.Context, path string) {
 		i.Shim = path
 	} else {
 		i.Lacks = append(i.Lacks, "no shim is installed, with which containers start twice as fast: "+shim.Install)
+	}
+	if _, err := exec.LookPath("criu"); err != nil {
+		i.Lacks = append(i.Lacks, "no criu is on PATH, without which there are no checkpoints: apt-get install criu")
 	}
 	if host.Snapshotter(i.Root) == "native" {
 		i.Lacks = append(i.Lacks, host.NoOverlay(i.Root))

@@ -88,6 +88,7 @@ func Start(ctx context.Context, cfg Config) (_ *Services, err error) {
 	s.tasks, err = tasks.New(tasks.Config{
 		Dir:        filepath.Join(cfg.State, "tasks"),
 		Containers: s.records,
+		Content:    db.ContentStore(),
 		Events:     fromShim{events},
 		Shim:       cfg.Shim,
 		Cgroups:    cfg.Cgroups,

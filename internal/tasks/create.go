@@ -32,9 +32,6 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	if err != nil {
 		return nil, err
 	}
-	if r.Checkpoint != nil {
-		return nil, fmt.Errorf("restore of task %s: %w", r.ContainerID, errdefs.ErrNotImplemented)
-	}
 	container, err := s.cfg.Containers.Get(ctx, r.ContainerID)
 	if err != nil {
 		return nil, err
@@ -56,6 +53,11 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	if detached {
 		undo.Push(func() error { c.Stop(context.WithoutCancel(ctx), r.ContainerID); return nil })
 	}
+	images, err := s.unpackCheckpoint(ctx, k, r.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	undo.Push(func() error { return os.RemoveAll(s.images(k)) })
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -64,7 +66,7 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	whole := context.WithoutCancel(ctx)
 	resp, err := c.Create(whole, &taskapi.CreateTaskRequest{
 		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs, Options: given(spec, detached),
-		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr,
+		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Checkpoint: images,
 	})
 	if err = reached(r.ContainerID, err); errdefs.IsUnavailable(err) {
 		// It can't undo what it has done.
@@ -132,8 +134,10 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 		// It ends by itself now. Nobody but Close has to wait for that.
 		s.ending.Go(func() { c.Stop(context.WithoutCancel(ctx), r.ContainerID) })
 	}
-	if rerr := os.RemoveAll(s.bundle(k)); rerr != nil {
-		return nil, errgrpc.ToGRPC(errors.Join(err, rerr))
+	for _, dir := range []string{s.bundle(k), s.images(k)} {
+		if rerr := os.RemoveAll(dir); rerr != nil {
+			return nil, errgrpc.ToGRPC(errors.Join(err, rerr))
+		}
 	}
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)

@@ -108,8 +108,3 @@ func (s *Service) ListPids(ctx context.Context, r *api.ListPidsRequest, _ ...grp
 	a, err := call(ctx, s, r.ContainerID, (*shim.Shim).Pids, &taskapi.PidsRequest{ID: r.ContainerID})
 	return &api.ListPidsResponse{Processes: a.GetProcesses()}, err
 }
-
-// Checkpoint is not there yet.
-func (s *Service) Checkpoint(_ context.Context, r *api.CheckpointTaskRequest, _ ...grpc.CallOption) (*api.CheckpointTaskResponse, error) {
-	return nil, errgrpc.ToGRPC(fmt.Errorf("checkpoint of task %s: %w", r.ContainerID, errdefs.ErrNotImplemented))
-}

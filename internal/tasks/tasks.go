@@ -17,6 +17,7 @@ import (
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/pkg/identifiers"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
@@ -32,6 +33,7 @@ const DetachLabel = "io.ctor.detached"
 type Config struct {
 	Dir        string // bundles and shim logs
 	Containers containers.Store
+	Content    content.Store // of checkpoints
 	Events     shim.Events
 	Shim       string // path, from shim.Find
 	// Cgroups is where those of a namespace's containers are. They are removed
@@ -81,7 +83,7 @@ func New(cfg Config) (*Service, error) {
 		}
 		s.shims[filepath.Join(filepath.Base(filepath.Dir(bundle)), filepath.Base(bundle))] = c
 	}
-	return s, nil
+	return s, s.dropImages()
 }
 
 // Close ends the attached shim, with what is left of its containers, and lets

@@ -130,7 +130,9 @@ func cgroup(t *testing.T, children ...string) (path string, processes map[string
 	require.NotEmpty(t, found)
 	processes = map[string]*exec.Cmd{}
 	for _, c := range children {
-		p := exec.Command("sh", "-c", "sleep 1000 & sleep 1000")
+		// One that forks would find at times that it may not any more, and end by
+		// itself.
+		p := exec.Command("sleep", "1000")
 		require.NoError(t, p.Start())
 		processes[c] = p
 		t.Cleanup(func() { _ = p.Process.Kill(); _ = p.Wait() })

@@ -126,14 +126,17 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 			return nil, errgrpc.ToGRPC(errors.Join(err, serr))
 		}
 		err = fmt.Errorf("task %s went with its shim: %w", r.ContainerID, errdefs.ErrNotFound)
+	case errdefs.IsNotFound(err) && c.Detached():
+		// Its program was killed: it is making the container, or undoing that,
+		// and works with what is removed here.
+		c.Stop(context.WithoutCancel(ctx), r.ContainerID)
 	case err != nil && !errdefs.IsNotFound(err):
 		return nil, errgrpc.ToGRPC(err)
-	}
-	s.drop(k)
-	if c.Detached() {
+	case c.Detached():
 		// It ends by itself now. Nobody but Close has to wait for that.
 		s.ending.Go(func() { c.Stop(context.WithoutCancel(ctx), r.ContainerID) })
 	}
+	s.drop(k)
 	for _, dir := range []string{s.bundle(k), s.images(k)} {
 		if rerr := os.RemoveAll(dir); rerr != nil {
 			return nil, errgrpc.ToGRPC(errors.Join(err, rerr))

@@ -278,10 +278,15 @@ func (s *Service) Connect(ctx context.Context, r *taskapi.ConnectRequest) (*task
 	return resp, nil
 }
 
-// Shutdown ends the shim if it has no containers.
-func (s *Service) Shutdown(context.Context, *taskapi.ShutdownRequest) (*emptypb.Empty, error) {
+// Shutdown ends the shim if it has no containers, or, if that is to be now,
+// when it has undone them, and those that it is making.
+func (s *Service) Shutdown(ctx context.Context, r *taskapi.ShutdownRequest) (*emptypb.Empty, error) {
+	var err error
+	if r.Now {
+		err = s.Undo(context.WithoutCancel(ctx))
+	}
 	s.endIdle()
-	return empty, nil
+	return empty, errgrpc.ToGRPC(err)
 }
 
 func (s *Service) endIdle() {

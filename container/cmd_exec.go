@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -53,6 +54,9 @@ func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout stri
 			leave()
 		}
 	}()
+	if r.c.e.Embedded {
+		host.ExpectMove()
+	}
 	own, cancel := r.c.e.Cleanup(life)
 	defer cancel()
 	p := &Process{c: r.c, id: strings.ToLower(rand.Text()[:16]), path: cmd.Path, relay: relays(r.c.e, cmd.TTY), leave: leave, exited: make(chan struct{})}

@@ -85,6 +85,9 @@ func (b *builder) make(ctx context.Context) (*Container, error) {
 			return nil, err
 		}
 	}
+	if b.in.Embedded {
+		host.ExpectMove()
+	}
 	c, err := b.build(ctx)
 	if err != nil {
 		return nil, engine.Cause(ctx, explain(err))

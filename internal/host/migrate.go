@@ -1,0 +1,87 @@
+package host
+
+import (
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+var expecting atomic.Bool
+
+// ExpectMove tells the kernel that processes are about to be moved into
+// cgroups, and returns at once. Before the first such move after a while the
+// kernel has all processors agree that forks and exits take a lock from now on
+// (rcu_sync, of cgroup_threadgroup_rwsem): 4 to 15 milliseconds in which a
+// runtime's write to cgroup.procs waits. Asked for beforehand, they go by beside
+// the work that comes first. Some milliseconds later the kernel forgets it.
+//
+// It can only be asked for by a move. So a thread of this process is moved to
+// where it is.
+func ExpectMove() {
+	if !expecting.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer expecting.Store(false)
+		goruntime.LockOSThread()
+		defer goruntime.UnlockOSThread()
+		before, err := os.ReadFile("/proc/self/cgroup")
+		if err != nil {
+			return
+		}
+		mine, err := os.ReadFile("/proc/thread-self/cgroup")
+		if err != nil {
+			return
+		}
+		moveThread(mine)
+		// Should somebody have moved the process meanwhile, the thread follows.
+		if after, err := os.ReadFile("/proc/self/cgroup"); err == nil && string(after) != string(before) {
+			moveThread(after)
+		}
+	}()
+}
+
+// moveThread moves the calling thread into the first of cgroups, in the form of
+// /proc/pid/cgroup, that takes it: all hierarchies share the lock.
+func moveThread(cgroups []byte) {
+	found, err := hierarchies()
+	if err != nil {
+		return
+	}
+	for _, list := range threadLists(cgroups, found) {
+		f, err := os.OpenFile(list, os.O_WRONLY, 0)
+		if err != nil {
+			continue
+		}
+		_, err = f.WriteString(strconv.Itoa(unix.Gettid()))
+		f.Close()
+		if err == nil {
+			return
+		}
+	}
+}
+
+// threadLists gives the files that threads are moved into cgroups by.
+func threadLists(cgroups []byte, mounts []string) []string {
+	var lists []string
+	for line := range strings.Lines(string(cgroups)) {
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3) // cgroups(7)
+		if len(f) != 3 || strings.HasPrefix(f[2], "/..") { // outside of what is mounted here
+			continue
+		}
+		at, name := filepath.Join(cgroupRoot, f[1]), "tasks"
+		if f[1] == "" {
+			name = "cgroup.threads" // version 2
+		}
+		if slices.Contains(mounts, at) {
+			lists = append(lists, filepath.Join(at, f[2], name))
+		}
+	}
+	return lists
+}

@@ -85,9 +85,6 @@ func takeRoot(root string) (*engine.Lock, error) {
 	if err != nil {
 		return nil, unusable(err)
 	}
-	if _, err := os.Stat(filepath.Join(root, "containerd")); errors.Is(err, os.ErrNotExist) {
-		lock.Dirty = false // nothing was ever made in it
-	}
 	if _, err := os.Lstat(filepath.Join(root, "containerd")); errors.Is(err, fs.ErrNotExist) {
 		lock.Dirty = false // nobody has been here
 	}

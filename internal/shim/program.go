@@ -112,7 +112,7 @@ func seal(path string) (_ *os.File, err error) {
 // would reach it, and in a mount namespace of its own, so that no mount
 // outlives it.
 func (p *Program) start(kind, dir, log string, files ...*os.File) (*process, error) {
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	out, err := openLog(log)
 	if err != nil {
 		return nil, fmt.Errorf("open shim log: %w", err)
 	}
@@ -144,6 +144,28 @@ func (p *Program) start(kind, dir, log string, files ...*os.File) (*process, err
 	}
 	defer child.Release()
 	return adopt(child, pidfd)
+}
+
+// logLimit is the size from which on a log is begun anew by the next shim. A
+// shim has little to say, but those of many programs write the same one.
+const logLimit = 1 << 20
+
+// openLog opens a log to append to. It stays the same file, whose lock others
+// may hold or wait for.
+func openLog(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && st.Size() > logLimit {
+		err = f.Truncate(0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // environ is the program's, but for what is told to shims.

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,6 +57,28 @@ func TestNotSealed(t *testing.T) {
 	p := &Program{Path: "/bin/busybox"}
 	p.Close()
 	require.Equal(t, p.Path, p.exec(), "it is closed")
+}
+
+// A log is bounded, and stays the file that is locked.
+func TestOpenLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := openLog(path)
+	require.NoError(t, err)
+	defer f.Close()
+	for _, size := range []int64{logLimit, logLimit + 1} {
+		require.NoError(t, f.Truncate(size))
+		again, err := openLog(path)
+		require.NoError(t, err)
+		_, err = again.WriteString("x")
+		require.NoError(t, errors.Join(err, again.Close()))
+		st, err := f.Stat()
+		require.NoError(t, err)
+		if size <= logLimit {
+			require.Equal(t, size+1, st.Size())
+		} else {
+			require.EqualValues(t, 1, st.Size())
+		}
+	}
 }
 
 // What is meant for shims is not taken from the program's environment.

@@ -114,7 +114,7 @@ func (i *Info) embedded(ctx context.Context, path string) {
 	if path != shim.Self {
 		i.Shim = path
 	} else {
-		i.Lacks = append(i.Lacks, "no shim is installed, with which containers start twice as fast: "+shim.Install)
+		i.Lacks = append(i.Lacks, "no shim is installed, with which containers start twice as fast: "+shim.Install())
 	}
 	if _, err := exec.LookPath("criu"); err != nil {
 		i.Lacks = append(i.Lacks, "no criu is on PATH, without which there are no checkpoints: apt-get install criu")

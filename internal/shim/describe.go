@@ -37,7 +37,7 @@ func Describe(ctx context.Context, path string) (task.About, error) {
 		about, err = stock.ParseInfo(out)
 	}
 	if err != nil {
-		return about, fmt.Errorf("shim %s does not tell what it is: %w (%w): %s", path, err, errdefs.ErrUnavailable, Install)
+		return about, fmt.Errorf("shim %s does not tell what it is: %w (%w): %s", path, err, errdefs.ErrUnavailable, Install())
 	}
 	return about, nil
 }

@@ -14,16 +14,13 @@ import (
 // Self is the path of this very program, even after its file was replaced.
 const Self = "/proc/self/exe"
 
-// Install is the command that installs a shim with libcontainer inside.
-const Install = "go install -tags seccomp github.com/ctorhq/ctor/cmd/" + link.Name + "@latest"
-
 // Find gives the shim to execute: the one named, else the installed one,
 // beside the program or on PATH, else the program itself.
 func Find(named string) (string, error) {
 	if named != "" {
 		path, err := exec.LookPath(named)
 		if err != nil {
-			return "", fmt.Errorf("shim %s: %w (%w): %s", named, err, errdefs.ErrUnavailable, Install)
+			return "", fmt.Errorf("shim %s: %w (%w): %s", named, err, errdefs.ErrUnavailable, Install())
 		}
 		return filepath.Abs(path)
 	}

@@ -98,7 +98,9 @@ type Config struct {
 
 	// Detach lets the container outlive this program: a later engine on the
 	// same root finds it with Get, running or ended, with its exit code and
-	// its log. Without it the container ends with the engine.
+	// its log. Without it the container ends with the engine. Where that program
+	// has another version of this module, the two may not understand each other:
+	// then the container runs on, and each call but Logs and Close says so.
 	Detach bool
 
 	// Spec has the last word on the OCI runtime configuration, once, within

@@ -41,6 +41,12 @@ func (c *Container) pidfd(ctx context.Context) (*os.File, error) {
 		return nil, unix.ESRCH
 	}
 	pid := int(c.task.pid)
+	if pid == 0 { // see findTask
+		if _, err := c.status(ctx); err != nil {
+			return nil, err
+		}
+		return nil, unix.ESRCH
+	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)

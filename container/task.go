@@ -41,14 +41,16 @@ func createTask(ctx context.Context, e *engine.Engine, id string, rootfs []mount
 	return t, nil
 }
 
-// findTask finds one that was created before.
+// findTask finds one that was created before. That of an engine of another
+// version can't be asked its pid, nor anything else: it is there, and each call
+// says so.
 func findTask(ctx context.Context, e *engine.Engine, id string) (*task, error) {
 	t := &task{service: e.Client.TaskService(), id: id}
 	a, err := t.service.Get(ctx, &api.GetRequest{ContainerID: id})
-	if err != nil {
-		return nil, errgrpc.ToNative(err)
+	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsFailedPrecondition(err) {
+		return nil, err
 	}
-	t.pid = a.Process.Pid
+	t.pid = a.GetProcess().GetPid()
 	return t, nil
 }
 

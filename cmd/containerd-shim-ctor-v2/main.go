@@ -31,11 +31,12 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) == 1 {
-		switch kind := args[0]; kind {
-		case link.Attached, link.Detached, link.Stock:
-			return shim(kind)
-		}
+	kind, err := link.Kind(args)
+	if err != nil {
+		return err
+	}
+	if kind != "" {
+		return shim(kind)
 	}
 	if ok, err := stock.Run(args, os.Stdout, describe); ok || err != nil {
 		return err

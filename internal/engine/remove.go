@@ -94,12 +94,13 @@ func (e *Engine) DeleteTask(ctx context.Context, id string) error {
 			_, err = t.Delete(ctx, containerd.WithProcessKill)
 		}
 	}
-	if !e.gone(err) {
+	strange := e.Embedded && errdefs.IsFailedPrecondition(err)
+	if !e.gone(err) && !strange {
 		return err
 	}
 	if e.Embedded {
 		// A shim of its own that never got to make the container goes by this,
-		// and the bundle of one that was killed.
+		// or that speaks another protocol, and the bundle of one that was killed.
 		_, err = e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: id})
 		if err = errgrpc.ToNative(err); err != nil && !e.gone(err) {
 			return err

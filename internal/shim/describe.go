@@ -3,13 +3,17 @@ package shim
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
+	"time"
 
 	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/shim/command"
+	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/shim/stock"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
@@ -24,8 +28,34 @@ func Describe(ctx context.Context, path string) (task.About, error) {
 		}
 		return command.Describe(ctx, binary)
 	}
-	cmd := exec.CommandContext(ctx, path, "-info")
+	return describe(ctx, path, path)
+}
+
+// refusalLimit is how long a shim's file may take to tell what it is.
+const refusalLimit = 10 * time.Second
+
+// Refusal says why shims of the program end before they have answered anything,
+// if it is for what they are: of another version, or none at all. A shim that
+// refuses can't tell by the connection, which is part of what may differ; what a
+// containerd asks does not.
+func (p *Program) Refusal() error {
+	if p.Path == Self {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), refusalLimit)
+	defer cancel()
+	_, err := describe(ctx, p.Path, p.exec())
+	if errors.Is(err, fs.ErrPermission) { // as in start
+		_, err = describe(ctx, p.Path, p.Path)
+	}
+	return err
+}
+
+// describe executes a shim's file, which may be a copy of that at path.
+func describe(ctx context.Context, path, file string) (task.About, error) {
+	cmd := exec.CommandContext(ctx, file, "-info")
 	cmd.Env = (&Program{}).environ()
+	cmd.WaitDelay = time.Second // for what holds its output, of a file that is no shim
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
@@ -33,11 +63,16 @@ func Describe(ctx context.Context, path string) (task.About, error) {
 		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(complaint.Bytes()))
 	}
 	var about task.About
+	var protocol string
 	if err == nil {
-		about, err = stock.ParseInfo(out)
+		about, protocol, err = stock.ParseInfo(out)
 	}
 	if err != nil {
 		return about, fmt.Errorf("shim %s does not tell what it is: %w (%w): %s", path, err, errdefs.ErrUnavailable, Install())
+	}
+	if protocol != link.Protocol {
+		return about, fmt.Errorf("shim %s is of another version: it speaks %s, and this program %s (%w): %s",
+			path, link.Named(protocol), link.Named(link.Protocol), errdefs.ErrUnavailable, Install())
 	}
 	return about, nil
 }

@@ -134,10 +134,10 @@ func (p *Program) start(kind, dir, log string, files ...*os.File) (*process, err
 		Files: append([]*os.File{null, out, out}, files...),
 		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS, PidFD: &pidfd},
 	}
-	path := p.exec()
-	child, err := os.StartProcess(path, []string{link.Name, kind}, attr)
+	path, args := p.exec(), link.Args(kind)
+	child, err := os.StartProcess(path, args, attr)
 	if errors.Is(err, fs.ErrPermission) && path != p.Path { // what is in memory may not be executed here
-		child, err = os.StartProcess(p.Path, []string{link.Name, kind}, attr)
+		child, err = os.StartProcess(p.Path, args, attr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("start shim: %w", err)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -51,11 +52,30 @@ func Settle(ctx context.Context, log string) error {
 // holders names the processes that write a log.
 func holders(log string) string {
 	name := "the " + link.Name
-	outs, _ := filepath.Glob("/proc/[0-9]*/fd/1")
-	for _, out := range outs {
-		if to, err := os.Readlink(out); err == nil && to == log {
-			name += " with pid " + filepath.Base(filepath.Dir(filepath.Dir(out)))
-		}
+	for _, pid := range writers(log) {
+		name += " with pid " + strconv.Itoa(pid)
 	}
 	return name
+}
+
+// writers finds the processes that write a log, under whatever path.
+func writers(log string) (pids []int) {
+	file, err := os.Stat(log)
+	if err != nil {
+		return nil
+	}
+	outs, _ := filepath.Glob("/proc/[0-9]*/fd/1")
+	for _, out := range outs {
+		// By name first: a look at any file may hang, on a dead server's.
+		if to, err := os.Readlink(out); err != nil || filepath.Base(to) != filepath.Base(log) {
+			continue
+		}
+		if st, err := os.Stat(out); err != nil || !os.SameFile(st, file) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(out)))); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

@@ -12,6 +12,12 @@
 // the program ended, it kills its containers, undoes them and exits. A detached
 // shim serves one container, listens on a socket in that container's
 // directory, and stays, unless the program ended before there was a container.
+//
+// The library and the shim are of one version, or of two that speak the same
+// link.Protocol. A shim is told the program's with its arguments, which costs
+// nothing, and refuses any but its own; then the engine asks the shim's file for
+// its number, and names both. The socket of a detached shim tells it to
+// the programs that find it.
 package shim
 
 import (
@@ -33,14 +39,25 @@ import (
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
-// Socket is the name of a detached shim's socket in its directory.
-const Socket = "task.sock"
+// Log is the name of a shim's log: of a detached one's in its directory.
+const Log = "shim.log"
+
+// Sockets matches the names of detached shims' sockets in their directories.
+// They have the protocol in them: whoever finds one knows whether to speak.
+const Sockets = socketPrefix + "*" + socketSuffix
+
+const (
+	socketPrefix = "task-"
+	socketSuffix = ".sock"
+	socket       = socketPrefix + link.Protocol + socketSuffix
+)
 
 // Shim is the engine's end of a running shim process.
 type Shim struct {
 	taskapi.TTRPCTaskService
 
 	detached bool
+	strange  string   // directory of one that speaks another protocol; "": it speaks ours
 	process  *process // nil: another program started it
 	lifeline *os.File // nil: likewise
 	client   *ttrpc.Client
@@ -84,14 +101,14 @@ func (program *Program) Attach(dir, log string, events Events) (_ *Shim, err err
 		p.kill()
 		return nil, err
 	}
-	s := newShim(ours)
-	s.process, s.lifeline, s.events = p, w, stream
+	s := &Shim{process: p, lifeline: w, events: stream, gone: make(chan struct{})}
+	s.speak(ours)
 	return s, nil
 }
 
 // Detach starts a shim for one container that outlives this program. It is found
 // again through its socket in dir.
-func (program *Program) Detach(dir, log string) (_ *Shim, err error) {
+func (program *Program) Detach(dir string) (_ *Shim, err error) {
 	l, err := listen(dir)
 	if err != nil {
 		return nil, err
@@ -102,12 +119,12 @@ func (program *Program) Detach(dir, log string) (_ *Shim, err error) {
 		return nil, err
 	}
 	defer r.Close()
-	p, err := program.start(link.Detached, dir, log, l, r)
+	p, err := program.start(link.Detached, dir, filepath.Join(dir, Log), l, r)
 	if err != nil {
 		w.Close()
 		return nil, err
 	}
-	s, err := Connect(dir)
+	s, err := Connect(filepath.Join(dir, socket))
 	if err != nil {
 		p.kill()
 		w.Close()
@@ -117,27 +134,34 @@ func (program *Program) Detach(dir, log string) (_ *Shim, err error) {
 	return s, nil
 }
 
-// Connect reaches the detached shim that listens in dir.
-func Connect(dir string) (*Shim, error) {
+// Connect reaches the detached shim that listens on a socket. One that speaks
+// another protocol can only be ended, with Evict: every request is
+// errdefs.ErrFailedPrecondition.
+func Connect(path string) (*Shim, error) {
+	dir, name := filepath.Dir(path), filepath.Base(path)
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	c, err := net.Dial("unix", socketPath(d))
+	c, err := net.Dial("unix", socketPath(d, name))
 	if err != nil {
 		return nil, fmt.Errorf("connect to the shim in %s: %w", dir, errors.Unwrap(err))
 	}
-	s := newShim(c)
-	s.detached = true
+	s := &Shim{detached: true, gone: make(chan struct{})}
+	if name == socket {
+		s.speak(c)
+	} else {
+		s.strange = dir
+		s.speak(c, ttrpc.WithUnaryClientInterceptor(s.stranger(name)))
+	}
 	return s, nil
 }
 
-func newShim(c net.Conn) *Shim {
-	s := &Shim{gone: make(chan struct{})}
-	s.client = ttrpc.NewClient(c, ttrpc.WithOnClose(func() { close(s.gone) }))
+// speak begins to speak with the shim.
+func (s *Shim) speak(c net.Conn, o ...ttrpc.ClientOpts) {
+	s.client = ttrpc.NewClient(c, append(o, ttrpc.WithOnClose(func() { close(s.gone) }))...)
 	s.TTRPCTaskService = taskapi.NewTTRPCTaskClient(s.client)
-	return s
 }
 
 // Detached tells whether the shim serves one container, which outlives this
@@ -208,8 +232,8 @@ func listen(dir string) (*os.File, error) {
 		return nil, err
 	}
 	defer d.Close()
-	_ = os.Remove(filepath.Join(dir, Socket)) // of a dead one
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socketPath(d), Net: "unix"})
+	_ = os.Remove(filepath.Join(dir, socket)) // of a dead one
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socketPath(d, socket), Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("listen in %s: %w", dir, err)
 	}
@@ -218,6 +242,6 @@ func listen(dir string) (*os.File, error) {
 	return l.File()
 }
 
-func socketPath(dir *os.File) string {
-	return filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), Socket)
+func socketPath(dir *os.File, name string) string {
+	return filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), name)
 }

@@ -71,6 +71,9 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	if err = reached(r.ContainerID, err); errdefs.IsUnavailable(err) {
 		// It can't undo what it has done.
 		c.Ended()
+		if refusal := s.program.Refusal(); refusal != nil {
+			err = refusal
+		}
 		return nil, errors.Join(err, bundle.SweepSpec(spec))
 	}
 	if err != nil {
@@ -118,6 +121,9 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 		return nil, err
 	}
 	k, _ := key(ctx, r.ContainerID) // find has checked it
+	if err := c.Evict(); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
 	resp, err := c.Delete(context.WithoutCancel(ctx), &taskapi.DeleteRequest{ID: r.ContainerID})
 	err = reached(r.ContainerID, err)
 	switch {

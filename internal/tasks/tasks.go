@@ -11,6 +11,7 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -62,26 +63,25 @@ func Settle(ctx context.Context, dir string) error {
 	return shim.Settle(ctx, attachedLog(dir))
 }
 
-func attachedLog(dir string) string { return filepath.Join(dir, "shim.log") }
+func attachedLog(dir string) string { return filepath.Join(dir, shim.Log) }
 
 // New makes a service and connects it to the detached shims that it finds.
 func New(cfg Config) (*Service, error) {
 	s := &Service{cfg: cfg, shims: map[string]*shim.Shim{}}
 	s.program = &shim.Program{Path: cfg.Shim, Filters: filepath.Join(cfg.Dir, "filters")}
-	if err := os.MkdirAll(filepath.Join(cfg.Dir, "bundle"), 0o700); err != nil {
+	if err := os.MkdirAll(s.bundle(""), 0o700); err != nil {
 		return nil, err
 	}
-	sockets, err := filepath.Glob(filepath.Join(cfg.Dir, "bundle", "*", "*", shim.Socket))
+	sockets, err := fs.Glob(os.DirFS(s.bundle("")), filepath.Join("*", "*", shim.Sockets))
 	if err != nil {
 		return nil, err
 	}
 	for _, path := range sockets {
-		bundle := filepath.Dir(path)
-		c, err := shim.Connect(bundle)
+		c, err := shim.Connect(s.bundle(path))
 		if err != nil {
 			continue // it is dead; Sweep removes what it left
 		}
-		s.shims[filepath.Join(filepath.Base(filepath.Dir(bundle)), filepath.Base(bundle))] = c
+		s.shims[filepath.Dir(path)] = c
 	}
 	return s, s.dropImages()
 }
@@ -143,7 +143,7 @@ func (s *Service) find(ctx context.Context, id string) (*shim.Shim, error) {
 // shimFor gives the shim that a new container is to live in.
 func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
 	if detached {
-		return s.program.Detach(bundle, filepath.Join(bundle, "shim.log"))
+		return s.program.Detach(bundle)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,10 +14,17 @@ import (
 )
 
 func init() {
-	if os.Args[0] != link.Name || len(os.Args) != 2 {
+	if os.Args[0] != link.Name {
 		return
 	}
-	if err := run(os.Args[1]); err != nil {
+	kind, err := link.Kind(os.Args[1:])
+	if kind == "" && err == nil {
+		return
+	}
+	if err == nil {
+		err = run(kind)
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", link.Name, err)
 		os.Exit(1)
 	}

@@ -15,11 +15,13 @@ import (
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
-// What the annotations of a types.RuntimeInfo say of the executor.
+// What the annotations of a types.RuntimeInfo say of the executor, and of the
+// shim itself.
 const (
-	nameKey    = "io.ctor.executor"
-	versionKey = "io.ctor.executor.version"
-	seccompKey = "io.ctor.executor.seccomp"
+	nameKey     = "io.ctor.executor"
+	versionKey  = "io.ctor.executor.version"
+	seccompKey  = "io.ctor.executor.seccomp"
+	protocolKey = "io.ctor.protocol"
 )
 
 // featuresType is what containerd registers the OCI features as.
@@ -36,6 +38,7 @@ func tell(out io.Writer, describe func() (task.About, error)) error {
 		Version: &types.RuntimeVersion{},
 		Annotations: map[string]string{
 			nameKey: about.Name, versionKey: about.Version, seccompKey: strconv.FormatBool(about.Seccomp),
+			protocolKey: link.Protocol,
 		},
 	}
 	if b, ok := debug.ReadBuildInfo(); ok {
@@ -56,15 +59,18 @@ func tell(out io.Writer, describe func() (task.About, error)) error {
 	return err
 }
 
-// ParseInfo reads what a shim answers to -info, but for the features.
-func ParseInfo(answer []byte) (task.About, error) {
+// ParseInfo reads what a shim of whatever version answers to -info, but for the
+// features: what runs its containers, and the protocol that it speaks with engines.
+func ParseInfo(answer []byte) (about task.About, protocol string, err error) {
 	var info types.RuntimeInfo
 	if err := proto.Unmarshal(answer, &info); err != nil {
-		return task.About{}, err
+		return about, "", err
 	}
-	if info.Name != link.Runtime || info.Annotations[nameKey] == "" {
-		return task.About{}, fmt.Errorf("it calls itself %q, not %q", info.Name, link.Runtime)
+	says := info.Annotations
+	if info.Name != link.Runtime || says[nameKey] == "" {
+		return about, "", fmt.Errorf("it calls itself %q, not %q", info.Name, link.Runtime)
 	}
-	seccomp, err := strconv.ParseBool(info.Annotations[seccompKey])
-	return task.About{Name: info.Annotations[nameKey], Version: info.Annotations[versionKey], Seccomp: seccomp}, err
+	about.Name, about.Version = says[nameKey], says[versionKey]
+	about.Seccomp, err = strconv.ParseBool(says[seccompKey])
+	return about, says[protocolKey], err
 }

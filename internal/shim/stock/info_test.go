@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/shim/stock"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
@@ -18,13 +19,14 @@ func TestInfo(t *testing.T) {
 	handled, err := stock.Run([]string{"-info"}, &out, func() (task.About, error) { return about, nil })
 	require.True(t, handled)
 	require.NoError(t, err)
-	got, err := stock.ParseInfo(out.Bytes())
+	got, protocol, err := stock.ParseInfo(out.Bytes())
 	require.NoError(t, err)
+	require.Equal(t, link.Protocol, protocol)
 	about.Features = nil
 	require.Equal(t, about, got)
 
 	for _, bad := range []string{"", "no message", "\x0a\x15io.containerd.runc.v2x"} {
-		_, err = stock.ParseInfo([]byte(bad))
+		_, _, err = stock.ParseInfo([]byte(bad))
 		require.Error(t, err, "%q", bad)
 	}
 	failed := errors.New("no runc")

@@ -223,3 +223,22 @@ func TestReopen(t *testing.T) {
 func TestDefaultRoot(t *testing.T) {
 	require.Equal(t, "/var/lib/ctor", ctor.DefaultRoot())
 }
+
+// A root's name means nothing but itself.
+func TestOddRoot(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "a [b] *?")
+	e := open(t, ctor.Config{Root: root})
+	c, err := fixture.Busybox(t, e).Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}, Detach: true})
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+
+	e = open(t, ctor.Config{Root: root})
+	c, err = container.Get(t.Context(), e, c.ID())
+	require.NoError(t, err)
+	i, err := c.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, container.Running, i.State)
+	require.NoError(t, c.Close())
+	require.Empty(t, fixture.Host(t, root)["mounts"])
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -40,11 +41,11 @@ func (s *Service) images(key string) string { return filepath.Join(s.cfg.Dir, "c
 
 // dropImages removes those that no task has: of a program that was killed.
 func (s *Service) dropImages() error {
-	dirs, _ := filepath.Glob(filepath.Join(s.images("*"), "*"))
+	keys, _ := fs.Glob(os.DirFS(s.images("")), "*/*")
 	var errs []error
-	for _, dir := range dirs {
-		if key := filepath.Join(filepath.Base(filepath.Dir(dir)), filepath.Base(dir)); s.shims[key] == nil {
-			errs = append(errs, os.RemoveAll(dir))
+	for _, k := range keys {
+		if s.shims[k] == nil {
+			errs = append(errs, os.RemoveAll(s.images(k)))
 		}
 	}
 	return errors.Join(errs...)

@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -20,14 +21,14 @@ import (
 // Sweep removes what is left of containers that no shim runs any more, and the
 // tasks that have no record: of a program that was killed while it made them.
 func (s *Service) Sweep(ctx context.Context) error {
-	bundles, err := filepath.Glob(s.bundle(filepath.Join("*", "*")))
+	keys, err := fs.Glob(os.DirFS(s.bundle("")), "*/*")
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, b := range bundles {
-		ns, id := filepath.Base(filepath.Dir(b)), filepath.Base(b)
-		errs = append(errs, s.sweep(namespaces.WithNamespace(ctx, ns), filepath.Join(ns, id), id))
+	for _, k := range keys {
+		ns, id := filepath.Dir(k), filepath.Base(k)
+		errs = append(errs, s.sweep(namespaces.WithNamespace(ctx, ns), k, id))
 	}
 	return errors.Join(errs...)
 }

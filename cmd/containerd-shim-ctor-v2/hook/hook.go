@@ -14,10 +14,9 @@ import (
 	"github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2/seccomp"
 )
 
-// An init function, not a call in main: packages that come later in the order
-// of initialisation, above all the service's, are then never initialised in a
-// container's process. That order goes by import path, which is why this
-// package has few imports.
+// An init function, not a call in main: what is initialised after this package
+// is not in a container's process. That is little: most packages that are not
+// needed there sort before libcontainer's.
 func init() {
 	if len(os.Args) != 2 {
 		return

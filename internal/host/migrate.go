@@ -72,7 +72,7 @@ func threadLists(cgroups []byte, mounts []string) []string {
 	var lists []string
 	for line := range strings.Lines(string(cgroups)) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3) // cgroups(7)
-		if len(f) != 3 || strings.HasPrefix(f[2], "/..") { // outside of what is mounted here
+		if len(f) != 3 || strings.HasPrefix(f[2], "/..") {          // outside of what is mounted here
 			continue
 		}
 		at, name := filepath.Join(cgroupRoot, f[1]), "tasks"

@@ -8,20 +8,23 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/host"
 )
 
 // process is a child of this program, waited for through a pidfd in Go's
 // poller: a wait that holds no thread and that release can end.
 type process struct {
-	pid   int
-	pidfd *os.File
-	done  chan struct{}
-	once  sync.Once
+	pid      int
+	pidfd    *os.File
+	commands bool // it has commands of its own: they end with it
+	done     chan struct{}
+	once     sync.Once
 }
 
 // adopt begins to wait for a child that was started, with its pidfd if there is
 // one already.
-func adopt(child *os.Process, pidfd int) (_ *process, err error) {
+func adopt(child *os.Process, pidfd int, commands bool) (_ *process, err error) {
 	defer func() {
 		if err != nil {
 			_ = child.Kill()
@@ -37,7 +40,7 @@ func adopt(child *os.Process, pidfd int) (_ *process, err error) {
 		unix.Close(pidfd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	c := &process{pid: child.Pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{})}
+	c := &process{pid: child.Pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), commands: commands, done: make(chan struct{})}
 	go c.reap()
 	return c, nil
 }
@@ -49,11 +52,21 @@ func (p *process) reap() {
 	if err != nil {
 		return
 	}
+	ended := false
 	_ = raw.Read(func(fd uintptr) bool {
 		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG, nil)
-		return err != nil || info.Signo != 0
+		err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		ended = info.Signo != 0
+		return err != nil || ended
 	})
+	if !ended {
+		return
+	}
+	if p.commands {
+		host.EndSession(p.pid)
+	}
+	for unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED, nil) == unix.EINTR {
+	}
 }
 
 func (p *process) wait(ctx context.Context) {

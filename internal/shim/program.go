@@ -143,7 +143,7 @@ func (p *Program) start(kind, dir, log string, files ...*os.File) (*process, err
 		return nil, fmt.Errorf("start shim: %w", err)
 	}
 	defer child.Release()
-	return adopt(child, pidfd)
+	return adopt(child, pidfd, p.Path == Self)
 }
 
 // logLimit is the size from which on a log is begun anew by the next shim. A

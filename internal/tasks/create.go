@@ -128,6 +128,7 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 	err = reached(r.ContainerID, err)
 	switch {
 	case errdefs.IsUnavailable(err): // the shim is dead: what is left of the container goes here
+		c.Ended()
 		if serr := s.wreck(k); serr != nil {
 			return nil, errgrpc.ToGRPC(errors.Join(err, serr))
 		}

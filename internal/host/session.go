@@ -1,0 +1,62 @@
+package host
+
+import (
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// EndSession kills what is left of a session whose leader has ended, and waits
+// for it: of a shim's, the commands that make containers. The kernel has killed
+// them with the shim, but one in the middle of a system call ends when that is
+// done, and leaves a cgroup behind whoever has just swept. The containers' own
+// processes are in sessions of theirs.
+//
+// The leader must not have been reaped: until then its number, which is the
+// session's, is nobody else's.
+func EndSession(leader int) {
+	end := time.Now().Add(deathLimit)
+	ended := map[int]bool{leader: true}
+	for again := true; again; { // they may have had children meanwhile
+		again = false
+		for _, pid := range session(leader) {
+			if !ended[pid] {
+				ended[pid], again = true, true
+				endMember(pid, leader, end)
+			}
+		}
+	}
+}
+
+// session gives the processes of a session.
+func session(id int) []int {
+	dirs, _ := os.ReadDir("/proc")
+	var members []int
+	for _, d := range dirs {
+		if pid, err := strconv.Atoi(d.Name()); err == nil && isMember(pid, id) {
+			members = append(members, pid)
+		}
+	}
+	return members
+}
+
+func isMember(pid, session int) bool {
+	sid, err := unix.Getsid(pid)
+	return err == nil && sid == session
+}
+
+// endMember kills a process of a session and waits for its end.
+func endMember(pid, session int, end time.Time) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return // it has ended
+	}
+	defer unix.Close(fd)
+	if !isMember(pid, session) { // the number is another's by now
+		return
+	}
+	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	_ = await(fd, end)
+}

@@ -177,7 +177,10 @@ func (c *Cmd) Run() error {
 // that can't be executed is fs.ErrPermission or ctor.ErrInvalid, a User that
 // is not there is ctor.ErrNotFound. A container that does not run is
 // ctor.ErrInvalid, also one that is paused. ctx is looked at before: a start
-// that has begun is seen through.
+// that has begun is seen through. Without the shim installed, that is up to the
+// runc command, which reads the container's /etc/passwd once more: a container
+// that makes a fifo of it at the right moment holds up runc 1.1, and so Start,
+// for half a minute.
 func (c *Cmd) Start() error {
 	if c.place == nil {
 		return errors.New("start command: it was not made by Command")

@@ -80,6 +80,16 @@ func TestMemoryHog(t *testing.T) {
 	require.False(t, info(t, c).OOMKilled)
 }
 
+// The container lives on.
+func TestMemoryHogBelow(t *testing.T) {
+	t.Parallel()
+	cfg := sh("dd if=/dev/zero of=/dev/null bs=64M count=1; echo ready; sleep 100")
+	cfg.Limits.Memory = 16 << 20
+	i := info(t, start(t, busybox(t), cfg))
+	require.True(t, i.OOMKilled)
+	require.Equal(t, container.Running, i.State)
+}
+
 func TestForkBomb(t *testing.T) {
 	t.Parallel()
 	cfg := sh("i=0; while [ $i -lt 30 ]; do sleep 100 & i=$((i+1)); done; exit 0")

@@ -79,19 +79,24 @@ func (g cgroup) processes() string {
 // oomKills is how many processes of the cgroup the kernel has killed for want
 // of memory.
 func (g cgroup) oomKills() int {
-	name := "memory.oom_control" // it counts since Linux 4.13
-	if unified() {
-		name = "memory.events"
-	}
 	dir := g.dir("memory")
 	if dir == "" {
 		return 0
 	}
-	b, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		return 0
+	b, _ := os.ReadFile(filepath.Join(dir, oomCounter())) // it may be gone
+	return oomKillsIn(b)
+}
+
+// oomCounter is the name of the file with that number.
+func oomCounter() string {
+	if unified() {
+		return "memory.events"
 	}
-	for line := range strings.Lines(string(b)) {
+	return "memory.oom_control" // it counts since Linux 4.13
+}
+
+func oomKillsIn(counters []byte) int {
+	for line := range strings.Lines(string(counters)) {
 		if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
 			count, _ := strconv.Atoi(strings.TrimSpace(n))
 			return count

@@ -35,11 +35,13 @@ type container struct {
 	life context.Context // done when the first process has ended
 	end  context.CancelFunc
 
+	oomWatch sync.Once // begun, and ended by life
+
 	freezing sync.Mutex // one pause or resume at a time
 
 	mu     sync.Mutex
 	paused bool
-	ooms   int // that were told
+	ooms   int // kills that were told
 	execs  map[string]*process
 
 	deleting sync.Mutex

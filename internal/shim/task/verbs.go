@@ -252,7 +252,13 @@ func (s *Service) Update(ctx context.Context, r *taskapi.UpdateTaskRequest) (*em
 	if c.handle == nil {
 		return nil, errgrpc.ToGRPC(c.isUnmade())
 	}
-	return empty, errgrpc.ToGRPC(c.call(func() error { return c.handle.Update(ctx, &res) }))
+	if err := c.call(func() error { return c.handle.Update(ctx, &res) }); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	if limited(&res) {
+		s.watchOOM(c)
+	}
+	return empty, nil
 }
 
 // Stats reads a container's counters.

@@ -10,15 +10,16 @@ import (
 
 // watch waits for a process and tells of its end.
 func (s *Service) watch(c *container, p *process) {
+	if l := c.bundle.Spec.Linux; p == c.init && l != nil && limited(l.Resources) {
+		s.watchOOM(c) // here, since Create does not wait for it
+	}
 	status := p.wait()
 	if p == c.init {
 		c.finish()
 	}
 	p.starting.Lock()
 	defer p.starting.Unlock()
-	if c.oomed() {
-		s.events.send(c.bundle.Namespace, &eventtypes.TaskOOM{ContainerID: c.bundle.ID})
-	}
+	s.tellOOM(c, c.cgroup.oomKills())
 	id := p.id
 	if p == c.init {
 		id = c.bundle.ID
@@ -48,15 +49,4 @@ func (c *container) finish() {
 			<-p.exited
 		}
 	}
-}
-
-// oomed tells whether the kernel has killed for want of memory since the last
-// call.
-func (c *container) oomed() bool {
-	n := c.cgroup.oomKills()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	more := n > c.ooms
-	c.ooms = n
-	return more
 }

@@ -69,6 +69,16 @@ var alone = map[string]func(*bed){
 			}
 		})
 	},
+	"lives out of memory": func(b *bed) {
+		b.same("a life out of memory", func() {
+			for range 5 {
+				x := b.start(hungry(memory(32 << 20)))
+				x.line("now")
+				b.until(x.id, "oom")
+				x.end()
+			}
+		})
+	},
 	"terminal execs": func(b *bed) {
 		x := b.start(setup{args: []string{"sleep", "1000"}})
 		b.same("a terminal exec", func() {

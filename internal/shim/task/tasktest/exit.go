@@ -54,6 +54,25 @@ var exits = map[string]func(*bed){
 		require.Contains(b, b.until(x.id, "exit big 137"), "oom")
 		x.end()
 	},
+	// It is told when it happens, not at the next end of a process.
+	"out of memory in a child": func(b *bed) {
+		x := b.start(hungry(memory(32 << 20)))
+		for i := range 2 {
+			x.line("again")
+			b.soon("told", func() bool { return x.ooms() == i+1 })
+		}
+		require.Equal(b, tasktypes.Status_RUNNING, x.status())
+		x.end()
+		require.Equal(b, []string{"create", "start", "oom", "oom", "exit " + x.id + " 137", "delete"}, b.until(x.id, "delete"))
+	},
+	"out of memory in a child, limited later": func(b *bed) {
+		x := b.start(hungry(nil))
+		limit := int64(32 << 20)
+		require.NoError(b, x.tryUpdate(specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}}))
+		x.line("now")
+		require.Equal(b, []string{"create", "start", "oom"}, b.until(x.id, "oom"))
+		x.end()
+	},
 	"never started": func(b *bed) {
 		x := b.create(setup{args: []string{"true"}})
 		require.Equal(b, tasktypes.Status_CREATED, x.status())
@@ -71,4 +90,23 @@ var exits = map[string]func(*bed){
 
 func memory(limit int64) func(*specs.Spec) {
 	return func(s *specs.Spec) { s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit} }
+}
+
+// hungry has a child that takes 128 MiB, one for each line that it reads.
+func hungry(edit func(*specs.Spec)) setup {
+	return setup{
+		args:  []string{"sh", "-c", "echo up; while read line; do dd if=/dev/zero of=/dev/null bs=128M count=1; echo $?; done"},
+		stdin: true, edit: edit,
+	}
+}
+
+func (x *box) ooms() (n int) {
+	x.told.mu.Lock()
+	defer x.told.mu.Unlock()
+	for _, text := range x.told.of[x.id] {
+		if text == "oom" {
+			n++
+		}
+	}
+	return n
 }

@@ -11,6 +11,7 @@ import (
 	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
@@ -29,19 +30,24 @@ func (x *box) control(controller, one, two string) string {
 	return strings.TrimSpace(string(b))
 }
 
+func (x *box) tryUpdate(r specs.LinuxResources) error {
+	x.Helper()
+	j, err := json.Marshal(r)
+	require.NoError(x, err)
+	_, err = x.svc.Update(x.ctx, &taskapi.UpdateTaskRequest{ID: x.id, Resources: &anypb.Any{Value: j}})
+	return errgrpc.ToNative(err)
+}
+
 var limits = map[string]func(*bed){
 	"update": func(b *bed) {
 		x := b.start(setup{args: []string{"sleep", "1000"}, edit: memory(64 << 20)})
 		require.Equal(b, "67108864", x.control("memory", "memory.limit_in_bytes", "memory.max"))
 		require.Equal(b, "512", x.control("pids", "pids.max", "pids.max"))
 		limit, pids := int64(96<<20), int64(77)
-		j, err := json.Marshal(specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}, Pids: &specs.LinuxPids{Limit: &pids}})
-		require.NoError(b, err)
-		_, err = b.svc.Update(b.ctx, &taskapi.UpdateTaskRequest{ID: x.id, Resources: &anypb.Any{Value: j}})
-		require.NoError(b, err)
+		require.NoError(b, x.tryUpdate(specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}, Pids: &specs.LinuxPids{Limit: &pids}}))
 		require.Equal(b, "100663296", x.control("memory", "memory.limit_in_bytes", "memory.max"))
 		require.Equal(b, "77", x.control("pids", "pids.max", "pids.max"))
-		_, err = b.svc.Update(b.ctx, &taskapi.UpdateTaskRequest{ID: x.id, Resources: &anypb.Any{Value: []byte("{")}})
+		_, err := b.svc.Update(b.ctx, &taskapi.UpdateTaskRequest{ID: x.id, Resources: &anypb.Any{Value: []byte("{")}})
 		require.Error(b, err)
 		x.end()
 	},

@@ -15,6 +15,7 @@ import (
 func orphan(t *testing.T) int {
 	t.Helper()
 	require.NoError(t, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+	defer children.enter()() // the shell is not an orphan: Output waits for it
 	out, err := exec.Command("/bin/sh", "-c", "sleep 0.05 >/dev/null & echo $!").Output()
 	require.NoError(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
@@ -39,10 +40,12 @@ func TestOrphans(t *testing.T) {
 }
 
 func TestKnownChildren(t *testing.T) {
+	leave := children.enter() // conditions of another test may still look
 	cmd := exec.Command("/bin/sh", "-c", "exit 3")
 	require.NoError(t, cmd.Start())
 	pid := cmd.Process.Pid
 	children.know(pid)
+	leave()
 	require.Never(t, func() bool { children.look(); return !exists(pid) }, 50*time.Millisecond, 5*time.Millisecond)
 	var ws unix.WaitStatus
 	require.Eventually(t, func() bool {

@@ -111,13 +111,17 @@ func (i *Info) embedded(ctx context.Context, path string) {
 		i.Lacks = append(i.Lacks, noSeccomp(about.Name))
 	}
 	i.Executor, i.ExecutorVersion = about.Name, about.Version
+	checkpoints := []string{"criu"}
 	if path != shim.Self {
 		i.Shim = path
+		checkpoints = append(checkpoints, "runc")
 	} else {
 		i.Lacks = append(i.Lacks, "no shim is installed, with which containers start twice as fast: "+shim.Install())
 	}
-	if _, err := exec.LookPath("criu"); err != nil {
-		i.Lacks = append(i.Lacks, "no criu is on PATH, without which there are no checkpoints: apt-get install criu")
+	for _, command := range checkpoints {
+		if _, err := exec.LookPath(command); err != nil {
+			i.Lacks = append(i.Lacks, fmt.Sprintf("no %s is on PATH, without which there are no checkpoints: apt-get install %[1]s", command))
+		}
 	}
 	if host.Snapshotter(i.Root) == "native" {
 		i.Lacks = append(i.Lacks, host.NoOverlay(i.Root))

@@ -19,13 +19,11 @@ type Container struct {
 	forks *forks
 	made  *runc.Container
 	first *runc.Process
-	fifo  string
 	// turn is a lock that can be waited for with a context. libcontainer has
 	// one as well, but a call that waits for that one holds a fork thread.
 	turn      chan struct{}
 	resources *specs.LinuxResources // what is in force; nil: no limits
-	images    string                // of the checkpoint that it is made of; "": none
-	work      string                // CRIU's
+	root, dir string                // of the state, and of the bundle
 }
 
 var _ task.Container = (*Container)(nil)
@@ -54,7 +52,7 @@ func (c *Container) launch(ctx context.Context, p *runc.Process, io task.Stdio) 
 	} else {
 		connect(p, io.In, io.Out, io.Err)
 	}
-	if err := c.forks.do(ctx, func() error { return c.begin(p) }); err != nil {
+	if err := c.forks.do(ctx, func() error { return c.made.Start(p) }); err != nil {
 		return none, explain(err, p)
 	}
 	pid, err := p.Pid()

@@ -67,6 +67,9 @@ func New(dir string, o *Options) (*Executor, error) {
 
 // Create makes a container, with its first process waiting to be started.
 func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (task.Container, task.Process, error) {
+	if b.Images != "" {
+		return restore(ctx, b, io)
+	}
 	c, p, err := e.create(ctx, b, io)
 	if err != nil {
 		return nil, task.Process{}, fmt.Errorf("create container %s: %w", b.ID, err)
@@ -97,9 +100,6 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (*C
 	}
 	// Two namespaces may have containers of the same name.
 	root := filepath.Join(e.root, b.Namespace)
-	if b.Images != "" {
-		root = filepath.Join(b.Dir, "libcontainer") // a restore mounts in it: it must lie in a file system
-	}
 	made, err := runc.Create(root, b.ID, config)
 	switch {
 	case errors.Is(err, runc.ErrExist):
@@ -113,22 +113,12 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (*C
 		forks:     e.forks,
 		made:      made,
 		first:     process,
-		fifo:      filepath.Join(root, b.ID, "exec.fifo"),
 		turn:      make(chan struct{}, 1),
 		resources: spec.Linux.Resources,
-		images:    b.Images,
-		work:      b.CriuWork(),
+		root:      root,
+		dir:       b.Dir,
 	}
 	p, err := c.launch(ctx, process, io)
-	if err == nil && b.Images != "" {
-		// What Restore has made can't be paused: libcontainer does not know how
-		// to go on from there. What it has written can.
-		c.made, err = runc.Load(root, b.ID)
-		if err != nil {
-			undo(process, nil)
-			c.made = made
-		}
-	}
 	if err != nil {
 		if err2 := made.Destroy(); err2 != nil {
 			err = fmt.Errorf("%w; %w", err, err2)

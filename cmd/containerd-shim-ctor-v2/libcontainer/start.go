@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -30,8 +31,9 @@ func (c *Container) Start(ctx context.Context) error {
 }
 
 func (c *Container) start(ctx context.Context) error {
+	fifo := filepath.Join(c.root, c.made.ID(), "exec.fifo")
 	// With O_NONBLOCK opening a fifo for reading waits for nobody.
-	f, err := os.OpenFile(c.fifo, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	f, err := os.OpenFile(fifo, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: it was started before", errdefs.ErrFailedPrecondition)
 	}
@@ -44,7 +46,7 @@ func (c *Container) start(ctx context.Context) error {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			if err == nil {
 				// To libcontainer a container without its fifo is running.
-				err = os.Remove(c.fifo)
+				err = os.Remove(fifo)
 			}
 			return err
 		}

@@ -27,8 +27,15 @@ func New(binary string) *Executor { return &Executor{binary: binary} }
 var _ task.Executor = (*Executor)(nil)
 
 type container struct {
-	binary, id, dir string
-	calls           atomic.Int64 // numbers the logs
+	binary, id string
+	dir, root  string       // of the bundle, and of the state
+	calls      atomic.Int64 // numbers the logs
+}
+
+// Of gives a container that somebody else has made with runc, whose state is in
+// root. dir is for what a call leaves for a moment.
+func (e *Executor) Of(id, root, dir string) task.Container {
+	return &container{binary: e.binary, id: id, dir: dir, root: root}
 }
 
 // Create implements task.Executor.
@@ -36,7 +43,7 @@ func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (ta
 	if err := bundle.Annotate(b.Dir, task.CriuAnnotation, b.CriuConfig(), e.version()); err != nil {
 		return nil, task.Process{}, err
 	}
-	c := &container{binary: e.binary, id: b.ID, dir: b.Dir}
+	c := &container{binary: e.binary, id: b.ID, dir: b.Dir, root: filepath.Join(b.Dir, "runc")}
 	started, err := c.begin(ctx, io, func(ctx context.Context, r *runc.Runc, s *starting) error {
 		if b.Images != "" {
 			return c.restore(ctx, r, b, s)
@@ -107,7 +114,7 @@ func (c *container) call(ctx context.Context, verb func(context.Context, *runc.R
 	defer os.Remove(log)
 	return explain(log, verb(ctx, &runc.Runc{
 		Command:   c.binary,
-		Root:      filepath.Join(c.dir, "runc"),
+		Root:      c.root,
 		Log:       log,
 		LogFormat: runc.JSON,
 		// Or it would go on to make a container when the shim has been killed.

@@ -85,6 +85,9 @@ func (c *container) checkpoint(ctx context.Context, how Checkpoint) error {
 	if how.Exit {
 		c.thaw() // or in version 1's freezer it would not
 	}
+	if err := untie(how.Images); err != nil {
+		return err
+	}
 	return outside.rename(how.Images)
 }
 

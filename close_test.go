@@ -90,16 +90,21 @@ func TestClosed(t *testing.T) {
 // somebody else would.
 const prompt = 20 * time.Second
 
-// Calls that are under way end when Close begins.
-func TestCloseUnderWay(t *testing.T) {
-	t.Parallel()
+// hanging gives a registry that never answers, and tells when it was asked.
+func hanging(t *testing.T) (*registrytest.Server, <-chan struct{}) {
 	asked := make(chan struct{}, 10)
-	s := registrytest.NewServer(t, &registrytest.Options{Middleware: func(next http.Handler) http.Handler {
+	return registrytest.NewServer(t, &registrytest.Options{Middleware: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			asked <- struct{}{}
 			registrytest.Hang(next).ServeHTTP(w, r)
 		})
-	}})
+	}}), asked
+}
+
+// Calls that are under way end when Close begins.
+func TestCloseUnderWay(t *testing.T) {
+	t.Parallel()
+	s, asked := hanging(t)
 	e := open(t, ctor.Config{})
 	img := fixture.Busybox(t, e)
 	c, err := img.Run(t.Context(), container.Config{Args: []string{"sh", "-c", "echo one; sleep 1000"}})
@@ -146,13 +151,7 @@ func TestCloseUnderWay(t *testing.T) {
 // What ends first, the context or the engine, is what the error says.
 func TestCancelUnderWay(t *testing.T) {
 	t.Parallel()
-	asked := make(chan struct{}, 10)
-	s := registrytest.NewServer(t, &registrytest.Options{Middleware: func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			asked <- struct{}{}
-			registrytest.Hang(next).ServeHTTP(w, r)
-		})
-	}})
+	s, asked := hanging(t)
 	e := open(t, ctor.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()

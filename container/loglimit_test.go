@@ -32,6 +32,9 @@ func logFiles(t *testing.T, c *container.Container) (size int64, names []string)
 // that does not read learns that it has missed something, and goes on; nobody
 // else is hurt by it.
 func TestLogLimit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes all processors for seconds")
+	}
 	t.Parallel()
 	const limit = 1 << 20
 	for _, detach := range []bool{false, true} {

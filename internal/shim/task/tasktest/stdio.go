@@ -67,8 +67,11 @@ var stdio = map[string]func(*bed){
 		x.end()
 	},
 	"200 MB": func(b *bed) {
-		const size = 200 << 20
-		x := b.create(setup{args: []string{"sh", "-c", "yes 0123456789abcde | head -c 209715200"}})
+		size := 200 << 20
+		if short() {
+			size = 20 << 20
+		}
+		x := b.create(setup{args: []string{"sh", "-c", fmt.Sprintf("yes 0123456789abcde | head -c %d", size)}})
 		got, n := sha256.New(), new(count)
 		x.copyTo(io.MultiWriter(got, n))
 		x.start()
@@ -85,10 +88,14 @@ var stdio = map[string]func(*bed){
 	},
 	"one buffer, 200 times": func(b *bed) {
 		x := b.start(setup{args: []string{"sleep", "1000"}})
+		times := 200
+		if short() {
+			times = 20
+		}
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
-				for range 50 {
+				for range times / 4 {
 					e, err := x.tryAdd(setup{args: []string{"sh", "-c", "for i in 1 2 3 4 5; do echo out; echo err >&2; done"}})
 					if !ok(b, err) || !ok(b, e.tryStart(b.ctx)) {
 						return

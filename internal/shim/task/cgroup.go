@@ -3,6 +3,7 @@ package task
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -159,6 +160,30 @@ func (g cgroup) kill() {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 		time.Sleep(pause)
+	}
+}
+
+// awaitFrozen waits until no process goes on. runc does so itself; crun 1.8 only
+// tells the kernel to freeze them.
+func (g cgroup) awaitFrozen(ctx context.Context) error {
+	name, frozen := "freezer.state", "FROZEN"
+	if unified() {
+		name, frozen = "cgroup.events", "frozen 1"
+	}
+	dir := g.dir("freezer")
+	if dir == "" {
+		return nil
+	}
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || strings.Contains(string(b), frozen) {
+			return nil // an error is that there is nobody any more
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

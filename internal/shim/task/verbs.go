@@ -168,7 +168,13 @@ func (s *Service) freeze(ctx context.Context, id string, paused bool, do func(Co
 	if c.init.current() != tasktypes.Status_RUNNING || c.handle == nil {
 		return nil, errgrpc.ToGRPC(fmt.Errorf("container %s does not run: %w", id, errdefs.ErrFailedPrecondition))
 	}
-	if err := c.call(func() error { return do(c.handle, ctx) }); err != nil {
+	err = c.call(func() error { return do(c.handle, ctx) })
+	if err == nil && paused {
+		if err = c.cgroup.awaitFrozen(ctx); err != nil {
+			_ = c.call(func() error { return c.handle.Resume(context.WithoutCancel(ctx)) })
+		}
+	}
+	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
 	c.setPaused(paused)

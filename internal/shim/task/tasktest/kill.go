@@ -1,6 +1,9 @@
 package tasktest
 
 import (
+	"os"
+	"strings"
+
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
@@ -19,6 +22,18 @@ func (x *box) resume() {
 	x.Helper()
 	_, err := x.svc.Resume(x.ctx, &taskapi.ResumeRequest{ID: x.id})
 	require.NoError(x, err)
+}
+
+// frozen tells whether the kernel has stopped all processes.
+func (x *box) frozen() bool {
+	x.Helper()
+	v2, err := os.ReadFile("/sys/fs/cgroup" + x.cgroup + "/" + x.id + "/cgroup.events")
+	if err == nil {
+		return strings.Contains(string(v2), "frozen 1")
+	}
+	v1, err := os.ReadFile("/sys/fs/cgroup/freezer" + x.cgroup + "/" + x.id + "/freezer.state")
+	require.NoError(x, err)
+	return strings.Contains(string(v1), "FROZEN")
 }
 
 var kills = map[string]func(*bed){
@@ -57,8 +72,9 @@ var kills = map[string]func(*bed){
 		x.delete()
 	},
 	"paused": func(b *bed) {
-		x := b.start(setup{args: []string{"sleep", "1000"}})
+		x := b.start(setup{args: []string{"sh", "-c", "while :; do :; done & while :; do :; done"}})
 		x.pause()
+		require.True(b, x.frozen(), "not soon, but now")
 		require.Equal(b, tasktypes.Status_PAUSED, x.status())
 		x.kill()
 		require.EqualValues(b, 137, x.wait())

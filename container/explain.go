@@ -10,18 +10,20 @@ import (
 
 // explain gives the runtime's complaints a class and fewer words. What can be
 // known beforehand has been found before; this is for the rest, and knows the
-// words of runc 1.1 to 1.5. Others are errdefs.ErrUnavailable, in full.
+// words of runc 1.1 to 1.5 and crun 1.8. Others are errdefs.ErrUnavailable, in full.
 func explain(err error) error {
 	_, text, ok := strings.Cut(err.Error(), "OCI runtime create failed: ")
 	if !ok {
 		return err
 	}
-	has := func(s string) bool { return strings.Contains(text, s) }
+	small := strings.ToLower(text) // crun has the C library's words
+	has := func(s string) bool { return strings.Contains(small, s) }
 	var class error = errdefs.ErrUnavailable
 	switch {
-	case has("exec: ") && (has("executable file not found") || has("no such file or directory")):
+	case has("exec: ") && (has("executable file not found") || has("no such file or directory")),
+		has("executable file `") && has("not found"):
 		class = errdefs.ErrNotFound
-	case has("exec: ") && (has("exec format error") || has("permission denied") || has("is a directory")),
+	case has("exec: ") && (has("exec format error") || has("permission denied") || has("is a directory") || has("operation not permitted")),
 		has("mount") && has("not a directory"):
 		class = errdefs.ErrInvalidArgument
 	}

@@ -76,15 +76,19 @@ func (m Mount) bind(target string) (specs.Mount, error) {
 	if !filepath.IsAbs(m.Source) {
 		return specs.Mount{}, invalid("the source %q must be an absolute path", m.Source)
 	}
-	if _, err := os.Stat(m.Source); errors.Is(err, fs.ErrNotExist) {
+	source, err := os.Stat(m.Source)
+	if errors.Is(err, fs.ErrNotExist) {
 		return specs.Mount{}, fmt.Errorf("source: %w: %w", err, errdefs.ErrNotFound)
 	} else if err != nil {
 		return specs.Mount{}, fmt.Errorf("source: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	options := []string{"rbind", "rprivate"}
-	if m.ReadOnly {
+	switch {
+	case m.ReadOnly && source.IsDir():
 		// Recursively: with "ro" alone, mounts below it stay writable.
 		options = append(options, "rro")
+	case m.ReadOnly:
+		options = append(options, "ro") // nothing is below a file, and crun 1.8 fails there
 	}
 	return specs.Mount{Type: "bind", Source: m.Source, Destination: target, Options: options}, nil
 }

@@ -72,6 +72,15 @@ func quell(dir string, keep []string) {
 	}
 }
 
+// RemoveEmptyCgroup removes a cgroup from every hierarchy in which it holds
+// nothing: what does may be somebody else's.
+func RemoveEmptyCgroup(path string) {
+	found, _ := hierarchies()
+	for _, h := range found {
+		_ = unix.Rmdir(filepath.Join(h, path))
+	}
+}
+
 func removeCgroup(dir string, keep []string, end time.Time) error {
 	children, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {

@@ -117,6 +117,30 @@ func TestRemoveCgroupKeep(t *testing.T) {
 	gone(t, kept)
 }
 
+// What holds a process stays, and so does what has a child.
+func TestRemoveEmptyCgroup(t *testing.T) {
+	path := fmt.Sprintf("/ctor-hosttest-empty-%d", os.Getpid())
+	dirs, below := makeCgroup(t, path), makeCgroup(t, path+"/below")
+	inhabit(t, below, "echo; exec sleep 1000")
+	held := slices.DeleteFunc(slices.Clone(below), func(dir string) bool { // not every hierarchy takes it
+		pids, err := members(dir)
+		return err != nil || len(pids) == 0
+	})
+	require.NotEmpty(t, held)
+	RemoveEmptyCgroup(path)
+	for _, d := range append(held, dirs...) {
+		require.DirExists(t, d)
+	}
+	RemoveEmptyCgroup(path + "/below")
+	for _, d := range held {
+		require.DirExists(t, d)
+	}
+	require.NoError(t, RemoveCgroup(path+"/below"))
+	RemoveEmptyCgroup(path)
+	gone(t, dirs)
+	RemoveEmptyCgroup(path)
+}
+
 func TestRemoveCgroupRoot(t *testing.T) {
 	for _, path := range []string{"", "/", "..", "/a/../.."} {
 		require.ErrorIs(t, RemoveCgroup(path), errdefs.ErrInvalidArgument, path)

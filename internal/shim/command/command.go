@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/bundle"
+	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
@@ -55,9 +57,26 @@ func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (ta
 		_ = c.call(context.WithoutCancel(ctx), func(ctx context.Context, r *runc.Runc) error {
 			return r.Delete(ctx, b.ID, &runc.DeleteOpts{Force: true})
 		})
+		// crun 1.8 forgets the cgroup where it has written no state yet.
+		if path := cgroupPath(b); path != "" {
+			host.RemoveEmptyCgroup(path)
+		}
+		// Nor does it name what it can't execute.
+		if args := b.Spec.Process.Args; len(args) > 0 && strings.Contains(err.Error(), "open executable: ") {
+			err = fmt.Errorf("exec: %q: %w", args[0], err)
+		}
 		return nil, task.Process{}, err
 	}
 	return c, started, nil
+}
+
+// cgroupPath is the container's cgroup as its configuration has it; "" if that
+// leaves it to the command.
+func cgroupPath(b task.Bundle) string {
+	if l := b.Spec.Linux; l != nil && filepath.IsAbs(l.CgroupsPath) {
+		return l.CgroupsPath
+	}
+	return ""
 }
 
 // version is that of the OCI's configuration that the command is given; "" is

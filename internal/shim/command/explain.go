@@ -22,21 +22,26 @@ type said struct {
 func (s *said) Error() string { return s.words }
 func (s *said) Unwrap() error { return s.class }
 
-// classes are told by what runc 1.1 to 1.5 and crun 1.8 say; the first that
-// fits is it.
+// classes are told by what runc 1.1 to 1.5 and crun 1.8 say, in small letters:
+// crun has the C library's words, "Permission denied". The first that fits is
+// it.
 var classes = []struct {
 	words string
 	class error
 }{
+	{"unknown command", errdefs.ErrNotImplemented}, // a verb that crun was built without
 	{"container does not exist", errdefs.ErrNotFound},
 	{"not running", errdefs.ErrFailedPrecondition},
 	{"not paused", errdefs.ErrFailedPrecondition},
 	{"in a stopped container", errdefs.ErrFailedPrecondition},
 	{"in a paused container", errdefs.ErrFailedPrecondition},
+	{"is paused", errdefs.ErrFailedPrecondition},
 	{"cannot start", errdefs.ErrFailedPrecondition},
 	{"executable file not found", exec.ErrNotFound},
+	{"not found in $path", exec.ErrNotFound},
 	{"no such file or directory", fs.ErrNotExist},
 	{"permission denied", fs.ErrPermission},
+	{"open executable: operation not permitted", fs.ErrPermission},
 }
 
 // explain puts the command's own words, what it logged last, in place of its
@@ -50,19 +55,26 @@ func explain(log string, err error) error {
 	}
 	words := last(log)
 	if words == "" {
+		if class := classOf(err.Error()); class != nil {
+			return fmt.Errorf("%w (%w)", err, class)
+		}
 		return err
 	}
 	for _, prefix := range []string{"runc create failed: ", "exec failed: ", "unable to start container process: "} {
 		words = strings.TrimPrefix(words, prefix)
 	}
-	s := &said{words: words}
+	return &said{words: words, class: classOf(words)}
+}
+
+// classOf is what words mean; nil is not known.
+func classOf(words string) error {
+	words = strings.ToLower(words)
 	for _, c := range classes {
 		if strings.Contains(words, c.words) {
-			s.class = c.class
-			break
+			return c.class
 		}
 	}
-	return s
+	return nil
 }
 
 // last is the last error in a log.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"os"
 
 	runc "github.com/containerd/go-runc"
 
@@ -24,6 +25,15 @@ func (c *container) Checkpoint(ctx context.Context, how task.Checkpoint) error {
 
 // restore makes a container of a checkpoint. What was allowed to be in that is.
 func (c *container) restore(ctx context.Context, r *runc.Runc, b task.Bundle, s *starting) error {
+	// runc 1.1 tells CRIU of the new container's cgroup on version 1 only. On
+	// version 2 the processes would be in that of the container they were dumped
+	// from, which may run on.
+	if path := cgroupPath(b); path != "" {
+		if err := os.WriteFile(b.CriuConfig(), []byte("cgroup-root "+path+"\n"), 0o600); err != nil {
+			return err
+		}
+		defer os.Remove(b.CriuConfig())
+	}
 	_, err := r.Restore(ctx, b.ID, b.Dir, &runc.RestoreOpts{
 		CheckpointOpts: runc.CheckpointOpts{
 			ImagePath: b.Images, WorkDir: b.CriuWork(),

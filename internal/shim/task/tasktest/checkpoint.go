@@ -2,6 +2,7 @@ package tasktest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,6 +45,16 @@ func (x *box) tryCheckpoint(images string, o *options.CheckpointOptions) error {
 	return errgrpc.ToNative(err)
 }
 
+// checkpoint makes one, or skips the test where the executor makes none.
+func (x *box) checkpoint(images string, o *options.CheckpointOptions) {
+	x.Helper()
+	err := x.tryCheckpoint(images, o)
+	if errors.Is(err, errdefs.ErrNotImplemented) {
+		x.Skip(err)
+	}
+	require.NoError(x, err)
+}
+
 // restored prepares a container that is to be restored, with streams of its
 // own.
 func (b *bed) restored(s setup, images string) *box {
@@ -73,14 +84,16 @@ var checkpoints = map[string]func(*bed){
 		x.line("a")
 		x.says("a 1")
 		images := filepath.Join(b.dir, "images")
-		require.NoError(b, x.tryCheckpoint(images, &options.CheckpointOptions{Exit: true}))
+		x.checkpoint(images, &options.CheckpointOptions{Exit: true})
 		require.EqualValues(b, 137, x.wait())
 		x.delete()
 
 		y := b.restored(counter, images)
 		y.start()
 		require.Equal(b, tasktypes.Status_RUNNING, y.status())
-		require.NotZero(b, y.state().Pid)
+		in, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", y.state().Pid))
+		require.NoError(b, err)
+		require.Contains(b, string(in), b.cgroup+"/"+y.id+"\n", "not that of what was dumped")
 		require.NotEmpty(b, y.pids())
 		y.line("b")
 		y.says("b 2")
@@ -102,7 +115,7 @@ var checkpoints = map[string]func(*bed){
 		x.says("a 1")
 		x.pause() // as containerd's client does
 		for _, images := range []string{"one", "two"} {
-			require.NoError(b, x.tryCheckpoint(filepath.Join(b.dir, images), &options.CheckpointOptions{}))
+			x.checkpoint(filepath.Join(b.dir, images), &options.CheckpointOptions{})
 		}
 		x.resume()
 		x.line("b")
@@ -119,8 +132,13 @@ var checkpoints = map[string]func(*bed){
 	"of a paused one that ends": func(b *bed) {
 		b.needsCriu()
 		x := b.start(counter)
+		// A start is over before the runtime's init has become the command, and
+		// CRIU can't dump one that is frozen as the init still: that maps files
+		// of the host.
+		x.line("a")
+		x.says("a 1")
 		x.pause()
-		require.NoError(b, x.tryCheckpoint(filepath.Join(b.dir, "images"), &options.CheckpointOptions{Exit: true}))
+		x.checkpoint(filepath.Join(b.dir, "images"), &options.CheckpointOptions{Exit: true})
 		require.EqualValues(b, 137, x.wait())
 		x.delete()
 	},

@@ -131,7 +131,7 @@ func (l Place) executable(name, cwd string) error {
 		}
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
 		needs = loader(f)
-	case !otherFormats():
+	case !otherFormat(name, head):
 		return fmt.Errorf("%s is neither a program nor a script that begins with #!: %w: %w", name, unix.ENOEXEC, errdefs.ErrInvalidArgument)
 	}
 	if needs == "" {
@@ -161,12 +161,6 @@ func loader(f *os.File) string {
 		}
 	}
 	return ""
-}
-
-// otherFormats tells whether the kernel was taught more formats, binfmt_misc.
-func otherFormats() bool {
-	dir, err := os.ReadDir("/proc/sys/fs/binfmt_misc")
-	return err == nil && len(dir) > 2 // register and status are always there
 }
 
 // mounted tells whether name may lie in a mount that the root does not show.

@@ -71,7 +71,7 @@ type Events = eventsapi.TTRPCEventsService
 
 // Attach starts a shim for containers that end with this program. It sees an
 // empty dir of its own, for bundles.
-func (program *Program) Attach(dir, log string, events Events) (_ *Shim, err error) {
+func (p *Program) Attach(dir, log string, events Events) (_ *Shim, err error) {
 	var undo unwind.Stack
 	defer undo.OnError(&err)
 	ours, theirs, err := socketpair("tasks")
@@ -92,23 +92,23 @@ func (program *Program) Attach(dir, log string, events Events) (_ *Shim, err err
 	}
 	defer r.Close()
 	undo.Close(w)
-	p, err := program.start(link.Attached, dir, log, theirs, r, theirsEvents)
+	child, err := p.start(link.Attached, dir, log, theirs, r, theirsEvents)
 	if err != nil {
 		return nil, err
 	}
 	stream, err := serveEvents(oursEvents, events)
 	if err != nil {
-		p.kill()
+		child.kill()
 		return nil, err
 	}
-	s := &Shim{process: p, lifeline: w, events: stream, gone: make(chan struct{})}
+	s := &Shim{process: child, lifeline: w, events: stream, gone: make(chan struct{})}
 	s.speak(ours)
 	return s, nil
 }
 
 // Detach starts a shim for one container that outlives this program. It is found
 // again through its socket in dir.
-func (program *Program) Detach(dir string) (_ *Shim, err error) {
+func (p *Program) Detach(dir string) (_ *Shim, err error) {
 	l, err := listen(dir)
 	if err != nil {
 		return nil, err
@@ -119,18 +119,18 @@ func (program *Program) Detach(dir string) (_ *Shim, err error) {
 		return nil, err
 	}
 	defer r.Close()
-	p, err := program.start(link.Detached, dir, filepath.Join(dir, Log), l, r)
+	child, err := p.start(link.Detached, dir, filepath.Join(dir, Log), l, r)
 	if err != nil {
 		w.Close()
 		return nil, err
 	}
 	s, err := Connect(filepath.Join(dir, socket))
 	if err != nil {
-		p.kill()
+		child.kill()
 		w.Close()
 		return nil, err
 	}
-	s.process, s.lifeline = p, w
+	s.process, s.lifeline = child, w
 	return s, nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ctorhq/ctor"
@@ -137,6 +139,14 @@ func TestOtherDetached(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, log.Close())
 	require.Equal(t, "kept\n", string(said))
+	// Nobody else is the worse for it.
+	tasks, err := e.Containerd().TaskService().List(e.Context(t.Context()), &api.ListTasksRequest{})
+	require.NoError(t, err)
+	states := map[string]task.Status{}
+	for _, p := range tasks.Tasks {
+		states[p.ID] = p.Status
+	}
+	require.Equal(t, map[string]task.Status{"other": task.Status_UNKNOWN, "same": task.Status_RUNNING}, states)
 
 	// To its own version it is as it was.
 	require.NoError(t, e.Close())

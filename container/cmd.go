@@ -192,7 +192,7 @@ func (c *Cmd) Start() error {
 		c.streams.abandon()
 		return c.wrap("start", err)
 	}
-	k := kind{relay: c.Process.relay, tty: c.TTY}
+	k := kind{relay: c.Process.relay, tty: c.TTY, ended: c.Process.exited}
 	if k.relay && !k.tty {
 		k.eof = c.Process.closeIn
 	}

@@ -3,6 +3,7 @@ package container
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -34,6 +35,7 @@ type kind struct {
 	relay bool
 	tty   bool
 	eof   func() // tells the runtime that the input has ended; nil: the pipe does
+	ended <-chan struct{}
 }
 
 // open makes the pipes that are not there yet, and gives their paths.
@@ -71,7 +73,7 @@ func (s *streams) inPipe() (theirs *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.input = &input{file: ours}
+	s.input = &input{file: ours, theirs: theirs}
 	s.theirs, s.ours = append(s.theirs, theirs), append(s.ours, ours)
 	return theirs, nil
 }
@@ -156,10 +158,13 @@ func (s *streams) writer(w io.Writer) (string, error) {
 
 // begin copies: the process has its ends.
 func (s *streams) begin(k kind) {
-	s.given()
 	if s.input != nil {
+		if k.relay {
+			s.keepReader(k.ended)
+		}
 		s.input.begin(k)
 	}
+	s.given()
 	if source := s.source; source != nil {
 		s.sourced.Go(func() { _ = s.feed(source) })
 	}
@@ -182,6 +187,18 @@ func (s *streams) begin(k kind) {
 		}
 		copied <- first
 	}(s.copied)
+}
+
+// keepReader keeps the input's reading end open as long as the process lives. A
+// stock shim opens its own in its own time, which may be after Start: until then
+// there would be nobody to read, and a write would fail.
+func (s *streams) keepReader(ended <-chan struct{}) {
+	theirs := s.input.theirs
+	s.theirs = slices.DeleteFunc(s.theirs, func(f *os.File) bool { return f == theirs })
+	go func() {
+		<-ended
+		theirs.Close()
+	}()
 }
 
 // given closes the process's ends.
@@ -214,12 +231,13 @@ func (s *streams) close() {
 
 // input is the writing end of a process's input.
 type input struct {
-	file  *os.File
-	mu    sync.Mutex
-	begun bool
-	ended bool
-	kind  kind
-	last  byte
+	file   *os.File
+	theirs *os.File // the reading end
+	mu     sync.Mutex
+	begun  bool
+	ended  bool
+	kind   kind
+	last   byte
 }
 
 // begin is called when there is a process.

@@ -57,7 +57,10 @@ func sweep(root string) error {
 	if _, err := os.Stat(root); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(empty(root), os.RemoveAll(root))
+	if err := empty(root); err != nil {
+		return err // what is left can be found again, by whoever opens the root
+	}
+	return os.RemoveAll(root)
 }
 
 func empty(root string) error {

@@ -52,16 +52,20 @@ func LockRoot(root string) (*Lock, error) {
 	return l, nil
 }
 
-// lock takes the kernel's lock. When a program is killed in the middle of
-// starting another, the child holds the lock for a moment longer.
+// dyingLimit is how long a program may take to end once it has begun to.
+const dyingLimit = 10 * time.Second
+
+// lock takes the kernel's lock. A program that is killed has it until the kernel
+// has closed its files, and if it was starting another, the child has it for a
+// moment longer.
 func lock(f *os.File) error {
-	for end := time.Now().Add(2 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(dyingLimit); ; time.Sleep(time.Millisecond) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
 			return err
 		}
 		pid, perr := strconv.Atoi(read(f))
-		if perr != nil || pid <= 0 || ownerOf(pid) != "" {
+		if perr != nil || pid <= 0 || ownerOf(pid) != "" && !exiting(pid) {
 			return err
 		}
 	}

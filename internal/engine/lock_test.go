@@ -158,3 +158,17 @@ func TestStarted(t *testing.T) {
 		require.Equal(t, want != "", ok)
 	}
 }
+
+func TestExiting(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	require.NoError(t, cmd.Start())
+	require.False(t, exiting(cmd.Process.Pid))
+	require.NoError(t, cmd.Process.Kill())
+	require.NoError(t, unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil))
+	require.True(t, exiting(cmd.Process.Pid))
+	require.Error(t, cmd.Wait())
+	require.True(t, exiting(cmd.Process.Pid), "it is gone")
+	require.False(t, begunToExit(nil))
+	require.False(t, begunToExit([]byte("1 (a) b) S 1 2 3 4 5 4194304 6")))
+	require.True(t, begunToExit([]byte("1 (a) b) R 1 2 3 4 5 4194308 6")))
+}

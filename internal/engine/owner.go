@@ -45,6 +45,24 @@ func pidNamespace() string {
 	return strings.Trim(strings.TrimPrefix(link, "pid:"), "[]")
 }
 
+// exiting tells whether a process has begun to end.
+func exiting(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || begunToExit(stat)
+}
+
+// begunToExit reads from a proc_pid_stat(5) what the kernel notes of that, in
+// field 9: PF_EXITING.
+func begunToExit(stat []byte) bool {
+	const pfExiting = 0x4
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	return err == nil && flags&pfExiting != 0
+}
+
 func ownerOf(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

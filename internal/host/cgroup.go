@@ -75,9 +75,12 @@ func quell(dir string, keep []string) {
 // RemoveEmptyCgroup removes a cgroup from every hierarchy in which it holds
 // nothing: what does may be somebody else's.
 func RemoveEmptyCgroup(path string) {
+	path = filepath.Join("/", path)
 	found, _ := hierarchies()
 	for _, h := range found {
-		_ = unix.Rmdir(filepath.Join(h, path))
+		if path != "/" {
+			_ = unix.Rmdir(filepath.Join(h, path))
+		}
 	}
 }
 

@@ -1,12 +1,14 @@
 package host
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -40,21 +42,26 @@ func ExpectMove() {
 			return
 		}
 		moveThread(mine)
-		// Should somebody have moved the process meanwhile, the thread follows.
-		if after, err := os.ReadFile("/proc/self/cgroup"); err == nil && string(after) != string(before) {
+		// Should somebody have moved the process meanwhile, the thread follows,
+		// unless it went its own way before.
+		after, err := os.ReadFile("/proc/self/cgroup")
+		if err == nil && !bytes.Equal(after, before) && bytes.Equal(mine, before) {
 			moveThread(after)
 		}
 	}()
 }
 
+// wholeHierarchies gives where cgroups are mounted so that names in /proc/pid/cgroup
+// are names there. In a cgroup namespace, what is mounted of the host's is not.
+var wholeHierarchies = sync.OnceValue(func() []string {
+	b, _ := os.ReadFile("/proc/thread-self/mountinfo")
+	return cgroupMounts(slices.DeleteFunc(parseMounts(b), func(m mounted) bool { return m.root != "/" }))
+})
+
 // moveThread moves the calling thread into the first of cgroups, in the form of
 // /proc/pid/cgroup, that takes it: all hierarchies share the lock.
 func moveThread(cgroups []byte) {
-	found, err := hierarchies()
-	if err != nil {
-		return
-	}
-	for _, list := range threadLists(cgroups, found) {
+	for _, list := range threadLists(cgroups, wholeHierarchies()) {
 		f, err := os.OpenFile(list, os.O_WRONLY, 0)
 		if err != nil {
 			continue

@@ -50,8 +50,12 @@ func isMember(pid, session int) bool {
 // endMember kills a process of a session and waits for its end.
 func endMember(pid, session int, end time.Time) {
 	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
+	if err == unix.ESRCH {
 		return // it has ended
+	}
+	if err != nil { // there are no descriptors left: then without waiting
+		_ = unix.Kill(pid, unix.SIGKILL)
+		return
 	}
 	defer unix.Close(fd)
 	if !isMember(pid, session) { // the number is another's by now

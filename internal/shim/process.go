@@ -17,7 +17,7 @@ import (
 type process struct {
 	pid      int
 	pidfd    *os.File
-	commands bool // it has commands of its own: they end with it
+	commands bool // it has commands of its own, as a rule
 	done     chan struct{}
 	once     sync.Once
 }
@@ -45,6 +45,9 @@ func adopt(child *os.Process, pidfd int, commands bool) (_ *process, err error) 
 	return c, nil
 }
 
+// exited is CLD_EXITED of sigaction(2): by itself, not by a signal.
+const exited = 1
+
 // reap waits until the process ended, or release was called.
 func (p *process) reap() {
 	defer close(p.done)
@@ -52,17 +55,15 @@ func (p *process) reap() {
 	if err != nil {
 		return
 	}
-	ended := false
+	var info unix.Siginfo
 	_ = raw.Read(func(fd uintptr) bool {
-		var info unix.Siginfo
 		err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-		ended = info.Signo != 0
-		return err != nil || ended
+		return err != nil || info.Signo != 0
 	})
-	if !ended {
+	if info.Signo == 0 {
 		return
 	}
-	if p.commands {
+	if p.commands || info.Code != exited { // one that exits has waited for them
 		host.EndSession(p.pid)
 	}
 	for unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED, nil) == unix.EINTR {

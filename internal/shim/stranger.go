@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,11 +46,13 @@ func (s *Shim) Evict() error {
 	fail := func(err error) error {
 		return fmt.Errorf("end the shim in %s: %w", s.strange, err)
 	}
+	log := filepath.Join(s.strange, Log)
 	var errs []error
-	for _, pid := range writers(filepath.Join(s.strange, Log)) {
+	for _, pid := range writers(log) {
 		p, err := os.FindProcess(pid)
-		if err == nil {
+		if err == nil && slices.Contains(writers(log), pid) { // the number was not another's by then
 			err = p.Kill()
+			_ = p.Release()
 		}
 		if err != nil && !errors.Is(err, os.ErrProcessDone) {
 			errs = append(errs, err)
@@ -62,6 +65,6 @@ func (s *Shim) Evict() error {
 	case <-s.gone:
 		return nil
 	case <-time.After(stopLimit):
-		return fail(fmt.Errorf("its process was not found: %w", errdefs.ErrFailedPrecondition))
+		return fail(fmt.Errorf("it does not end, or its process was not found: %w", errdefs.ErrFailedPrecondition))
 	}
 }

@@ -129,6 +129,9 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 	switch {
 	case errdefs.IsUnavailable(err): // the shim is dead: what is left of the container goes here
 		c.Ended()
+		if c.Detached() {
+			c.Close()
+		}
 		if serr := s.wreck(k); serr != nil {
 			return nil, errgrpc.ToGRPC(errors.Join(err, serr))
 		}

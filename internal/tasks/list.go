@@ -71,6 +71,10 @@ func (s *Service) List(ctx context.Context, _ *api.ListTasksRequest, _ ...grpc.C
 		if passing(err) {
 			continue
 		}
+		if isStrange(err) {
+			list.Tasks = append(list.Tasks, &task.Process{ContainerID: id, ID: id, Status: task.Status_UNKNOWN})
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +101,7 @@ func (s *Service) Metrics(ctx context.Context, r *api.MetricsRequest, _ ...grpc.
 			continue
 		}
 		a, err := call(ctx, s, id, (*shim.Shim).Stats, &taskapi.StatsRequest{ID: id})
-		if passing(err) {
+		if passing(err) || isStrange(err) {
 			continue
 		}
 		if err != nil {
@@ -112,3 +116,6 @@ func passing(err error) bool {
 	err = errgrpc.ToNative(err)
 	return errdefs.IsNotFound(err) || errdefs.IsUnavailable(err)
 }
+
+// isStrange tells of a shim that speaks another protocol: nobody can say more.
+func isStrange(err error) bool { return errdefs.IsFailedPrecondition(errgrpc.ToNative(err)) }

@@ -2,8 +2,11 @@ package libcontainer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/containerd/errdefs"
@@ -139,6 +142,11 @@ func (c *Container) Delete(ctx context.Context) error {
 		// mount another procfs to look there.
 		if c.first.Signal(unix.Signal(0)) == nil {
 			return runc.ErrRunning
+		}
+		// The command that made a checkpoint to end with has destroyed it, and
+		// hooks run once.
+		if _, err := os.Lstat(filepath.Join(c.root, c.made.ID())); errors.Is(err, fs.ErrNotExist) {
+			return nil
 		}
 		return c.made.Destroy()
 	})

@@ -2,8 +2,12 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"strings"
+	"unicode"
 
+	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 
 	"github.com/ctorhq/ctor/internal/shim/task"
@@ -29,6 +33,9 @@ func (c *container) restore(ctx context.Context, r *runc.Runc, b task.Bundle, s 
 	// version 2 the processes would be in that of the container they were dumped
 	// from, which may run on.
 	if path := cgroupPath(b); path != "" {
+		if strings.ContainsFunc(path, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+			return fmt.Errorf("cgroup %q: CRIU is told of none with blanks: %w", path, errdefs.ErrInvalidArgument)
+		}
 		if err := os.WriteFile(b.CriuConfig(), []byte("cgroup-root "+path+"\n"), 0o600); err != nil {
 			return err
 		}

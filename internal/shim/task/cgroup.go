@@ -163,9 +163,15 @@ func (g cgroup) kill() {
 	}
 }
 
+// freezeLimit is how long processes may take to stop. One that waits for a dead
+// disk does not, and with version 1 nothing dies before it has.
+const freezeLimit = 10 * time.Second
+
 // awaitFrozen waits until no process goes on. runc does so itself; crun 1.8 only
 // tells the kernel to freeze them.
 func (g cgroup) awaitFrozen(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, freezeLimit)
+	defer cancel()
 	name, frozen := "freezer.state", "FROZEN"
 	if unified() {
 		name, frozen = "cgroup.events", "frozen 1"
@@ -182,7 +188,7 @@ func (g cgroup) awaitFrozen(ctx context.Context) error {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("its processes do not stop: %w", ctx.Err())
 		}
 	}
 }

@@ -2,7 +2,9 @@ package task
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -25,13 +27,16 @@ const (
 func untie(images string) error {
 	path := filepath.Join(images, "core-1.img")
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) { // it has no pid namespace of its own, so is not the first there
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if len(b) < coreHeader || uint64(len(b)-coreHeader) < uint64(binary.LittleEndian.Uint32(b[coreMagic:])) {
+	if len(b) < coreHeader || uint64(len(b)-coreHeader) < uint64(binary.NativeEndian.Uint32(b[coreMagic:])) {
 		return fmt.Errorf("%s: it is cut off: %w", path, errdefs.ErrDataLoss)
 	}
-	entry := b[coreHeader:][:binary.LittleEndian.Uint32(b[coreMagic:])]
+	entry := b[coreHeader:][:binary.NativeEndian.Uint32(b[coreMagic:])]
 	signal := field(field(entry, threadCore), pdeathSig)
 	if len(signal) != 1 || signal[0] == 0 {
 		return nil // there is none: signals have numbers of one byte

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	eventtypes "github.com/containerd/containerd/api/events"
 	"github.com/containerd/containerd/v2/core/runtime"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 )
@@ -50,10 +51,21 @@ func newOutbox(to Publisher) *outbox {
 func (o *outbox) send(ns string, event any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.closed {
-		o.queue = append(o.queue, letter{ns, event})
-		o.signal()
+	l := letter{ns, event}
+	if o.closed || len(o.queue) > 0 && l.repeats(o.queue[len(o.queue)-1]) {
+		return
 	}
+	o.queue = append(o.queue, l)
+	o.signal()
+}
+
+// repeats tells of kills for want of memory that they can be told as one: a
+// container may have them as often as it likes, and the queue would grow while
+// nobody reads.
+func (l letter) repeats(last letter) bool {
+	this, ok := l.event.(*eventtypes.TaskOOM)
+	other, ok2 := last.event.(*eventtypes.TaskOOM)
+	return ok && ok2 && l.ns == last.ns && this.ContainerID == other.ContainerID
 }
 
 func (o *outbox) signal() {

@@ -64,3 +64,23 @@ func TestOutboxStuck(t *testing.T) {
 		require.Equal(t, outboxPatience, time.Since(began))
 	})
 }
+
+// A container that loses processes all the time fills no queue.
+func TestOutboxOOM(t *testing.T) {
+	read := make(chan struct{})
+	var got []string
+	o := newOutbox(publish(func(_ context.Context, topic string, event any) error {
+		<-read
+		got = append(got, topic)
+		return nil
+	}))
+	for range 1000 {
+		o.send("ns", &eventtypes.TaskOOM{ContainerID: "c"})
+	}
+	o.send("ns", &eventtypes.TaskOOM{ContainerID: "other"})
+	o.send("ns", &eventtypes.TaskExit{ContainerID: "c"})
+	close(read)
+	o.close()
+	require.LessOrEqual(t, len(got), 4, "one may have been read at once")
+	require.GreaterOrEqual(t, len(got), 3)
+}

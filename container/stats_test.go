@@ -34,6 +34,7 @@ i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done
 echo ready; wait`)
 	cfg.Mounts = []container.Mount{{Type: container.Tmpfs, Target: "/tmp"}}
 	cfg.Limits = container.Limits{Memory: 512 << 20, Pids: 77}
+	cfg.StopTimeout = 100 * time.Millisecond // its shell hears no signal
 	c, err := busybox(t).New(t.Context(), cfg)
 	require.NoError(t, err)
 	defer c.Close()

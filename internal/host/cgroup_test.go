@@ -80,8 +80,9 @@ func TestRemoveCgroupTree(t *testing.T) {
 	a, b := inhabit(t, dirs, forks), inhabit(t, below, forks)
 	require.NoError(t, RemoveCgroup(path))
 	gone(t, dirs)
-	require.ErrorContains(t, a.Wait(), "killed")
-	require.ErrorContains(t, b.Wait(), "killed")
+	// Killed, or ended by itself: RemoveCgroup lets nobody fork, before it kills.
+	require.Error(t, a.Wait())
+	require.Error(t, b.Wait())
 	require.NoError(t, RemoveCgroup(path), "what does not exist is no error")
 }
 

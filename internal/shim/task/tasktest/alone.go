@@ -57,10 +57,7 @@ func (b *bed) same(what string, do func()) {
 
 var alone = map[string]func(*bed){
 	"500 lives": func(b *bed) {
-		rounds := 250
-		if short() {
-			rounds = 15
-		}
+		const rounds = 250
 		n := 0
 		b.same("a life", func() {
 			for range rounds {

@@ -31,7 +31,9 @@ func Run(t *testing.T, newExecutor func(t *testing.T) task.Executor) {
 		})
 	}
 	// What counts descriptors and goroutines has the process to itself.
-	all("alone", false, alone)
+	if !short() {
+		all("alone", false, alone)
+	}
 	all("exit", true, exits)
 	all("stdio", true, stdio)
 	all("terminal", true, terminals)

@@ -55,6 +55,9 @@ func eachState(t *testing.T, img *image.Image, f func(*testing.T, container.Stat
 	for _, s := range states {
 		for _, detach := range []bool{false, true} {
 			t.Run(fmt.Sprint(s, map[bool]string{true: " detached"}[detach]), func(t *testing.T) {
+				if testing.Short() && (detach || s == container.Exited) {
+					t.Skip("takes seconds")
+				}
 				t.Parallel()
 				f(t, s, inState(t, img, s, container.Config{Detach: detach}))
 			})

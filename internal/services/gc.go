@@ -2,6 +2,7 @@ package services
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +24,8 @@ const gcDelay = 100 * time.Millisecond
 type collector struct {
 	db      *metadata.DB
 	before  func(context.Context) error // lets go of what is kept for reuse; nil: nothing
-	pending atomic.Bool                 // something was deleted since the last collection
+	busy    sync.Mutex                  // held by a collection
+	pending atomic.Bool                 // something was deleted since the last collection began
 	dirty   chan struct{}
 	now     chan chan<- result
 	life    context.Context
@@ -87,6 +89,8 @@ func (c *collector) run() {
 }
 
 func (c *collector) collect() result {
+	c.busy.Lock()
+	defer c.busy.Unlock()
 	c.pending.Store(false)
 	if c.before != nil {
 		if err := c.before(c.life); err != nil {
@@ -103,7 +107,11 @@ func (c *collector) collect() result {
 // finish collects what was deleted and not collected yet. Nobody would do so
 // later: what is left to do is kept in memory.
 func (c *collector) finish() error {
-	if !c.pending.Load() {
+	// One that is under way may be about to delete what is kept for reuse.
+	c.busy.Lock()
+	pending := c.pending.Load()
+	c.busy.Unlock()
+	if !pending {
 		return nil
 	}
 	_, err := c.ScheduleAndWait(c.life)

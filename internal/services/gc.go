@@ -92,12 +92,13 @@ func (c *collector) collect() result {
 	c.busy.Lock()
 	defer c.busy.Unlock()
 	c.pending.Store(false)
+	ctx := context.WithoutCancel(c.life) // Close waits for it: half of it would stay till the next Open
 	if c.before != nil {
-		if err := c.before(c.life); err != nil {
+		if err := c.before(ctx); err != nil {
 			log.G(c.life).WithError(err).Error("garbage collection is incomplete")
 		}
 	}
-	s, err := c.db.GarbageCollect(c.life)
+	s, err := c.db.GarbageCollect(ctx)
 	if err != nil {
 		c.pending.Store(true)
 	}

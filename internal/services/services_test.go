@@ -112,31 +112,6 @@ func TestCloseCollects(t *testing.T) {
 	require.Empty(t, onDisk(t, dir))
 }
 
-// A collection that is under way may be about to delete more.
-func TestCloseWhileCollecting(t *testing.T) {
-	dir := t.TempDir()
-	s := start(t, dir)
-	sn := s.Client().SnapshotService("overlayfs")
-	_, err := sn.Prepare(testContext(), "kept for reuse", "")
-	require.NoError(t, err)
-	begun, closing := make(chan struct{}), make(chan struct{})
-	s.collector.before = func(ctx context.Context) error {
-		select {
-		case <-begun: // the last one, by Close
-			return nil
-		default:
-		}
-		close(begun)
-		<-closing
-		return sn.Remove(namespaces.WithNamespace(ctx, "test"), "kept for reuse")
-	}
-	go func() { _, _ = s.collector.ScheduleAndWait(testContext()) }()
-	<-begun
-	time.AfterFunc(50*time.Millisecond, func() { close(closing) })
-	require.NoError(t, s.Close())
-	require.Empty(t, onDisk(t, dir))
-}
-
 func onDisk(t *testing.T, dir string) (found []string) {
 	for _, pattern := range []string{
 		"root/io.containerd.snapshotter.v1.*/snapshots/*",

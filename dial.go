@@ -33,7 +33,9 @@ const answerLimit = 10 * time.Second
 // and a root. Attached containers of programs that were killed are removed by
 // the next Dial with the same namespace, by a program of the same host that
 // sees the processes of the first; what can't be removed is left to the next,
-// and told to cfg.Logger.
+// and told to cfg.Logger. The cgroup above those of the containers, one for each
+// root and namespace, stays when it is empty: another program may be about to
+// use it.
 func Dial(ctx context.Context, address string, cfg Config) (_ *Engine, err error) {
 	address = strings.TrimPrefix(address, "unix://")
 	defer func() {

@@ -24,6 +24,7 @@ import (
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/internal/host"
 )
 
 // daemon starts a containerd of the test's own and gives its socket. It is
@@ -72,7 +73,10 @@ func dial(t *testing.T, socket, root string) *ctor.Engine {
 	t.Helper()
 	e, err := ctor.Dial(t.Context(), socket, ctor.Config{Root: root})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, e.Close()) })
+	t.Cleanup(func() {
+		require.NoError(t, e.Close())
+		host.RemoveEmptyCgroup(host.CgroupParent(e.Root(), "ctor")) // nobody knows here who needs it next
+	})
 	return e
 }
 

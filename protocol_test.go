@@ -96,25 +96,33 @@ func TestNoShim(t *testing.T) {
 	require.ErrorContains(t, err, `shim /bin/true does not tell what it is: it calls itself "", not "io.containerd.ctor.v2" (unavailable): go install`)
 }
 
+// detached opens an engine with detached containers, and tells what there was
+// before them.
+func detached(t *testing.T, root string, names ...string) (*ctor.Engine, fixture.Remains) {
+	t.Helper()
+	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+	require.NoError(t, err)
+	img := fixture.Busybox(t, e)
+	require.Equal(t, "hi\n", echo(t, e, "first", "hi")) // unpacks it
+	before := fixture.Count(t, e)
+	for _, name := range names {
+		_, err := img.Run(t.Context(), container.Config{Name: name, Args: []string{"sh", "-c", "echo kept; exec sleep 1000"}, Detach: true})
+		require.NoError(t, err)
+	}
+	return e, before
+}
+
 // A detached container of a program whose protocol was another is there, runs
 // on, and can be removed, but nothing else: each call says why. The protocol is
 // in the name of its shim's socket, and only that is not this version's here.
 func TestOtherDetached(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
-	require.NoError(t, err)
-	img := fixture.Busybox(t, e)
-	require.Equal(t, "hi\n", echo(t, e, "first", "hi")) // unpacks it
-	before := fixture.Count(t, e)
-	for _, name := range []string{"other", "same"} {
-		_, err := img.Run(t.Context(), container.Config{Name: name, Args: []string{"sh", "-c", "echo kept; exec sleep 1000"}, Detach: true})
-		require.NoError(t, err)
-	}
+	e, before := detached(t, root, "other", "same")
 	require.NoError(t, e.Close())
 	retell(t, root, "other", link.Protocol, "0")
 
-	e, err = ctor.Open(t.Context(), ctor.Config{Root: root})
+	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
 	list, err := container.List(t.Context(), e)
 	require.NoError(t, err)
@@ -173,15 +181,7 @@ func TestOtherDetached(t *testing.T) {
 func TestOtherDetachedSwept(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
-	require.NoError(t, err)
-	img := fixture.Busybox(t, e)
-	require.Equal(t, "hi\n", echo(t, e, "first", "hi")) // unpacks it
-	before := fixture.Count(t, e)
-	for _, name := range []string{"made", "deleted"} {
-		_, err := img.Run(t.Context(), container.Config{Name: name, Args: []string{"sleep", "1000"}, Detach: true})
-		require.NoError(t, err)
-	}
+	e, before := detached(t, root, "made", "deleted")
 	records, ctx := e.Containerd().ContainerService(), e.Context(t.Context())
 	record, err := records.Get(ctx, "made")
 	require.NoError(t, err)

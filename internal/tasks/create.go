@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ctorhq/ctor/internal/bundle"
+	"github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -69,12 +70,7 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Checkpoint: images,
 	})
 	if err = reached(r.ContainerID, err); errdefs.IsUnavailable(err) {
-		// It can't undo what it has done.
-		c.Ended()
-		if refusal := s.program.Refusal(); refusal != nil {
-			err = refusal
-		}
-		return nil, errors.Join(err, bundle.SweepSpec(spec))
+		return nil, s.lost(c, spec, err)
 	}
 	if err != nil {
 		return nil, err
@@ -85,6 +81,16 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	}
 	s.put(k, c)
 	return &api.CreateTaskResponse{ContainerID: r.ContainerID, Pid: resp.Pid}, nil
+}
+
+// lost removes what a shim has made of a container before it ended, which it
+// can't undo, and says why it did.
+func (s *Service) lost(c *shim.Shim, spec []byte, err error) error {
+	c.Ended()
+	if refusal := s.program.Refusal(); refusal != nil {
+		err = refusal
+	}
+	return errors.Join(err, bundle.SweepSpec(spec))
 }
 
 // given is what the attached shim makes a bundle of, which is nobody else's. A

@@ -28,12 +28,7 @@ func Run(kind string, executor task.Executor) error {
 		return err
 	}
 	if kind == link.Attached {
-		// The bundles of its containers mean nothing to anybody else, and go
-		// with it. They cost less here, too.
-		if err := unix.Mount("bundles", ".", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
-			return fmt.Errorf("mount bundle directory: %w", err)
-		}
-		if err := os.Chdir("/"); err != nil {
+		if err := hideBundles(); err != nil {
 			return err
 		}
 	}
@@ -87,6 +82,15 @@ func Run(kind string, executor task.Executor) error {
 	}
 	hangUp(server)
 	return nil
+}
+
+// hideBundles has the bundles in a file system of the shim's own: they mean
+// nothing to anybody else, and go with it. They cost less here, too.
+func hideBundles() error {
+	if err := unix.Mount("bundles", ".", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
+		return fmt.Errorf("mount bundle directory: %w", err)
+	}
+	return os.Chdir("/")
 }
 
 // awaitEnd waits until the program has ended.

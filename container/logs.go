@@ -73,7 +73,7 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 	defer leave()
 	ctx, cancel := context.WithCancelCause(c.e.Context(ctx))
 	stop := context.AfterFunc(c.e.Life(), func() { cancel(engine.ErrClosed) })
-	l := &logs{end: func() { stop(); cancel(nil) }}
+	l := &logs{engine: c.e.Life(), end: func() { stop(); cancel(nil) }}
 	of := logfile.Options{
 		Stdout: o.Stdout || !o.Stderr, Stderr: o.Stderr || !o.Stdout,
 		Since: o.Since, Tail: o.Tail, Timestamps: o.Timestamps, Follow: o.Follow,
@@ -108,12 +108,17 @@ func (c *Container) ended(ctx context.Context) <-chan struct{} {
 
 type logs struct {
 	*logfile.Reader
-	end func()
+	engine context.Context
+	end    func()
 }
 
 func (l *logs) Read(p []byte) (int, error) {
 	n, err := l.Reader.Read(p)
 	switch {
+	case (err == io.EOF || errors.Is(err, logfile.ErrDeleted)) && l.engine.Err() != nil:
+		// The engine's end ends the container, or the watch over it, and that
+		// may come here before it ends ctx.
+		err = engine.ErrClosed
 	case errors.Is(err, logfile.ErrGap):
 		err = ErrLogGap
 	case errors.Is(err, logfile.ErrDeleted):

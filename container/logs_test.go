@@ -95,6 +95,38 @@ func TestFollow(t *testing.T) {
 	require.Equal(t, texts[0], string(after))
 }
 
+// The end of the engine is told to each of many readers as such, though it ends
+// what they wait for as well, and by itself.
+func TestFollowClosed(t *testing.T) {
+	t.Parallel()
+	root, _ := prepared(t)
+	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+	require.NoError(t, err)
+	img := fixture.Busybox(t, e)
+	ends := make(chan error, 100)
+	for _, detach := range []bool{false, true} {
+		cfg := sh("sleep 1000")
+		cfg.Detach = detach
+		c, err := img.Run(t.Context(), cfg)
+		require.NoError(t, err)
+		for range cap(ends) / 2 {
+			r := follow(t, c)
+			go func() {
+				_, err := io.ReadAll(r)
+				ends <- err
+			}()
+		}
+	}
+	require.NoError(t, e.Close())
+	for range cap(ends) {
+		require.ErrorIs(t, <-ends, ctor.ErrClosed)
+	}
+	list, err := container.List(t.Context(), reopen(t, root))
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.NoError(t, list[0].Close())
+}
+
 // Readers choose streams, lines and times, of what an attached container and a
 // detached one wrote.
 func TestLogOptions(t *testing.T) {

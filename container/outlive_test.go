@@ -161,6 +161,7 @@ func TestShimKilled(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, syscall.Kill(shim, syscall.SIGKILL))
 		require.ErrorIs(t, c.Wait(t.Context()), ctor.ErrUnavailable)
+		require.Empty(t, fixture.Count(t, e)["cgroups"], "its end was not seen, but it has ended")
 		require.Equal(t, container.Exited, info(t, c).State)
 		require.Equal(t, -1, info(t, c).ExitCode)
 		list, err := container.List(t.Context(), e)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -75,6 +76,20 @@ func (p *process) wait(ctx context.Context) {
 	case <-p.done:
 	case <-ctx.Done():
 	}
+}
+
+// end waits for the end, and kills what does not come to it.
+func (p *process) end(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	p.wait(ctx)
+	if ctx.Err() == nil {
+		return
+	}
+	_ = unix.PidfdSendSignal(int(p.pidfd.Fd()), unix.SIGKILL, nil, 0)
+	ctx, cancel = context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	p.wait(ctx)
 }
 
 func (p *process) kill() {

@@ -24,6 +24,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,6 +35,7 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	eventsapi "github.com/containerd/containerd/api/services/ttrpc/events/v1"
 	"github.com/containerd/ttrpc"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/unwind"
@@ -134,6 +136,12 @@ func (p *Program) Detach(dir string) (_ *Shim, err error) {
 	return s, nil
 }
 
+// IsDead tells of Connect's error that nobody listens any more. After another
+// one nothing is known.
+func IsDead(err error) bool {
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
+}
+
 // Connect reaches the detached shim that listens on a socket. One that speaks
 // another protocol can only be ended, with Evict: every request is
 // errdefs.ErrFailedPrecondition.
@@ -190,7 +198,7 @@ func (s *Shim) Close() {
 			s.lifeline.Close()
 		}
 		if !s.detached {
-			s.process.wait(context.Background())
+			s.process.end(undoLimit)
 		}
 		s.client.Close()
 		<-s.gone
@@ -202,6 +210,11 @@ func (s *Shim) Close() {
 		}
 	})
 }
+
+// undoLimit is how long an attached shim may take to undo its containers. One
+// that was stopped, or that the kernel holds, never would; the next Open finds
+// what it left.
+const undoLimit = time.Minute
 
 // stopLimit is how long a shim may take to end that has nothing left to do.
 const stopLimit = 10 * time.Second

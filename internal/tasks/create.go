@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/ttrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -69,8 +71,8 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs, Options: given(spec, detached),
 		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Checkpoint: images,
 	})
-	if err = reached(r.ContainerID, err); errdefs.IsUnavailable(err) {
-		return nil, s.lost(c, spec, err)
+	if err = reached(r.ContainerID, err); errors.Is(err, errGone) {
+		return nil, s.lost(c.Shim, spec, err)
 	}
 	if err != nil {
 		return nil, err
@@ -80,6 +82,13 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 		return nil, errors.Join(err, derr)
 	}
 	s.put(k, c)
+	select {
+	case <-c.Gone(): // who mourns it may have missed this one
+		c.settle(whole)
+		s.drop(k)
+		return nil, s.lost(c.Shim, spec, reached(r.ContainerID, ttrpc.ErrClosed))
+	default:
+	}
 	return &api.CreateTaskResponse{ContainerID: r.ContainerID, Pid: resp.Pid}, nil
 }
 
@@ -120,6 +129,17 @@ func (s *Service) wreck(key string) error {
 	return bundle.SweepSpec(c.Spec.GetValue())
 }
 
+// remove has the shim delete an ended task. That can't be stopped half-way.
+func remove(ctx context.Context, c *kept, id string) (*taskapi.DeleteResponse, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+	defer cancel()
+	resp, err := c.Delete(ctx, &taskapi.DeleteRequest{ID: id})
+	return resp, reached(id, err)
+}
+
+// removeLimit is for a shim that was stopped, or that the kernel holds.
+const removeLimit = 30 * time.Second
+
 // Delete removes an ended task and its bundle, and ends a shim of its own.
 func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grpc.CallOption) (*api.DeleteResponse, error) {
 	c, err := s.find(ctx, r.ContainerID)
@@ -130,29 +150,19 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 	if err := c.Evict(); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	resp, err := c.Delete(context.WithoutCancel(ctx), &taskapi.DeleteRequest{ID: r.ContainerID})
-	err = reached(r.ContainerID, err)
+	resp, err := remove(ctx, c, r.ContainerID)
 	switch {
-	case errdefs.IsUnavailable(err): // the shim is dead: what is left of the container goes here
-		c.Ended()
-		if c.Detached() {
-			c.Close()
-		}
+	case errors.Is(err, errGone): // what is left of the container goes here, if it is not gone yet
+		c.settle(context.WithoutCancel(ctx))
 		if serr := s.wreck(k); serr != nil {
 			return nil, errgrpc.ToGRPC(errors.Join(err, serr))
 		}
 		err = fmt.Errorf("task %s went with its shim: %w", r.ContainerID, errdefs.ErrNotFound)
-	case errdefs.IsNotFound(err) && c.Detached():
-		// Its program was killed: it is making the container, or undoing that,
-		// and works with what is removed here.
-		c.Stop(context.WithoutCancel(ctx), r.ContainerID)
 	case err != nil && !errdefs.IsNotFound(err):
 		return nil, errgrpc.ToGRPC(err)
-	case c.Detached():
-		// It ends by itself now. Nobody but Close has to wait for that.
-		s.ending.Go(func() { c.Stop(context.WithoutCancel(ctx), r.ContainerID) })
 	}
 	s.drop(k)
+	s.dismiss(ctx, c, r.ContainerID, err == nil)
 	for _, dir := range []string{s.bundle(k), s.images(k)} {
 		if rerr := os.RemoveAll(dir); rerr != nil {
 			return nil, errgrpc.ToGRPC(errors.Join(err, rerr))
@@ -162,4 +172,26 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 		return nil, errgrpc.ToGRPC(err)
 	}
 	return &api.DeleteResponse{ID: r.ContainerID, Pid: resp.Pid, ExitStatus: resp.ExitStatus, ExitedAt: resp.ExitedAt}, nil
+}
+
+// dismiss ends a shim whose container has been deleted, if it is that one's
+// alone. One that had none is making it, or undoing that, for a program that was
+// killed, and works with what goes next; any other ends by itself, and nobody
+// but Close has to wait for that.
+func (s *Service) dismiss(ctx context.Context, c *kept, id string, had bool) {
+	ctx = context.WithoutCancel(ctx)
+	switch {
+	case !c.Detached():
+	case had:
+		s.ending.Go(func() { c.Stop(ctx, id) })
+	default:
+		c.Stop(ctx, id)
+	}
+	select {
+	case <-c.Gone():
+		// Whoever mourns it may have this container on the list, and what is
+		// made next may have its name.
+		c.settle(ctx)
+	default:
+	}
 }

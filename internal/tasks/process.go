@@ -16,27 +16,33 @@ import (
 	"github.com/ctorhq/ctor/internal/shim"
 )
 
-// reached makes of an answer's error what callers can test for, and says so
-// when there was nobody to answer.
+// errGone is met where there was nobody to answer.
+var errGone = fmt.Errorf("its shim is gone: %w", errdefs.ErrUnavailable)
+
+// reached makes of an answer's error what callers can test for.
 func reached(id string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, ttrpc.ErrClosed) {
-		return fmt.Errorf("the shim of %s is gone: %w", id, errdefs.ErrUnavailable)
+		return fmt.Errorf("task %s: %w", id, errGone)
 	}
 	return errgrpc.ToNative(err)
 }
 
-// call asks the shim of a task.
+// call asks the shim of a task. An answer that it is gone is given when what it
+// left is dead as well.
 func call[Q, A any](ctx context.Context, s *Service, id string, verb func(*shim.Shim, context.Context, Q) (A, error), q Q) (A, error) {
 	c, err := s.find(ctx, id)
 	if err != nil {
 		var none A
 		return none, err
 	}
-	a, err := verb(c, ctx, q)
-	return a, errgrpc.ToGRPC(reached(id, err))
+	a, err := verb(c.Shim, ctx, q)
+	if err = reached(id, err); errors.Is(err, errGone) {
+		c.settle(ctx)
+	}
+	return a, errgrpc.ToGRPC(err)
 }
 
 // Start runs a created process. Like a create it can't be stopped half-way. A

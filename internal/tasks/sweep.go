@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/bundle"
-	"github.com/ctorhq/ctor/internal/shim"
 )
 
 // Sweep removes what is left of containers that no shim runs any more, and the
@@ -38,7 +37,10 @@ func (s *Service) sweep(ctx context.Context, key, id string) error {
 	c := s.shims[key]
 	s.mu.Unlock()
 	if c == nil {
-		return errors.Join(bundle.Sweep(s.bundle(key)), os.RemoveAll(s.bundle(key)))
+		if err := bundle.Sweep(s.bundle(key)); err != nil {
+			return err // what is left is found again by the bundle
+		}
+		return os.RemoveAll(s.bundle(key))
 	}
 	if _, err := s.cfg.Containers.Get(ctx, id); !errdefs.IsNotFound(err) {
 		return err
@@ -52,23 +54,4 @@ func (s *Service) sweep(ctx context.Context, key, id string) error {
 		return err
 	}
 	return nil
-}
-
-// mourn kills what outlived an attached shim that was killed: the containers
-// of an executor whose processes the kernel does not end with it.
-func (s *Service) mourn(c *shim.Shim) {
-	<-c.Gone()
-	c.Ended()
-	s.mu.Lock()
-	var left []string
-	for k, v := range s.shims {
-		if v == c {
-			left = append(left, k)
-		}
-	}
-	s.mu.Unlock()
-	for _, k := range left {
-		// An error is met again, and told, when the container is deleted.
-		_ = s.wreck(k)
-	}
 }

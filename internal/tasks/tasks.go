@@ -48,11 +48,11 @@ type Service struct {
 	program *shim.Program
 
 	mu       sync.Mutex
-	attached *shim.Shim            // nil until the first container
-	shims    map[string]*shim.Shim // by key of the container
+	attached *kept            // nil until the first container
+	shims    map[string]*kept // by key of the container
 	closed   bool
 
-	ending sync.WaitGroup // detached shims whose container was deleted
+	ending sync.WaitGroup // of shims
 }
 
 var _ api.TasksClient = (*Service)(nil)
@@ -66,9 +66,14 @@ func Settle(ctx context.Context, dir string) error {
 func attachedLog(dir string) string { return filepath.Join(dir, shim.Log) }
 
 // New makes a service and connects it to the detached shims that it finds.
-func New(cfg Config) (*Service, error) {
-	s := &Service{cfg: cfg, shims: map[string]*shim.Shim{}}
+func New(cfg Config) (_ *Service, err error) {
+	s := &Service{cfg: cfg, shims: map[string]*kept{}}
 	s.program = &shim.Program{Path: cfg.Shim, Filters: filepath.Join(cfg.Dir, "filters")}
+	defer func() {
+		if err != nil {
+			_ = s.Close() // has no error
+		}
+	}()
 	if err := os.MkdirAll(s.bundle(""), 0o700); err != nil {
 		return nil, err
 	}
@@ -78,10 +83,13 @@ func New(cfg Config) (*Service, error) {
 	}
 	for _, path := range sockets {
 		c, err := shim.Connect(s.bundle(path))
-		if err != nil {
-			continue // it is dead; Sweep removes what it left
+		if shim.IsDead(err) {
+			continue // Sweep removes what it left
 		}
-		s.shims[filepath.Dir(path)] = c
+		if err != nil {
+			return nil, err // its container may run: it must not be swept
+		}
+		s.put(filepath.Dir(path), s.keep(c))
 	}
 	return s, s.dropImages()
 }
@@ -91,7 +99,7 @@ func New(cfg Config) (*Service, error) {
 func (s *Service) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	all := map[*shim.Shim]bool{}
+	all := map[*kept]bool{}
 	if s.attached != nil {
 		all[s.attached] = true
 	}
@@ -126,7 +134,7 @@ func key(ctx context.Context, id string) (string, error) {
 func (s *Service) bundle(key string) string { return filepath.Join(s.cfg.Dir, "bundle", key) }
 
 // find gives the shim of a task.
-func (s *Service) find(ctx context.Context, id string) (*shim.Shim, error) {
+func (s *Service) find(ctx context.Context, id string) (*kept, error) {
 	k, err := key(ctx, id)
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
@@ -141,9 +149,13 @@ func (s *Service) find(ctx context.Context, id string) (*shim.Shim, error) {
 }
 
 // shimFor gives the shim that a new container is to live in.
-func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
+func (s *Service) shimFor(detached bool, bundle string) (*kept, error) {
 	if detached {
-		return s.program.Detach(bundle)
+		c, err := s.program.Detach(bundle)
+		if err != nil {
+			return nil, err
+		}
+		return s.keep(c), nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +165,7 @@ func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
 	if c := s.attached; c != nil {
 		select {
 		case <-c.Gone(): // it was killed: start anew
-			go c.Close()
+			s.ending.Go(c.Close)
 			s.attached = nil
 		default:
 			return c, nil
@@ -163,12 +175,11 @@ func (s *Service) shimFor(detached bool, bundle string) (*shim.Shim, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.attached = c
-	go s.mourn(c)
-	return c, nil
+	s.attached = s.keep(c)
+	return s.attached, nil
 }
 
-func (s *Service) put(key string, c *shim.Shim) {
+func (s *Service) put(key string, c *kept) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.shims != nil {

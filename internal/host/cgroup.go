@@ -160,8 +160,13 @@ func members(dir string) ([]int, error) {
 	return pids, err
 }
 
-// kill kills members of a cgroup, all of them before it waits for any.
+// batch is how many processes are killed at a time: there may be more of them
+// than the program can have files open.
+const batch = 256
+
+// kill kills members of a cgroup, a batch of them before it waits for any.
 func kill(pids []int, dir string, end time.Time) error {
+	pids = pids[:min(len(pids), batch)]
 	fds := map[int]int{} // by pid
 	defer func() {
 		for _, fd := range fds {

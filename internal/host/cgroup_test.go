@@ -147,3 +147,13 @@ func TestRemoveCgroupRoot(t *testing.T) {
 		require.ErrorIs(t, RemoveCgroup(path), errdefs.ErrInvalidArgument, path)
 	}
 }
+
+// There may be more processes than are killed at a time.
+func TestRemoveCgroupFull(t *testing.T) {
+	path := fmt.Sprintf("/ctor-hosttest-full-%d", os.Getpid())
+	dirs := makeCgroup(t, path)
+	cmd := inhabit(t, dirs, fmt.Sprintf("i=0; while [ $i -lt %d ]; do sleep 1000 & i=$((i+1)); done; echo; wait", batch+10))
+	require.NoError(t, RemoveCgroup(path))
+	gone(t, dirs)
+	require.ErrorContains(t, cmd.Wait(), "killed")
+}

@@ -190,9 +190,21 @@ func (s *bases) dropUnused(ctx context.Context) error {
 	s.mu.Unlock()
 	var errs []error
 	for _, b := range unused {
-		if b.key != "" {
-			errs = append(errs, s.drop(ctx, b))
+		if b.key == "" {
+			continue
+		}
+		if err := s.drop(ctx, b); err != nil {
+			errs = append(errs, err)
+			s.retry(b)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// retry has the next dropUnused drop a base again, which nobody uses: there may
+// be another one of its layers by now.
+func (s *bases) retry(b *base) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all[b.namespace+"/"+b.chain+"/"+b.key] = b
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 const scratch = "io.test.scratch"
@@ -162,6 +163,31 @@ func TestBaseKeepsImage(t *testing.T) {
 	_, err = prepare(s, "c", image)
 	require.ErrorIs(t, err, errdefs.ErrNotFound)
 }
+
+// A base that could not be dropped is dropped next time.
+func TestBaseStays(t *testing.T) {
+	s, image, _ := classed(t)
+	ms, err := prepare(s, "c", image)
+	require.NoError(t, err)
+	require.NoError(t, s.Client().SnapshotService(overlayfs).Remove(testContext(), "c"))
+	b := s.layers.bases
+	whole := b.overlay
+	b.overlay = full{whole}
+	require.ErrorIs(t, b.dropUnused(testContext()), unix.ENOSPC)
+	b.overlay = whole
+	again, err := prepare(s, "c", image)
+	require.NoError(t, err)
+	require.Equal(t, option(ms[0], "lowerdir"), option(again[0], "lowerdir"))
+	require.NoError(t, s.Client().SnapshotService(overlayfs).Remove(testContext(), "c"))
+	require.NoError(t, b.dropUnused(testContext()))
+	require.Empty(t, b.all)
+	require.Empty(t, b.kept)
+}
+
+// full has a database that can't be written.
+type full struct{ snapshots.Snapshotter }
+
+func (full) Remove(context.Context, string) error { return unix.ENOSPC }
 
 // Many containers of one image, while bases are dropped.
 func TestBaseRace(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // Repair removes the directories that a snapshotter or the content store was
@@ -75,7 +77,7 @@ func repairSnapshots(ctx context.Context, dir string) error {
 	var errs []error
 	for _, e := range entries {
 		if _, ok := known[e.Name()]; !ok {
-			errs = append(errs, os.RemoveAll(filepath.Join(dir, "snapshots", e.Name())))
+			errs = append(errs, rootfs.Discard(filepath.Join(dir, "snapshots", e.Name())))
 		}
 	}
 	return errors.Join(errs...)

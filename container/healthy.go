@@ -78,11 +78,18 @@ func (p *patient) wait(ctx context.Context, c *Container) error {
 			return nil
 		case errors.Is(err, exec.ErrNotFound):
 			return &never{err}
-		case ctx.Err() != nil && last != nil:
+		case ctx.Err() == nil:
+			last = err
+		case last != nil:
 			return last // one that was cut off has less to say
+		default:
+			return err
 		}
-		last = err
 		if p.failed(now); p.failures >= p.Retries {
+			var short *cut
+			if errors.As(err, &short) && c.endsSoon(ctx) {
+				return err // no word of the container's health
+			}
 			return &never{fmt.Errorf("unhealthy, %d failures in a row: %w", p.failures, err)}
 		}
 		rest := pause
@@ -95,6 +102,14 @@ func (p *patient) wait(ctx context.Context, c *Container) error {
 			return last
 		}
 	}
+}
+
+// endsSoon tells whether the container ends, or ctx. The processes of a container
+// that ends go before it does.
+func (c *Container) endsSoon(ctx context.Context) bool {
+	soon, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return c.end(soon) != nil || ctx.Err() != nil
 }
 
 // failed notes a failure of a look that began at a time, if it counts.

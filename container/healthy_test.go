@@ -64,6 +64,21 @@ func TestHealthyTimeout(t *testing.T) {
 	require.NotContains(t, string(out), "echo looking")
 }
 
+// The end of the container ends its check too, and that is no verdict.
+func TestHealthyEnds(t *testing.T) {
+	t.Parallel()
+	for _, detach := range []bool{false, true} {
+		cfg := sh("until [ -e /tmp/looking ]; do sleep 0.01; done; exit 3")
+		cfg.Detach = detach
+		c := checked(t, `{"Healthcheck":{"Test":["CMD-SHELL","touch /tmp/looking; sleep 1000"],"Interval":1000000,"Retries":1}}`, cfg)
+		var exit *container.ExitError
+		err := c.WaitReady(t.Context(), container.Healthy())
+		require.ErrorAs(t, err, &exit)
+		require.Equal(t, 3, exit.Code)
+		require.NotContains(t, err.Error(), "unhealthy")
+	}
+}
+
 func TestHealthyNever(t *testing.T) {
 	t.Parallel()
 	c := containertest.Run(t, busybox(t), sh("sleep 1000"))

@@ -91,17 +91,22 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 	return l, nil
 }
 
-// ended is closed when the container has ended and its log is complete, or
-// ctx has ended. The log tells by itself that it is complete, unless the
+// ended is closed when the container has ended and its log is complete, or as
+// complete as it will be, or ctx has ended. The log tells by itself that it is complete, unless the
 // process that kept it was killed.
 func (c *Container) ended(ctx context.Context) <-chan struct{} {
-	if c.run != nil {
-		return c.run.done
-	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = c.waitDetached(ctx)
+		if c.run == nil {
+			_, _ = c.waitDetached(ctx)
+			return
+		}
+		select {
+		case <-c.run.done:
+		case <-c.closed: // a writer of the program's may never return
+		case <-ctx.Done():
+		}
 	}()
 	return ended
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -33,8 +34,9 @@ func Exec(args ...string) Probe {
 
 // check runs a command that tells by its exit code. The error has the code, or
 // that it took too long, and what the command said; no *ExitError: that is
-// for the end of the container. The time to start it does not count: that is
-// the host's doing, not the command's.
+// for the end of the container. It is a *cut where that end may have been the
+// cause. The time to start it does not count: that is the host's doing, not the
+// command's.
 func (c *Container) check(ctx context.Context, limit time.Duration, args []string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -55,14 +57,27 @@ func (c *Container) check(ctx context.Context, limit time.Duration, args []strin
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
+	case cmd.Process == nil:
+		err = &cut{err}
+	case cmd.Process.ender != nil:
+		err = &cut{cmd.Process.ender}
 	case errors.As(err, &exit):
 		err = errors.New(describe(exit.Code))
+		if exit.Signal == syscall.SIGKILL {
+			err = &cut{err}
+		}
 	}
 	if text := brief(string(said.bytes())); text != "" {
 		err = fmt.Errorf("%w: %s", err, text)
 	}
 	return err
 }
+
+// cut is the error of a look that the end of the container or of the engine may
+// have cut short.
+type cut struct{ error }
+
+func (e *cut) Unwrap() error { return e.error }
 
 // saidLimit is what is kept of the beginning and the end of what a command
 // says, in bytes.

@@ -167,10 +167,11 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if r.isClosed() {
+	err := context.Cause(r.ctx)
+	if r.isClosed() { // whoever closes may end ctx right after
 		return 0, os.ErrClosed
 	}
-	if err := context.Cause(r.ctx); err != nil {
+	if err != nil {
 		return 0, err
 	}
 	for len(r.pending) == 0 {

@@ -28,6 +28,7 @@ type Process struct {
 
 	// Set before exited is closed.
 	status uint32
+	oom    bool // the kernel has killed a process of the container for want of memory
 	unseen error
 	ender  error // what ended it, if not itself or the command's user
 
@@ -96,6 +97,7 @@ func (p *Process) watch(ctx context.Context) {
 	case p.c.ending.Load():
 		p.ender = errContainerClosed
 	}
+	p.oom = p.status == 128+uint32(syscall.SIGKILL) && p.oomKilled()
 	if !p.relay {
 		p.release()
 	}
@@ -112,6 +114,14 @@ func (p *Process) await() (uint32, error) {
 	}
 	r, err := p.tasks().Wait(p.c.e.Context(context.Background()), &api.WaitRequest{ContainerID: p.c.ID(), ExecID: p.id})
 	return r.GetExitStatus(), err
+}
+
+// oomKilled is asked before the container goes, and what tells with it.
+func (p *Process) oomKilled() bool {
+	if p.id == "" {
+		return p.c.run.oom
+	}
+	return p.c.oomKilled()
 }
 
 // release lets go of what the runtime has of the process, once.
@@ -141,7 +151,7 @@ func (p *Process) err() error {
 	if p.unseen != nil {
 		return p.c.wrap("wait for process in", unseen(p.unseen))
 	}
-	err := newExitError(p.c.ID(), p.status, p.status == 128+uint32(syscall.SIGKILL) && p.c.oomKilled())
+	err := newExitError(p.c.ID(), p.status, p.oom)
 	if err == nil {
 		return nil
 	}

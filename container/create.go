@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -113,7 +114,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	}
 	// From here on ctx is looked at between the steps: of a step that it cut
 	// off nobody could tell what there is to undo.
-	own, cancel := b.in.Cleanup(ctx)
+	own, cancel := context.WithTimeout(b.in.Context(context.WithoutCancel(ctx)), makeLimit)
 	defer cancel()
 	mounts, err := b.snapshot(own, chain)
 	if err != nil {
@@ -152,6 +153,10 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	built = true
 	return c, nil
 }
+
+// makeLimit is for a daemon that hangs. A snapshotter that copies the image may
+// well need minutes.
+const makeLimit = 10 * time.Minute
 
 func (b *builder) source() containerd.Image {
 	return containerd.NewImageWithPlatform(b.in.Client, images.Image{Name: b.ref, Target: b.manifest}, platforms.All)

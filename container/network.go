@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -28,14 +29,8 @@ type network struct {
 // files are reached. A pidfd keeps neither: a container ends as if there was
 // none.
 func (c *Container) pidfd(ctx context.Context) (*os.File, error) {
-	n := &c.network
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.over {
-		return nil, errClosing
-	}
-	if n.process != nil {
-		return n.process, nil
+	if process, err := c.network.known(); process != nil || err != nil {
+		return process, err
 	}
 	if c.task == nil {
 		return nil, unix.ESRCH
@@ -56,8 +51,34 @@ func (c *Container) pidfd(ctx context.Context) (*os.File, error) {
 		pidfd.Close()
 		return nil, err
 	}
-	n.process = pidfd
-	return pidfd, nil
+	return c.network.know(pidfd)
+}
+
+// known is the pidfd that there is already, or nil. Nobody holds the lock while
+// he gets one: Close does not wait for a runtime that hangs.
+func (n *network) known() (*os.File, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.over {
+		return nil, errClosing
+	}
+	return n.process, nil
+}
+
+// know keeps a pidfd, unless somebody was faster.
+func (n *network) know(pidfd *os.File) (*os.File, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.over:
+		pidfd.Close()
+		return nil, errClosing
+	case n.process != nil:
+		pidfd.Close()
+	default:
+		n.process = pidfd
+	}
+	return n.process, nil
 }
 
 var errClosing = fmt.Errorf("it is closed: %w", errdefs.ErrNotFound)
@@ -67,8 +88,11 @@ var errClosing = fmt.Errorf("it is closed: %w", errdefs.ErrNotFound)
 // another pid namespace gives means nothing here.
 func (c *Container) verify(ctx context.Context, pid int, pidfd *os.File) error {
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return unix.ESRCH
+	}
+	if err != nil {
+		return err
 	}
 	own := c.cgroup()
 	known := !strings.HasPrefix(own, "/") // in systemd's way of saying, which only systemd understands
@@ -107,6 +131,9 @@ func (c *Container) root(process *os.File) (*rootfs.Root, error) {
 func (c *Container) whyNot(ctx context.Context, err error) error {
 	if !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {
 		return err
+	}
+	if c.ending.Load() {
+		return errClosing
 	}
 	s, serr := c.status(ctx)
 	if serr != nil {

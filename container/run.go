@@ -50,17 +50,17 @@ func (c *Container) create(ctx context.Context, cfg Config, rootfs []mount.Mount
 	if err != nil {
 		return err
 	}
+	undo.Push(func() error { // also of a daemon that did not answer in time
+		ctx, cancel := c.e.Cleanup(ctx)
+		defer cancel()
+		return c.e.DeleteTask(ctx, c.ID())
+	})
 	if c.task, err = createTask(ctx, c.e, c.ID(), rootfs, io); err != nil {
 		return err
 	}
 	if c.run != nil {
 		c.run.streams.Given()
 	}
-	undo.Push(func() error {
-		ctx, cancel := c.e.Cleanup(ctx)
-		defer cancel()
-		return c.e.DeleteTask(ctx, c.ID())
-	})
 	if cfg.Detach {
 		if c.e.Embedded {
 			return nil

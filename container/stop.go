@@ -38,13 +38,11 @@ func (c *Container) stop(ctx context.Context) error {
 	ended := c.exited(ctx)
 	// A process that was only created has no handler for anything.
 	if patience := c.stopTimeout(); patience > 0 && s.Status != containerd.Created {
-		if err := c.task.kill(ctx, c.stopSignal()); err != nil {
+		if err := c.task.kill(ctx, c.stopSignal()); err != nil && !c.gone(err) {
 			return err
 		}
-		if s.Status == containerd.Paused || s.Status == containerd.Pausing {
-			if err := c.task.resume(ctx); err != nil {
-				return err
-			}
+		if err := c.thaw(ctx, s); err != nil {
+			return err
 		}
 		t := time.NewTimer(patience)
 		defer t.Stop()
@@ -56,7 +54,8 @@ func (c *Container) stop(ctx context.Context) error {
 		case <-t.C:
 		}
 	}
-	if err := c.task.kill(ctx, syscall.SIGKILL); err != nil {
+	// One that is gone has ended; soon that is known.
+	if err := c.task.kill(ctx, syscall.SIGKILL); err != nil && !c.gone(err) {
 		return err
 	}
 	select {
@@ -65,6 +64,25 @@ func (c *Container) stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// thaw lets a container go on that was paused, unless somebody else is faster.
+func (c *Container) thaw(ctx context.Context, s containerd.Status) error {
+	if !frozen(s) {
+		return nil
+	}
+	err := c.task.resume(ctx)
+	if err == nil || c.gone(err) {
+		return nil
+	}
+	if s, serr := c.status(ctx); serr != nil || frozen(s) {
+		return err
+	}
+	return nil
+}
+
+func frozen(s containerd.Status) bool {
+	return s.Status == containerd.Paused || s.Status == containerd.Pausing
 }
 
 // exited is closed when the container has ended.

@@ -55,12 +55,8 @@ func findTask(ctx context.Context, e *engine.Engine, id string) (*task, error) {
 }
 
 func (t *task) start(ctx context.Context) error {
-	a, err := t.service.Start(ctx, &api.StartRequest{ContainerID: t.id})
-	if err != nil {
-		return errgrpc.ToNative(err)
-	}
-	t.pid = a.Pid
-	return nil
+	_, err := t.service.Start(ctx, &api.StartRequest{ContainerID: t.id})
+	return errgrpc.ToNative(err)
 }
 
 func (t *task) kill(ctx context.Context, s syscall.Signal) error {

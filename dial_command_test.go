@@ -75,7 +75,7 @@ func (d *dialed) commands(t *testing.T) {
 		})
 	}
 	cmd := c.Command(t.Context(), "sh", "-c", "sleep 1000 & echo hello")
-	cmd.WaitDelay = 10 * time.Millisecond
+	cmd.WaitDelay = 300 * time.Millisecond
 	out, err := cmd.Output()
 	require.ErrorIs(t, err, exec.ErrWaitDelay)
 	require.Equal(t, "hello\n", string(out))

@@ -38,7 +38,7 @@ func held(t testing.TB, root string) holdings {
 		goroutines: runtime.NumGoroutine(),
 		files:      list("/proc/self/fd"),
 		shimFiles:  list(filepath.Join(shims[0], "fd")),
-		shimMounts: strings.Count(string(mounts), "\n"),
+		shimMounts: strings.Count(string(mounts), root+"/"),
 		zombies:    zombies("/proc/self") + zombies(shims[0]),
 	}
 }

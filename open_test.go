@@ -168,7 +168,7 @@ func TestOpenDamaged(t *testing.T) {
 func TestNotRoot(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir() // in one that only root may look into
-	for d := dir; d != os.TempDir(); d = filepath.Dir(d) {
+	for d := dir; d != filepath.Clean(os.TempDir()); d = filepath.Dir(d) {
 		require.NoError(t, os.Chmod(d, 0o777))
 	}
 	// /proc/self/exe is not for others to execute.
@@ -177,7 +177,10 @@ func TestNotRoot(t *testing.T) {
 	copied := filepath.Join(dir, "program")
 	binary, err := os.ReadFile(self)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(copied, binary, 0o755))
+	syscall.ForkLock.RLock() // what is forked meanwhile would have it open for writing
+	err = os.WriteFile(copied, binary, 0o755)
+	syscall.ForkLock.RUnlock()
+	require.NoError(t, err)
 	cmd := exec.Command(copied, filepath.Join(dir, "root"))
 	cmd.Env = append(os.Environ(), helperVar+"=open")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

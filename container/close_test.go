@@ -63,8 +63,9 @@ func TestCloseWhileWatched(t *testing.T) {
 	c := start(t, busybox(t), sh("echo ready; sleep 100"))
 	var g errgroup.Group
 	for range 4 {
+		r := follow(t, c)
 		g.Go(func() error {
-			_, err := io.ReadAll(follow(t, c))
+			_, err := io.ReadAll(r)
 			return err
 		})
 		g.Go(func() error {
@@ -213,5 +214,5 @@ func TestNoLeak(t *testing.T) {
 		// Eventually has two goroutines of its own.
 		assert.LessOrEqual(c, g, goroutines+2)
 		assert.LessOrEqual(c, f, files)
-	}, 5*time.Second, 20*time.Millisecond)
+	}, fixture.Patience, 20*time.Millisecond)
 }

@@ -105,7 +105,7 @@ func TestCmdNoLeak(t *testing.T) {
 		assert.LessOrEqual(c, runtime.NumGoroutine(), goroutines+2)
 		assert.LessOrEqual(c, files(c, os.Getpid()), ours)
 		assert.LessOrEqual(c, files(c, shim), theirs)
-	}, 5*time.Second, 20*time.Millisecond)
+	}, fixture.Patience, 20*time.Millisecond)
 	before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
 }
 

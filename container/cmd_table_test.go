@@ -47,13 +47,13 @@ var notFirst = map[string]deed{
 	"what a process says that was left behind": script("(sleep 0.1; echo late) & echo early"),
 	"a process left behind": func(t *testing.T, k kit) any {
 		c := k.command(t.Context(), "sh", "-c", "sleep 5 & echo hello")
-		*c.WaitDelay = 10 * time.Millisecond
+		*c.WaitDelay = 300 * time.Millisecond
 		out, err := c.Output()
 		return all{string(out), said(err)}
 	},
 	"a process left behind by one that fails": func(t *testing.T, k kit) any {
 		c := k.command(t.Context(), "sh", "-c", "sleep 5 & exit 3")
-		*c.WaitDelay = 10 * time.Millisecond
+		*c.WaitDelay = 300 * time.Millisecond
 		out, err := c.Output()
 		return all{string(out), said(err)}
 	},

@@ -16,7 +16,7 @@ import (
 // A command has the walls of the container's first process.
 func TestCmdWalls(t *testing.T) {
 	t.Parallel()
-	const walls = `grep -E '^(Cap...|NoNewPrivs|Seccomp|Seccomp_filters|Uid|Gid|Groups):' /proc/self/status; cat /proc/self/cgroup; ulimit -c; for n in cgroup ipc mnt net pid uts; do ls -l /proc/self/ns/$n; done | grep -o '[a-z]*:.[0-9]*'; mount -t nosuch x /mnt 2>&1`
+	const walls = `grep -E '^(Cap...|NoNewPrivs|Seccomp|Seccomp_filters|Uid|Gid|Groups):' /proc/self/status; cat /proc/self/cgroup; ulimit -c; for n in cgroup ipc mnt net pid uts; do ls -l /proc/self/ns/$n; done | grep -o '[a-z]*:\[[0-9]*'; mount -t nosuch x /mnt 2>&1`
 	img := busybox(t)
 	for name, cfg := range map[string]container.Config{
 		"defaults": {},

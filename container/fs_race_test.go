@@ -51,7 +51,7 @@ func TestFSRace(t *testing.T) {
 	snapshot(t, outside) // looking changes when directories were looked at, once
 	before := snapshot(t, outside)
 	c := containertest.Run(t, swapper(t), container.Config{
-		Args:        []string{"sh", "-c", `mkdir /work; cd /work; mkdir dir; ln -s ` + outside + ` out; ln -s ../../../../../../..` + outside + ` up; echo x >file; ln -s ` + canary + ` to; exec swap 1m dir out file to dir up`},
+		Args:        []string{"sh", "-c", `mkdir /work; cd /work; mkdir dir; ln -s ` + outside + ` out; ln -s ../../../../../../..` + outside + ` up; echo x >file; ln -s ` + canary + ` to; exec swap 1h dir out file to dir up`},
 		StopTimeout: -1,
 	})
 	says(t, c, "ready")

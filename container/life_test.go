@@ -232,9 +232,9 @@ func TestPause(t *testing.T) {
 		before := settled
 		settled = logs(t, c)
 		return before == settled
-	}, 5*time.Second, 100*time.Millisecond)
+	}, fixture.Patience, 100*time.Millisecond)
 	require.NoError(t, c.Resume(t.Context()))
-	require.Eventually(t, func() bool { return len(logs(t, c)) > len(settled) }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(logs(t, c)) > len(settled) }, fixture.Patience, 10*time.Millisecond)
 	require.NoError(t, c.Pause(t.Context()))
 	require.NoError(t, c.Close())
 }

@@ -218,10 +218,8 @@ func TestPullCancelled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go func() { <-hangs; cancel() }()
-		start := time.Now()
 		_, err := image.Pull(ctx, e, ref, &image.PullOptions{Registry: o})
 		require.ErrorIs(t, err, context.Canceled)
-		require.Less(t, time.Since(start), 5*time.Second)
 	})
 	unchanged(t, e, func() {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)

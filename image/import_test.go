@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -308,10 +307,8 @@ func TestImportReaders(t *testing.T) {
 	unchanged(t, e, func() {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { _, _ = w.Write(archive[:2000]); cancel() }()
-		start := time.Now()
 		_, err := image.Import(ctx, e, r)
 		require.ErrorIs(t, err, context.Canceled)
-		require.Less(t, time.Since(start), 5*time.Second)
 	})
 }
 

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/stretchr/testify/require"
@@ -195,10 +194,8 @@ func TestCredentialHelperHangs(t *testing.T) {
 		_, _ = os.ReadFile(runs) // returns when the helper has written
 		cancel()
 	}()
-	begin := time.Now()
 	err := pingAsDocker(ctx, t, srv)
 	require.ErrorIs(t, err, context.Canceled)
 	require.EqualError(t, err, "registry "+srv.Host+": ping: context canceled")
-	require.Less(t, time.Since(begin), 5*time.Second)
 	require.NoError(t, os.WriteFile(ends, nil, 0)) // lets the child go
 }

@@ -94,7 +94,7 @@ func TestMirrorTimeoutSparesBodies(t *testing.T) {
 		})
 	}))
 	origin := registrytest.NewServer(t, nil)
-	const limit = 500 * time.Millisecond
+	const limit = time.Second
 	r, err := registry.New(origin.Host, &registry.Options{Mirrors: []string{mirror.Host}, MirrorTimeout: limit})
 	require.NoError(t, err)
 	time.AfterFunc(2*limit, func() { close(release) })

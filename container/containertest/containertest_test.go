@@ -50,7 +50,7 @@ func TestEngine(t *testing.T) {
 	e := containertest.Engine(f)
 	f.end()
 	require.Same(t, e, containertest.Engine(t))
-	require.Equal(t, os.TempDir(), filepath.Dir(e.Root()))
+	require.Equal(t, filepath.Clean(os.TempDir()), filepath.Dir(e.Root()))
 	require.NoError(t, containertest.Close())
 	require.NoDirExists(t, e.Root())
 	_, err := container.List(t.Context(), e)

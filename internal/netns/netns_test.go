@@ -281,7 +281,7 @@ func TestWaitingConnect(t *testing.T) {
 	require.Eventually(t, func() bool { return connecting(t, pidfd) >= n }, 10*time.Second, 5*time.Millisecond)
 	astray, after := threads(t)
 	require.Empty(t, astray)
-	require.LessOrEqual(t, after, before+cap(visits)+2)
+	require.Less(t, after, before+n, "none holds a thread")
 	cancel()
 	require.ErrorIs(t, waiting.Wait(), context.Canceled)
 }
@@ -343,8 +343,8 @@ func TestThreads(t *testing.T) {
 	astray, after := threads(t)
 	require.Empty(t, astray)
 	// The Go runtime keeps the threads that it has, and may add some: those of
-	// the visits, if it had not as many before.
-	require.LessOrEqual(t, after, before+cap(visits)+2)
+	// the visits, if it had not as many before, and for those that are slow.
+	require.Less(t, after, before+each)
 	require.Empty(t, visits)
 	require.EqualValues(t, 20000, good.Load())
 }

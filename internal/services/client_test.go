@@ -3,6 +3,7 @@ package services_test
 import (
 	"bytes"
 	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/ctorhq/ctor/container/containertest"
 	ctorimage "github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/internal/host"
 )
 
 // All of containerd's client works over services in this process.
@@ -172,7 +174,8 @@ func testTasks(t *testing.T, e *ctor.Engine, c *containerd.Client) {
 	made, err := c.NewContainer(ctx, "stranger",
 		containerd.WithSnapshotter(e.Snapshotter()),
 		containerd.WithNewSnapshot("stranger", img),
-		containerd.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs("sh", "-c", "exit 5")))
+		containerd.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs("sh", "-c", "exit 5"),
+			oci.WithCgroup(filepath.Join(host.CgroupParent(e.Root(), "ctor"), "stranger"))))
 	require.NoError(t, err)
 	task, err := made.NewTask(ctx, cio.NullIO)
 	require.NoError(t, err)

@@ -80,13 +80,13 @@ func TestShimKilled(t *testing.T) {
 		require.Error(t, cmd.Wait())
 		thaw(d)
 		for _, pid := range pids {
-			require.Eventually(t, func() bool { return !alive(pid) }, time.Second, time.Millisecond, "outlived its shim")
+			require.Eventually(t, func() bool { return !alive(pid) }, 30*time.Second, time.Millisecond, "outlived its shim")
 		}
 		for _, pid := range slices.Backward(pids) { // this process is a subreaper
 			require.Equal(t, 137, wait(t, pid))
 		}
 		// What the kernel does not undo is for the next engine.
-		require.Eventually(t, func() bool { return sweep(d) }, 5*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return sweep(d) }, 30*time.Second, 10*time.Millisecond)
 	}
 }
 

@@ -61,6 +61,7 @@ type daemon struct {
 	*testing.T
 	release
 	dir, socket, namespace string
+	others                 []string // sockets of shims that are none of ours
 	cmd                    *exec.Cmd
 }
 
@@ -70,7 +71,9 @@ func newDaemon(t *testing.T, r release) *daemon {
 	}
 	dir, err := os.MkdirTemp("", "stock-") // a short path: it has sockets
 	require.NoError(t, err)
-	d := &daemon{T: t, release: r, dir: dir, socket: filepath.Join(dir, "c.sock"), namespace: fmt.Sprint("stock-", os.Getpid())}
+	others, err := filepath.Glob("/run/containerd/s/ctor-*")
+	require.NoError(t, err)
+	d := &daemon{T: t, release: r, others: others, dir: dir, socket: filepath.Join(dir, "c.sock"), namespace: fmt.Sprint("stock-", os.Getpid())}
 	require.NoError(t, os.Mkdir(d.path("bin"), 0o755))
 	self, err := os.Executable()
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -98,7 +99,7 @@ func testContainerd(t *testing.T, d *daemon) {
 	})
 	t.Run("killed shim", func(t *testing.T) {
 		d.run("orphan", "sleep", "1000")
-		pids := shims(t, d.dir)
+		pids := shims(t, d.path("state", "io.containerd.runtime.v2.task", d.namespace, "orphan"))
 		require.Len(t, pids, 1)
 		require.NoError(t, unix.Kill(pids[0], unix.SIGKILL))
 		// containerd has the shim's file delete what is left, and forgets the task.
@@ -151,7 +152,11 @@ func left(t *testing.T, d *daemon) []string {
 	} {
 		found, err := filepath.Glob(pattern)
 		require.NoError(t, err)
-		left = append(left, found...)
+		for _, path := range found {
+			if !slices.Contains(d.others, path) {
+				left = append(left, path)
+			}
+		}
 	}
 	for _, pattern := range []string{"/sys/fs/cgroup/*/" + d.namespace, "/sys/fs/cgroup/" + d.namespace} {
 		found, _ := filepath.Glob(pattern)

@@ -112,7 +112,7 @@ func TestStreamsRefuse(t *testing.T) {
 			require.ErrorIs(t, err, errdefs.ErrInvalidArgument, "%+v", p)
 		}
 	}
-	require.Equal(t, before, fds())
+	require.LessOrEqual(t, fds(), before)
 }
 
 // A terminal whose slave somebody holds, and whose output nobody reads, is let

@@ -69,7 +69,7 @@ var alone = map[string]func(*bed){
 	"lives out of memory": func(b *bed) {
 		b.same("a life out of memory", func() {
 			for range 5 {
-				x := b.start(hungry(memory(32 << 20)))
+				x := b.start(hungry(limited(32 << 20)))
 				x.line("now")
 				b.until(x.id, "oom")
 				x.end()

@@ -19,7 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// criuWorks asks CRIU whether it does: Debian 12's is too old for Linux 6.13.
+// criuWorks asks CRIU whether it does: Debian 12's is too old for Linux 6.13. It
+// is asked first before there are services, which reap children.
 var criuWorks = sync.OnceValue(func() error {
 	out, err := exec.Command("criu", "check").CombinedOutput()
 	if err != nil {

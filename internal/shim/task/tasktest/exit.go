@@ -1,7 +1,9 @@
 package tasktest
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -41,14 +43,14 @@ var exits = map[string]func(*bed){
 		x.delete()
 	},
 	"out of memory": func(b *bed) {
-		x := b.start(setup{args: []string{"dd", "if=/dev/zero", "of=/dev/null", "bs=128M", "count=1"}, edit: memory(32 << 20)})
+		x := b.start(setup{args: []string{"dd", "if=/dev/zero", "of=/dev/null", "bs=128M", "count=1"}, edit: limited(32 << 20)})
 		require.EqualValues(b, 137, x.wait())
 		exit := fmt.Sprintf("exit %s 137", x.id)
 		require.Equal(b, []string{"create", "start", "oom", exit}, b.until(x.id, exit))
 		x.delete()
 	},
 	"out of memory in an exec": func(b *bed) {
-		x := b.start(setup{args: []string{"sleep", "1000"}, edit: memory(32 << 20)})
+		x := b.start(setup{args: []string{"sleep", "1000"}, edit: limited(32 << 20)})
 		status, _ := x.run(setup{args: []string{"dd", "if=/dev/zero", "of=/dev/null", "bs=128M", "count=1"}, id: "big"})
 		require.EqualValues(b, 137, status)
 		require.Contains(b, b.until(x.id, "exit big 137"), "oom")
@@ -56,7 +58,7 @@ var exits = map[string]func(*bed){
 	},
 	// It is told when it happens, not at the next end of a process.
 	"out of memory in a child": func(b *bed) {
-		x := b.start(hungry(memory(32 << 20)))
+		x := b.start(hungry(limited(32 << 20)))
 		for i := range 2 {
 			x.line("again")
 			b.soon("told", func() bool { return x.ooms() == i+1 })
@@ -67,8 +69,7 @@ var exits = map[string]func(*bed){
 	},
 	"out of memory in a child, limited later": func(b *bed) {
 		x := b.start(hungry(nil))
-		limit := int64(32 << 20)
-		require.NoError(b, x.tryUpdate(specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}}))
+		require.NoError(b, x.tryUpdate(specs.LinuxResources{Memory: memory(32 << 20)}))
 		x.line("now")
 		require.Equal(b, []string{"create", "start", "oom"}, b.until(x.id, "oom"))
 		x.end()
@@ -88,8 +89,18 @@ var exits = map[string]func(*bed){
 	},
 }
 
-func memory(limit int64) func(*specs.Spec) {
-	return func(s *specs.Spec) { s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit} }
+// memory has no more swap than memory, where there is a limit of it: what is
+// swapped is not killed.
+func memory(limit int64) *specs.LinuxMemory {
+	m := &specs.LinuxMemory{Limit: &limit}
+	if swaps, _ := os.ReadFile("/proc/swaps"); bytes.Count(swaps, []byte("\n")) > 1 {
+		m.Swap = &limit
+	}
+	return m
+}
+
+func limited(limit int64) func(*specs.Spec) {
+	return func(s *specs.Spec) { s.Linux.Resources.Memory = memory(limit) }
 }
 
 // hungry has a child that takes 128 MiB, one for each line that it reads.

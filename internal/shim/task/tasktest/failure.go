@@ -72,7 +72,7 @@ var failures = map[string]func(*bed){
 		}
 	},
 	"too little memory": func(b *bed) {
-		x, err := b.tryCreate(b.ctx, setup{args: []string{"sleep", "1000"}, edit: memory(1 << 20)})
+		x, err := b.tryCreate(b.ctx, setup{args: []string{"sleep", "1000"}, edit: limited(1 << 20)})
 		if err == nil { // it is an executor with a small first process
 			x.start()
 			x.end()

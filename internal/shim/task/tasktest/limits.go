@@ -40,11 +40,11 @@ func (x *box) tryUpdate(r specs.LinuxResources) error {
 
 var limits = map[string]func(*bed){
 	"update": func(b *bed) {
-		x := b.start(setup{args: []string{"sleep", "1000"}, edit: memory(64 << 20)})
+		x := b.start(setup{args: []string{"sleep", "1000"}, edit: limited(64 << 20)})
 		require.Equal(b, "67108864", x.control("memory", "memory.limit_in_bytes", "memory.max"))
 		require.Equal(b, "512", x.control("pids", "pids.max", "pids.max"))
 		limit, pids := int64(96<<20), int64(77)
-		require.NoError(b, x.tryUpdate(specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}, Pids: &specs.LinuxPids{Limit: &pids}}))
+		require.NoError(b, x.tryUpdate(specs.LinuxResources{Memory: memory(limit), Pids: &specs.LinuxPids{Limit: &pids}}))
 		require.Equal(b, "100663296", x.control("memory", "memory.limit_in_bytes", "memory.max"))
 		require.Equal(b, "77", x.control("pids", "pids.max", "pids.max"))
 		_, err := b.svc.Update(b.ctx, &taskapi.UpdateTaskRequest{ID: x.id, Resources: &anypb.Any{Value: []byte("{")}})

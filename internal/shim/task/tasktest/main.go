@@ -41,6 +41,7 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	rootfs = dir
+	_ = criuWorks()
 	return m.Run(), nil
 }
 

@@ -5,10 +5,13 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -208,6 +211,31 @@ func TestCloseLeaksNothing(t *testing.T) {
 	}
 	sameFootprint(t, goroutines, files)
 	require.Empty(t, traceless(t, root))
+}
+
+// Nothing of a detached container's shim stays in the program when it is killed.
+// Not parallel, likewise.
+func TestDeadShimLeaksNothing(t *testing.T) {
+	e := open(t, ctor.Config{})
+	img := fixture.Busybox(t, e)
+	life := func() {
+		c, err := img.Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}, Detach: true})
+		require.NoError(t, err)
+		shims := ours(e.Root())
+		require.Len(t, shims, 1)
+		pid, err := strconv.Atoi(filepath.Base(shims[0]))
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		require.ErrorIs(t, c.Wait(t.Context()), ctor.ErrUnavailable)
+		require.NoError(t, c.Close())
+	}
+	life()
+	goroutines, files := footprint(t)
+	for range 5 {
+		life()
+	}
+	sameFootprint(t, goroutines, files)
+	require.Zero(t, zombies("/proc/self"))
 }
 
 // traceless gives what is left of a root but for its one image.

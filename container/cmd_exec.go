@@ -93,7 +93,7 @@ func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProces
 	}
 	started, err := p.tasks().Start(ctx, &api.StartRequest{ContainerID: add.ContainerID, ExecID: p.id})
 	if err != nil {
-		p.release()
+		p.discard(ctx)
 		return explain(errgrpc.ToNative(err))
 	}
 	p.Pid = int(started.Pid)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
@@ -136,6 +137,26 @@ func (p *Process) release() {
 		// An error means that the container is gone, and all of it.
 		_, _ = p.tasks().DeleteProcess(ctx, &api.DeleteProcessRequest{ContainerID: p.c.ID(), ExecID: p.id})
 	})
+}
+
+// discard lets go of a process whose start failed. One that took too long may
+// still be under way, and come to something that nobody wants.
+func (p *Process) discard(ctx context.Context) {
+	ctx, cancel := p.c.e.Cleanup(ctx)
+	defer cancel()
+	kill := &api.KillRequest{ContainerID: p.c.ID(), ExecID: p.id, Signal: uint32(syscall.SIGKILL)}
+	for pause := time.Millisecond; ; pause *= 2 {
+		_, err := p.tasks().DeleteProcess(ctx, &api.DeleteProcessRequest{ContainerID: p.c.ID(), ExecID: p.id})
+		if !errdefs.IsFailedPrecondition(errgrpc.ToNative(err)) {
+			return
+		}
+		_, _ = p.tasks().Kill(ctx, kill) // an error: there is nobody yet
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // state is how the process ended, once it has.

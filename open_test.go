@@ -211,6 +211,9 @@ func TestDefaultRoot(t *testing.T) {
 // which may have no more than 107 bytes.
 func TestRootNames(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("two engines")
+	}
 	for _, name := range []string{"a [b] *?", strings.Repeat("long/", 50)} {
 		t.Run(name[:5], func(t *testing.T) {
 			t.Parallel()

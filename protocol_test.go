@@ -180,6 +180,9 @@ func TestOtherDetached(t *testing.T) {
 // goes all the same.
 func TestOtherDetachedSwept(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("TestOtherDetached shows most of it")
+	}
 	root := t.TempDir()
 	e, before := detached(t, root, "made", "deleted")
 	records, ctx := e.Containerd().ContainerService(), e.Context(t.Context())

@@ -171,6 +171,9 @@ func TestCmdParallel(t *testing.T) {
 // The engine's end is that of all commands, in whatever container.
 func TestCmdEngineClose(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("an engine of its own")
+	}
 	root, before := prepared(t)
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
@@ -216,6 +219,9 @@ func TestCmdEngineClose(t *testing.T) {
 // lasts.
 func TestCmdShimKilled(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("an engine of its own")
+	}
 	e := fixture.Open(t)
 	c, err := fixture.Busybox(t, e).Run(t.Context(), sh("sleep 1000"))
 	require.NoError(t, err)

@@ -61,7 +61,7 @@ func TestFSRace(t *testing.T) {
 	}
 	rounds := 100
 	if testing.Short() {
-		rounds = 20
+		rounds = 5
 	}
 	var worked, failed int
 	tally := func(err error) {

@@ -15,6 +15,14 @@ import (
 
 func short() bool { return testing.Short() }
 
+// often is how often a test does what may fail now and then.
+func often(n int) int {
+	if short() {
+		n /= 5
+	}
+	return n
+}
+
 // stock is what the process has, of what must not grow.
 type stock struct{ fds, goroutines, zombies int }
 

@@ -24,8 +24,9 @@ func (b *bed) cancelled(after time.Duration, f func(ctx context.Context) error) 
 
 // phases are moments in a step of some milliseconds.
 func phases(f func(after time.Duration)) {
-	for after := time.Duration(0); after < 40*time.Millisecond; after += 2 * time.Millisecond {
-		f(after)
+	n := often(20)
+	for i := range n {
+		f(40 * time.Millisecond * time.Duration(i) / time.Duration(n))
 	}
 }
 

@@ -15,7 +15,7 @@ var events = map[string]func(*bed){
 		}, b.until(x.id, "delete"))
 	},
 	"in order, of short lives": func(b *bed) {
-		for range 10 {
+		for range often(10) {
 			x := b.start(setup{args: []string{"true"}})
 			x.wait()
 			x.delete()

@@ -126,10 +126,7 @@ var lives = map[string]func(*bed){
 		x.pipes.close()
 	},
 	"32 goroutines": func(b *bed) {
-		rounds := 10
-		if short() {
-			rounds = 2
-		}
+		rounds := often(10)
 		var wg sync.WaitGroup
 		for n := range 32 {
 			wg.Go(func() {

@@ -60,7 +60,7 @@ var logs = map[string]func(*bed){
 		x.delete()
 	},
 	"own, complete when the end is told": func(b *bed) {
-		for i := range 20 {
+		for i := range often(20) {
 			path := filepath.Join(b.dir, fmt.Sprint("log", i))
 			x := b.start(setup{args: []string{"sh", "-c", "yes 0123456789abcde | head -c 1000000; echo -n end"}, out: link.LogURI(path, 0).String()})
 			require.Zero(b, x.wait())
@@ -71,7 +71,7 @@ var logs = map[string]func(*bed){
 		}
 	},
 	"own of a terminal": func(b *bed) {
-		for i := range 20 {
+		for i := range often(20) {
 			path := filepath.Join(b.dir, fmt.Sprint("log", i))
 			x := b.start(setup{args: []string{"sh", "-c", "yes | head -n 10000; echo err >&2"}, out: link.LogURI(path, 0).String(), tty: true})
 			require.Zero(b, x.wait())

@@ -187,7 +187,7 @@ func (o *opening) sweep(ctx context.Context) error {
 	all, err := o.in.Client.NamespaceService().List(ctx)
 	errs = append(errs, err)
 	for _, ns := range all {
-		errs = append(errs, o.removeCgroups(ns, o.services.Tasks().IDs(ns)))
+		errs = append(errs, o.removeCgroups(ns, o.services.Tasks().Detached(ns)))
 	}
 	errs = append(errs, o.services.Tasks().Sweep(ctx))
 	if o.dirty {
@@ -197,16 +197,14 @@ func (o *opening) sweep(ctx context.Context) error {
 }
 
 // removeCgroups removes the cgroups, and kills what is in them, of all
-// containers of a namespace but those that have a shim.
+// containers of a namespace but those that have a shim of their own.
 func (o *opening) removeCgroups(namespace string, kept []string) error {
 	return host.RemoveCgroup(host.CgroupParent(o.cfg.Root, namespace), kept...)
 }
 
 // stop ends the services.
 func (o *opening) stop() error {
-	kept := o.services.Tasks().IDs(o.cfg.Namespace) // of detached containers
-	if err := o.services.Close(); err != nil {
-		return err
-	}
-	return o.removeCgroups(o.cfg.Namespace, kept)
+	kept := o.services.Tasks().Detached(o.cfg.Namespace)
+	err := o.services.Close()
+	return errors.Join(err, o.removeCgroups(o.cfg.Namespace, kept))
 }

@@ -12,7 +12,7 @@ const patience = 5 * time.Second
 
 // Close kills the container if it runs and deletes all of it: process,
 // writable layer, log. For an end in good order call Stop before. It returns
-// within a minute whatever happens, as a rule within a tenth of a second. A
+// within two minutes whatever happens, as a rule within a tenth of a second. A
 // second Close waits for the first and returns what it returned. After the
 // engine's Close an attached container is closed, and a detached one goes on.
 func (c *Container) Close() error {

@@ -145,9 +145,9 @@ func (p *Process) discard(ctx context.Context) {
 	ctx, cancel := p.c.e.Cleanup(ctx)
 	defer cancel()
 	kill := &api.KillRequest{ContainerID: p.c.ID(), ExecID: p.id, Signal: uint32(syscall.SIGKILL)}
-	for pause := time.Millisecond; ; pause *= 2 {
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		_, err := p.tasks().DeleteProcess(ctx, &api.DeleteProcessRequest{ContainerID: p.c.ID(), ExecID: p.id})
-		if !errdefs.IsFailedPrecondition(errgrpc.ToNative(err)) {
+		if err == nil || p.c.gone(errgrpc.ToNative(err)) {
 			return
 		}
 		_, _ = p.tasks().Kill(ctx, kill) // an error: there is nobody yet

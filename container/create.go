@@ -114,7 +114,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	}
 	// From here on ctx is looked at between the steps: of a step that it cut
 	// off nobody could tell what there is to undo.
-	own, cancel := context.WithTimeout(b.in.Context(context.WithoutCancel(ctx)), makeLimit)
+	own, cancel := b.own(ctx)
 	defer cancel()
 	mounts, err := b.snapshot(own, chain)
 	if err != nil {
@@ -154,9 +154,22 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	return c, nil
 }
 
-// makeLimit is for a daemon that hangs. A snapshotter that copies the image may
-// well need minutes.
-const makeLimit = 10 * time.Minute
+// Limits for a daemon that hangs. A snapshotter that copies the image may well
+// need minutes.
+const (
+	makeLimit = 10 * time.Minute
+	cutLimit  = 30 * time.Second // once ctx has ended
+)
+
+// own is the context of steps that go on when ctx ends, but not for long.
+func (b *builder) own(ctx context.Context) (context.Context, context.CancelFunc) {
+	own, cancel := context.WithTimeout(b.in.Context(context.WithoutCancel(ctx)), makeLimit)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(cutLimit, cancel) })
+	return own, func() {
+		stop()
+		cancel()
+	}
+}
 
 func (b *builder) source() containerd.Image {
 	return containerd.NewImageWithPlatform(b.in.Client, images.Image{Name: b.ref, Target: b.manifest}, platforms.All)

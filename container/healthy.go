@@ -107,7 +107,7 @@ func (p *patient) wait(ctx context.Context, c *Container) error {
 // endsSoon tells whether the container ends, or ctx. The processes of a container
 // that ends go before it does.
 func (c *Container) endsSoon(ctx context.Context) bool {
-	soon, cancel := context.WithTimeout(ctx, time.Second)
+	soon, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	return c.end(soon) != nil || ctx.Err() != nil
 }

@@ -53,7 +53,8 @@ var ErrLogGap = fmt.Errorf("%w: %w", logfile.ErrGap, errdefs.ErrUnavailable)
 // here, and lines are those of the mixture. o may be nil.
 //
 // With Follow a Read waits for more. It ends with io.EOF after the last byte
-// that the container wrote. A reader that is slower than the container loses
+// that the container wrote, or that Close, which does not wait for a writer of
+// the program's for ever, let into the log. A reader that is slower than the container loses
 // nothing as long as it is less than three quarters of the limit behind; then
 // one Read gives ErrLogGap. A reader may keep a quarter of the limit more on
 // disk. When the container is closed before all is read, that is
@@ -92,8 +93,8 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 }
 
 // ended is closed when the container has ended and its log is complete, or as
-// complete as it will be, or ctx has ended. The log tells by itself that it is complete, unless the
-// process that kept it was killed.
+// complete as it will be, or ctx has ended. The log tells by itself that it is
+// complete, unless the process that kept it was killed.
 func (c *Container) ended(ctx context.Context) <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {

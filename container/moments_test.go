@@ -34,8 +34,8 @@ func TestCancelAtAnyMoment(t *testing.T) {
 	}
 	before := fixture.Count(t, e)
 	var cancelled int
-	for i := range 50 { // the first has no time at all
-		ctx, cancel := context.WithTimeout(t.Context(), took*time.Duration(i)/50)
+	for i := range 50 {
+		ctx, cancel := context.WithTimeout(t.Context(), took*time.Duration(i+1)/51)
 		c, err := img.New(ctx, container.Config{Name: "one", Detach: rand.N(5) == 0})
 		cancel()
 		if err != nil {

@@ -57,15 +57,15 @@ func (c *Container) check(ctx context.Context, limit time.Duration, args []strin
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case cmd.Process == nil:
-		err = &cut{err}
-	case cmd.Process.ender != nil:
+	case cmd.Process != nil && cmd.Process.ender != nil:
 		err = &cut{cmd.Process.ender}
 	case errors.As(err, &exit):
 		err = errors.New(describe(exit.Code))
 		if exit.Signal == syscall.SIGKILL {
 			err = &cut{err}
 		}
+	default: // it was not started, or its end not seen
+		err = &cut{err}
 	}
 	if text := brief(string(said.bytes())); text != "" {
 		err = fmt.Errorf("%w: %s", err, text)

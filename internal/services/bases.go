@@ -28,7 +28,7 @@ type bases struct {
 
 	mu   sync.Mutex
 	last int
-	all  map[string]*base // by namespace/chain
+	all  map[string]*base // by namespace/chain; also those of retry
 	kept map[string]bool  // the snapshots, by namespace/key
 }
 
@@ -94,7 +94,12 @@ func (s *bases) fill(ctx context.Context, b *base, key string) error {
 	}
 	b.key = key
 	if err = b.read(mounts); err != nil {
-		return errors.Join(err, s.drop(ctx, b))
+		derr := s.drop(ctx, b)
+		if derr != nil {
+			s.retry(&base{namespace: b.namespace, chain: b.chain, key: b.key})
+			b.key = ""
+		}
+		return errors.Join(err, derr)
 	}
 	return nil
 }

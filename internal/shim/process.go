@@ -79,24 +79,28 @@ func (p *process) wait(ctx context.Context) {
 }
 
 // end waits for the end, and kills what does not come to it.
-func (p *process) end(limit time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	p.wait(ctx)
-	if ctx.Err() == nil {
-		return
+func (p *process) end(limit time.Duration) error {
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-p.done:
+		return nil
+	case <-late.C:
 	}
-	_ = unix.PidfdSendSignal(int(p.pidfd.Fd()), unix.SIGKILL, nil, 0)
-	ctx, cancel = context.WithTimeout(context.Background(), stopLimit)
+	p.sigkill()
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
 	p.wait(ctx)
+	return fmt.Errorf("shim %d did not end within %v, and was killed", p.pid, limit)
 }
 
 func (p *process) kill() {
-	_ = unix.PidfdSendSignal(int(p.pidfd.Fd()), unix.SIGKILL, nil, 0)
+	p.sigkill()
 	<-p.done
 	p.release()
 }
+
+func (p *process) sigkill() { _ = unix.PidfdSendSignal(int(p.pidfd.Fd()), unix.SIGKILL, nil, 0) }
 
 // release stops waiting. A process that still runs is reaped by init, once
 // this program has ended.

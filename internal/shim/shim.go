@@ -66,6 +66,7 @@ type Shim struct {
 	events   *eventStream // nil: none
 	gone     chan struct{}
 	once     sync.Once
+	err      error // of Close
 }
 
 // Events receives what happens in the shim's containers.
@@ -168,8 +169,25 @@ func Connect(path string) (*Shim, error) {
 
 // speak begins to speak with the shim.
 func (s *Shim) speak(c net.Conn, o ...ttrpc.ClientOpts) {
-	s.client = ttrpc.NewClient(c, append(o, ttrpc.WithOnClose(func() { close(s.gone) }))...)
+	s.client = ttrpc.NewClient(impatient{c}, append(o, ttrpc.WithOnClose(func() { close(s.gone) }))...)
 	s.TTRPCTaskService = taskapi.NewTTRPCTaskClient(s.client)
+}
+
+// impatient is a connection whose other end is to read. One that was stopped
+// would hold whoever writes for ever, whatever his context says.
+type impatient struct{ net.Conn }
+
+// writeLimit is how long the other end may read nothing while its buffer is
+// full.
+var writeLimit = 30 * time.Second
+
+func (c impatient) Write(p []byte) (int, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(writeLimit))
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.Close() // a part of a message can't be taken back
+	}
+	return n, err
 }
 
 // Detached tells whether the shim serves one container, which outlives this
@@ -191,14 +209,16 @@ func (s *Shim) Ended() {
 }
 
 // Close lets go of the shim. An attached one undoes what is left of its
-// containers and ends, and Close waits for that; a detached one goes on.
-func (s *Shim) Close() {
+// containers and ends, and Close waits for that; a detached one goes on. A
+// second Close waits for the first and returns what it returned: that the shim
+// did not end, and was killed.
+func (s *Shim) Close() error {
 	s.once.Do(func() {
 		if s.lifeline != nil {
 			s.lifeline.Close()
 		}
 		if !s.detached {
-			s.process.end(undoLimit)
+			s.err = s.process.end(undoLimit)
 		}
 		s.client.Close()
 		<-s.gone
@@ -209,11 +229,12 @@ func (s *Shim) Close() {
 			s.process.release()
 		}
 	})
+	return s.err
 }
 
 // undoLimit is how long an attached shim may take to undo its containers. One
-// that was stopped, or that the kernel holds, never would; the next Open finds
-// what it left.
+// that was stopped, or that the kernel holds, never would; what it leaves is for
+// the next Open.
 const undoLimit = time.Minute
 
 // stopLimit is how long a shim may take to end that has nothing left to do.
@@ -233,7 +254,7 @@ func (s *Shim) Stop(ctx context.Context, id string) {
 			s.process.wait(ctx)
 		}
 	}
-	s.Close()
+	_ = s.Close() // has no error for a detached one
 }
 
 // listen makes the socket that a detached shim inherits. The path is taken

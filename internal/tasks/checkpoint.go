@@ -44,7 +44,7 @@ func (s *Service) dropImages() error {
 	keys, _ := fs.Glob(os.DirFS(s.images("")), "*/*")
 	var errs []error
 	for _, k := range keys {
-		if s.shims[k] == nil {
+		if s.tasks[k] == nil {
 			errs = append(errs, os.RemoveAll(s.images(k)))
 		}
 	}

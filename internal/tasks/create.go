@@ -14,12 +14,10 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
-	"github.com/containerd/ttrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ctorhq/ctor/internal/bundle"
-	"github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -72,29 +70,44 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Checkpoint: images,
 	})
 	if err = reached(r.ContainerID, err); errors.Is(err, errGone) {
-		return nil, s.lost(c.Shim, spec, err)
+		return nil, s.lost(c, spec, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		_, derr := c.Delete(whole, &taskapi.DeleteRequest{ID: r.ContainerID})
-		return nil, errors.Join(err, derr)
+	if err = ctx.Err(); err == nil {
+		err = s.add(k, c)
 	}
-	s.put(k, c)
-	select {
-	case <-c.Gone(): // who mourns it may have missed this one
-		c.settle(whole)
-		s.drop(k)
-		return nil, s.lost(c.Shim, spec, reached(r.ContainerID, ttrpc.ErrClosed))
-	default:
+	if err != nil {
+		_, derr := remove(ctx, c, r.ContainerID)
+		if err = errors.Join(err, derr); errors.Is(derr, errGone) {
+			err = s.lost(c, spec, err)
+		}
+		return nil, err
 	}
 	return &api.CreateTaskResponse{ContainerID: r.ContainerID, Pid: resp.Pid}, nil
 }
 
+// add makes a task known. If its shim has died whoever mourns it may have
+// missed it.
+func (s *Service) add(key string, c *kept) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	select {
+	case <-c.Gone():
+		return errGone
+	default:
+		s.put(key, c)
+		return nil
+	}
+}
+
 // lost removes what a shim has made of a container before it ended, which it
 // can't undo, and says why it did.
-func (s *Service) lost(c *shim.Shim, spec []byte, err error) error {
+func (s *Service) lost(c *kept, spec []byte, err error) error {
 	c.Ended()
 	if refusal := s.program.Refusal(); refusal != nil {
 		err = refusal
@@ -142,18 +155,23 @@ const removeLimit = 30 * time.Second
 
 // Delete removes an ended task and its bundle, and ends a shim of its own.
 func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grpc.CallOption) (*api.DeleteResponse, error) {
-	c, err := s.find(ctx, r.ContainerID)
+	t, err := s.find(ctx, r.ContainerID)
 	if err != nil {
 		return nil, err
 	}
+	t.deleting.Lock()
+	defer t.deleting.Unlock()
 	k, _ := key(ctx, r.ContainerID) // find has checked it
-	if err := c.Evict(); err != nil {
+	if !s.knows(k, t) {             // somebody was faster: the key may be another's now
+		return nil, errgrpc.ToGRPC(notFound(r.ContainerID))
+	}
+	if err := t.shim.Evict(); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	resp, err := remove(ctx, c, r.ContainerID)
+	resp, err := remove(ctx, t.shim, r.ContainerID)
 	switch {
 	case errors.Is(err, errGone): // what is left of the container goes here, if it is not gone yet
-		c.settle(context.WithoutCancel(ctx))
+		t.shim.settle(context.WithoutCancel(ctx))
 		if serr := s.wreck(k); serr != nil {
 			return nil, errgrpc.ToGRPC(errors.Join(err, serr))
 		}
@@ -161,8 +179,8 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 	case err != nil && !errdefs.IsNotFound(err):
 		return nil, errgrpc.ToGRPC(err)
 	}
-	s.drop(k)
-	s.dismiss(ctx, c, r.ContainerID, err == nil)
+	s.drop(k, t)
+	s.dismiss(ctx, t.shim, r.ContainerID, err == nil)
 	for _, dir := range []string{s.bundle(k), s.images(k)} {
 		if rerr := os.RemoveAll(dir); rerr != nil {
 			return nil, errgrpc.ToGRPC(errors.Join(err, rerr))
@@ -183,7 +201,7 @@ func (s *Service) dismiss(ctx context.Context, c *kept, id string, had bool) {
 	switch {
 	case !c.Detached():
 	case had:
-		s.ending.Go(func() { c.Stop(ctx, id) })
+		s.background(func() { c.Stop(ctx, id) })
 	default:
 		c.Stop(ctx, id)
 	}

@@ -8,7 +8,7 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types"
-	"github.com/containerd/containerd/api/types/task"
+	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/pkg/filters"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
@@ -28,21 +28,24 @@ func (s *Service) Get(ctx context.Context, r *api.GetRequest, _ ...grpc.CallOpti
 	return &api.GetResponse{Process: process(r.ContainerID, st)}, nil
 }
 
-func process(container string, st *taskapi.StateResponse) *task.Process {
-	return &task.Process{
+func process(container string, st *taskapi.StateResponse) *tasktypes.Process {
+	return &tasktypes.Process{
 		ContainerID: container, ID: st.ID, Pid: st.Pid, Status: st.Status,
 		Stdin: st.Stdin, Stdout: st.Stdout, Stderr: st.Stderr, Terminal: st.Terminal,
 		ExitStatus: st.ExitStatus, ExitedAt: st.ExitedAt,
 	}
 }
 
-// IDs names the containers of a namespace that have a shim.
-func (s *Service) IDs(namespace string) []string {
+// Detached names the containers of a namespace that have a shim of their own.
+func (s *Service) Detached(namespace string) []string {
+	return s.names(namespace, (*kept).Detached)
+}
+
+func (s *Service) names(namespace string, of func(*kept) bool) (ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var ids []string
-	for k := range s.shims {
-		if filepath.Dir(k) == namespace {
+	for k, t := range s.tasks {
+		if filepath.Dir(k) == namespace && of(t.shim) {
 			ids = append(ids, filepath.Base(k))
 		}
 	}
@@ -56,7 +59,7 @@ func (s *Service) ids(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	return s.IDs(ns), nil
+	return s.names(ns, func(*kept) bool { return true }), nil
 }
 
 // List gives the states of all tasks. One that goes away meanwhile is left out.
@@ -72,7 +75,7 @@ func (s *Service) List(ctx context.Context, _ *api.ListTasksRequest, _ ...grpc.C
 			continue
 		}
 		if isStrange(err) {
-			list.Tasks = append(list.Tasks, &task.Process{ContainerID: id, ID: id, Status: task.Status_UNKNOWN})
+			list.Tasks = append(list.Tasks, &tasktypes.Process{ContainerID: id, ID: id, Status: tasktypes.Status_UNKNOWN})
 			continue
 		}
 		if err != nil {

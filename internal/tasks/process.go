@@ -33,14 +33,14 @@ func reached(id string, err error) error {
 // call asks the shim of a task. An answer that it is gone is given when what it
 // left is dead as well.
 func call[Q, A any](ctx context.Context, s *Service, id string, verb func(*shim.Shim, context.Context, Q) (A, error), q Q) (A, error) {
-	c, err := s.find(ctx, id)
+	t, err := s.find(ctx, id)
 	if err != nil {
 		var none A
 		return none, err
 	}
-	a, err := verb(c.Shim, ctx, q)
+	a, err := verb(t.shim.Shim, ctx, q)
 	if err = reached(id, err); errors.Is(err, errGone) {
-		c.settle(ctx)
+		t.shim.settle(ctx)
 	}
 	return a, errgrpc.ToGRPC(err)
 }

@@ -34,9 +34,9 @@ func (s *Service) Sweep(ctx context.Context) error {
 
 func (s *Service) sweep(ctx context.Context, key, id string) error {
 	s.mu.Lock()
-	c := s.shims[key]
+	t := s.tasks[key]
 	s.mu.Unlock()
-	if c == nil {
+	if t == nil {
 		if err := bundle.Sweep(s.bundle(key)); err != nil {
 			return err // what is left is found again by the bundle
 		}
@@ -46,8 +46,8 @@ func (s *Service) sweep(ctx context.Context, key, id string) error {
 		return err
 	}
 	// Errors: there is no task yet, or it has ended.
-	if _, err := c.Kill(ctx, &taskapi.KillRequest{ID: id, Signal: uint32(unix.SIGKILL), All: true}); err == nil {
-		_, _ = c.Wait(ctx, &taskapi.WaitRequest{ID: id})
+	if _, err := t.shim.Kill(ctx, &taskapi.KillRequest{ID: id, Signal: uint32(unix.SIGKILL), All: true}); err == nil {
+		_, _ = t.shim.Wait(ctx, &taskapi.WaitRequest{ID: id})
 	}
 	_, err := s.Delete(ctx, &api.DeleteTaskRequest{ContainerID: id})
 	if err := errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {

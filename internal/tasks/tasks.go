@@ -10,6 +10,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ctorhq/ctor/internal/shim"
 )
@@ -49,10 +51,18 @@ type Service struct {
 
 	mu       sync.Mutex
 	attached *kept            // nil until the first container
-	shims    map[string]*kept // by key of the container
+	tasks    map[string]*task // by key of the container
+	living   map[*kept]bool   // shims that were not let go of
 	closed   bool
 
 	ending sync.WaitGroup // of shims
+}
+
+// task is the life of one container in its shim. Another one may have the same
+// key after it.
+type task struct {
+	shim     *kept
+	deleting sync.Mutex
 }
 
 var _ api.TasksClient = (*Service)(nil)
@@ -67,11 +77,11 @@ func attachedLog(dir string) string { return filepath.Join(dir, shim.Log) }
 
 // New makes a service and connects it to the detached shims that it finds.
 func New(cfg Config) (_ *Service, err error) {
-	s := &Service{cfg: cfg, shims: map[string]*kept{}}
+	s := &Service{cfg: cfg, tasks: map[string]*task{}, living: map[*kept]bool{}}
 	s.program = &shim.Program{Path: cfg.Shim, Filters: filepath.Join(cfg.Dir, "filters")}
 	defer func() {
 		if err != nil {
-			_ = s.Close() // has no error
+			err = errors.Join(err, s.Close())
 		}
 	}()
 	if err := os.MkdirAll(s.bundle(""), 0o700); err != nil {
@@ -89,7 +99,7 @@ func New(cfg Config) (_ *Service, err error) {
 		if err != nil {
 			return nil, err // its container may run: it must not be swept
 		}
-		s.put(filepath.Dir(path), s.keep(c))
+		s.found(filepath.Dir(path), c)
 	}
 	return s, s.dropImages()
 }
@@ -99,23 +109,17 @@ func New(cfg Config) (_ *Service, err error) {
 func (s *Service) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	all := map[*kept]bool{}
-	if s.attached != nil {
-		all[s.attached] = true
+	var shims errgroup.Group
+	for c := range s.living {
+		used := c.used
+		shims.Go(func() error { return c.release(used) })
 	}
-	for _, c := range s.shims {
-		all[c] = true
-	}
-	s.attached, s.shims = nil, nil
+	s.attached, s.tasks = nil, nil
 	s.mu.Unlock()
-	var wg sync.WaitGroup
-	for c := range all {
-		wg.Go(c.Close)
-	}
-	wg.Wait()
+	err := shims.Wait()
 	s.ending.Wait()
 	s.program.Close()
-	return nil
+	return err
 }
 
 func key(ctx context.Context, id string) (string, error) {
@@ -133,62 +137,47 @@ func key(ctx context.Context, id string) (string, error) {
 
 func (s *Service) bundle(key string) string { return filepath.Join(s.cfg.Dir, "bundle", key) }
 
-// find gives the shim of a task.
-func (s *Service) find(ctx context.Context, id string) (*kept, error) {
+// find gives a task.
+func (s *Service) find(ctx context.Context, id string) (*task, error) {
 	k, err := key(ctx, id)
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.shims[k]
-	if c == nil {
-		return nil, errgrpc.ToGRPC(fmt.Errorf("task %s: %w", id, errdefs.ErrNotFound))
+	t := s.tasks[k]
+	if t == nil {
+		return nil, errgrpc.ToGRPC(notFound(id))
 	}
-	return c, nil
+	return t, nil
 }
 
-// shimFor gives the shim that a new container is to live in.
-func (s *Service) shimFor(detached bool, bundle string) (*kept, error) {
-	if detached {
-		c, err := s.program.Detach(bundle)
-		if err != nil {
-			return nil, err
-		}
-		return s.keep(c), nil
-	}
+func notFound(id string) error { return fmt.Errorf("task %s: %w", id, errdefs.ErrNotFound) }
+
+// found notes a detached shim of an earlier service, with its task.
+func (s *Service) found(key string, c *shim.Shim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, fmt.Errorf("task service is closed: %w", errdefs.ErrUnavailable)
-	}
-	if c := s.attached; c != nil {
-		select {
-		case <-c.Gone(): // it was killed: start anew
-			s.ending.Go(c.Close)
-			s.attached = nil
-		default:
-			return c, nil
-		}
-	}
-	c, err := s.program.Attach(s.bundle(""), attachedLog(s.cfg.Dir), s.cfg.Events)
-	if err != nil {
-		return nil, err
-	}
-	s.attached = s.keep(c)
-	return s.attached, nil
+	s.put(key, s.keep(c))
 }
 
+// put is called with mu held.
 func (s *Service) put(key string, c *kept) {
+	c.used = true
+	s.tasks[key] = &task{shim: c}
+}
+
+// drop forgets a task.
+func (s *Service) drop(key string, t *task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.shims != nil {
-		s.shims[key] = c
+	if s.tasks[key] == t {
+		delete(s.tasks, key)
 	}
 }
 
-func (s *Service) drop(key string) {
+func (s *Service) knows(key string, t *task) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.shims, key)
+	return s.tasks[key] == t
 }

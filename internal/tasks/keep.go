@@ -1,0 +1,129 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ctorhq/ctor/internal/shim"
+)
+
+// kept is a shim that is mourned: when it dies before its containers were
+// deleted, what outlives it is killed. The kernel ends the processes of some
+// executors with it, and of others not.
+type kept struct {
+	*shim.Shim
+	used    bool // a container was made in it; guarded by Service.mu
+	mourned chan struct{}
+}
+
+// shimFor gives the shim that a new container is to live in.
+func (s *Service) shimFor(detached bool, bundle string) (*kept, error) {
+	if detached {
+		return s.detach(bundle)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	if c := s.attached; c != nil {
+		select {
+		case <-c.Gone(): // it was killed: start anew
+		default:
+			return c, nil
+		}
+	}
+	c, err := s.program.Attach(s.bundle(""), attachedLog(s.cfg.Dir), s.cfg.Events)
+	if err != nil {
+		return nil, err
+	}
+	s.attached = s.keep(c)
+	return s.attached, nil
+}
+
+func (s *Service) detach(bundle string) (*kept, error) {
+	c, err := s.program.Detach(bundle)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		go c.Stop(context.Background(), "")
+		return nil, errClosed
+	}
+	return s.keep(c), nil
+}
+
+// keep is called with mu held.
+func (s *Service) keep(c *shim.Shim) *kept {
+	k := &kept{Shim: c, mourned: make(chan struct{})}
+	s.living[k] = true
+	s.ending.Go(func() { s.mourn(k) })
+	return k
+}
+
+func (s *Service) mourn(c *kept) {
+	<-c.Gone()
+	c.Ended()
+	var sweeps errgroup.Group
+	sweeps.SetLimit(4) // each may need hundreds of files
+	for _, k := range s.left(c) {
+		// An error is met again, and told, when the container is deleted.
+		sweeps.Go(func() error { _ = s.wreck(k); return nil })
+	}
+	_ = sweeps.Wait()
+	close(c.mourned)
+	// An error means that it was hung. It has lost the connection before: what
+	// it had is swept.
+	_ = c.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.living, c)
+}
+
+// left names the containers that a shim has left.
+func (s *Service) left(c *kept) (keys []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, t := range s.tasks {
+		if t.shim == c {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// settle waits until a shim that is gone was mourned.
+func (c *kept) settle(ctx context.Context) {
+	select {
+	case <-c.mourned:
+	case <-ctx.Done():
+	}
+}
+
+// background does something that Close waits for.
+func (s *Service) background(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		go do() // too late for that
+		return
+	}
+	s.ending.Go(do)
+}
+
+// release lets go of a shim when the service ends. A detached one without a
+// container would stay for nothing.
+func (c *kept) release(used bool) error {
+	if c.Detached() && !used {
+		c.Stop(context.Background(), "")
+		return nil
+	}
+	return c.Close()
+}
+
+var errClosed = fmt.Errorf("task service is closed: %w", errdefs.ErrUnavailable)

@@ -37,16 +37,37 @@ func (c *Container) destroy() error {
 		defer leave()
 		ctx, cancel := c.e.Cleanup(ctx)
 		defer cancel()
+		c.endCommands(ctx)
 		return c.e.RemoveEnded(ctx, c.record)
 	}
 	c.kill()
 	ctx, cancel := c.e.Cleanup(context.Background())
 	defer cancel()
+	c.endCommands(ctx)
 	if err := c.e.RemoveEnded(ctx, c.record); err != nil {
 		return err
 	}
 	c.e.Forget(c.ID(), c)
 	return nil
+}
+
+// endCommands ends the commands with the container, and lets those who wait for
+// them hear of it before nobody knows any more how they ended.
+func (c *Container) endCommands(ctx context.Context) {
+	var late <-chan time.Time
+	for p := range c.commands.Range {
+		if late == nil { // the first
+			late = time.After(patience)
+			if c.task != nil {
+				_ = c.task.kill(ctx, syscall.SIGKILL) // an error: it has ended
+			}
+		}
+		select {
+		case <-p.(*Process).exited:
+		case <-late:
+			return
+		}
+	}
 }
 
 // kill ends an attached container, and the copying of its streams.

@@ -61,7 +61,9 @@ func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout stri
 	defer cancel()
 	p := &Process{c: r.c, id: strings.ToLower(rand.Text()[:16]), path: cmd.Path, relay: relays(r.c.e, cmd.TTY), leave: leave, exited: make(chan struct{})}
 	add := &api.ExecProcessRequest{ContainerID: r.c.ID(), ExecID: p.id, Terminal: cmd.TTY, Stdin: in, Stdout: out, Stderr: eout}
+	r.c.commands.Store(p, nil)
 	if err = r.exec(own, cmd, add, p); err != nil {
+		p.end()
 		return nil, r.whyNot(own, err)
 	}
 	go p.watch(life)

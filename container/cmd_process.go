@@ -102,6 +102,12 @@ func (p *Process) watch(ctx context.Context) {
 	if !p.relay {
 		p.release()
 	}
+	p.end()
+}
+
+// end tells everybody that the process has ended.
+func (p *Process) end() {
+	p.c.commands.Delete(p)
 	close(p.exited)
 }
 

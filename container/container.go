@@ -27,6 +27,7 @@ type Container struct {
 	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
 	network  network
 	cgroup   func() string // where it is in every hierarchy; "": unknown
+	commands sync.Map      // *Process of those that have not ended, beside the first
 
 	closing sync.Once
 	ending  atomic.Bool   // Close has begun

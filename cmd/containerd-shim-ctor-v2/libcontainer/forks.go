@@ -3,6 +3,7 @@ package libcontainer
 import (
 	"context"
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,8 +13,18 @@ import (
 //
 // A process gets its parent death signal when the thread that forked it ends,
 // not only when its process does, and Go ends threads as it likes. These stay.
-// Two are enough to keep two CPUs busy, and more were slower.
-type forks struct{ jobs chan func(tid int) }
+// Two are enough to keep two CPUs busy, and more were slower. But a container
+// can hold a thread that starts a process in it, by stopping that process: while
+// all are held, others are added.
+type forks struct {
+	jobs chan func(tid int)
+
+	mu    sync.Mutex
+	taken time.Time // when a job was taken, or a thread added
+}
+
+// heldLimit is how long all threads may be at work on what they took before.
+const heldLimit = time.Second
 
 func newForks(n int) *forks {
 	f := &forks{jobs: make(chan func(int))}
@@ -43,6 +54,37 @@ func (f *forks) run() {
 
 func (f *forks) close() { close(f.jobs) }
 
+// give has a thread take a job.
+func (f *forks) give(ctx context.Context, job func(tid int)) error {
+	held := time.NewTicker(heldLimit)
+	defer held.Stop()
+	for {
+		select {
+		case f.jobs <- job:
+			f.note(false)
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-held.C:
+			f.note(true)
+		}
+	}
+}
+
+// note notes that a job was taken, or that none could be, so that a thread is
+// added unless another one was taken lately.
+func (f *forks) note(waits bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if waits && time.Since(f.taken) < heldLimit {
+		return
+	}
+	f.taken = time.Now()
+	if waits {
+		go f.run()
+	}
+}
+
 // do runs start, which forks, on one of the threads. When ctx ends meanwhile,
 // the processes that start has forked by then are killed, which ends start.
 // When start fails none is left, and none unwaited for.
@@ -65,12 +107,10 @@ func (f *forks) do(ctx context.Context, start func() error) error {
 		}
 		done <- err
 	}
-	select {
-	case f.jobs <- job:
-		return <-done
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := f.give(ctx, job); err != nil {
+		return err
 	}
+	return <-done
 }
 
 // killWhenDone kills the children of the thread that are not among before,

@@ -1,12 +1,33 @@
 package libcontainer
 
 import (
+	"context"
 	"os"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+// Threads that are held, and for ever, keep nobody from starting.
+func TestForksHeld(t *testing.T) {
+	f := newForks(2)
+	defer f.close()
+	var (
+		held   = make(chan struct{})
+		stuck  sync.WaitGroup
+		begun  = make(chan struct{}, 4)
+		doomed = func() error { begun <- struct{}{}; <-held; return nil }
+	)
+	for range 4 {
+		stuck.Go(func() { _ = f.do(context.Background(), doomed) })
+	}
+	<-begun
+	<-begun
+	require.NoError(t, f.do(t.Context(), func() error { return nil }))
+	close(held)
+	stuck.Wait()
+}
 
 // A subreaper's orphans come to its first thread. What a failed start leaves is
 // killed, so none may be made there.

@@ -22,7 +22,7 @@ func (c *Container) Start(ctx context.Context) error {
 	err := c.lock(ctx)
 	if err == nil {
 		defer c.unlock()
-		err = c.start(ctx)
+		err = c.start()
 	}
 	if err != nil {
 		return fmt.Errorf("start container %s: %w", c.made.ID(), err)
@@ -30,7 +30,9 @@ func (c *Container) Start(ctx context.Context) error {
 	return nil
 }
 
-func (c *Container) start(ctx context.Context) error {
+// start is not stopped half-way: once the fifo is open the process goes on,
+// whoever hears of it.
+func (c *Container) start() error {
 	fifo := filepath.Join(c.root, c.made.ID(), "exec.fifo")
 	// With O_NONBLOCK opening a fifo for reading waits for nobody.
 	f, err := os.OpenFile(fifo, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -42,16 +44,13 @@ func (c *Container) start(ctx context.Context) error {
 	}
 	defer f.Close()
 	for {
-		err := awaitByte(ctx, f)
+		err := awaitByte(f)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			if err == nil {
 				// To libcontainer a container without its fifo is running.
 				err = os.Remove(fifo)
 			}
 			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
 		}
 		// Nobody says when the process is killed before it gets there.
 		status, err := c.made.Status()
@@ -65,11 +64,10 @@ func (c *Container) start(ctx context.Context) error {
 }
 
 // awaitByte waits until f has been written to, at most a tenth of a second.
-func awaitByte(ctx context.Context, f *os.File) error {
+func awaitByte(f *os.File) error {
 	if err := f.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Now()) })()
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err

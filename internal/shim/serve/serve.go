@@ -80,6 +80,7 @@ func Run(kind string, executor task.Executor) error {
 			_ = os.Remove(path)
 		}
 	}
+	svc.Close()
 	hangUp(server)
 	return nil
 }

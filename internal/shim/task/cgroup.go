@@ -157,10 +157,59 @@ func (g cgroup) kill() {
 			return
 		}
 		for _, pid := range pids {
-			_ = unix.Kill(pid, unix.SIGKILL)
+			_ = g.signal(pid, unix.SIGKILL)
 		}
 		time.Sleep(pause)
 	}
+}
+
+// signal sends a signal to one of the processes. By now the number may be
+// another's, which is left alone.
+func (g cgroup) signal(pid int, sig unix.Signal) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == nil {
+		defer unix.Close(fd)
+		if g.holds(pid) {
+			err = unix.PidfdSendSignal(fd, sig, nil, 0)
+		}
+	}
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return err
+}
+
+// holds tells whether a process is in the cgroup, or below it.
+func (g cgroup) holds(pid int) bool {
+	for name, path := range readCgroup(fmt.Sprintf("/proc/%d/cgroup", pid)) {
+		if own := g[name]; own != "" && strings.HasPrefix(path+"/", own+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// thaw ends what keeps processes of the cgroup, and of those below, from going
+// on. An error is that there is nobody.
+func (g cgroup) thaw() {
+	name, word := "freezer.state", "THAWED"
+	if unified() {
+		name, word = "cgroup.freeze", "0"
+	}
+	dir := g.dir("freezer")
+	if dir == "" {
+		return
+	}
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil
+		}
+		if f, err := os.OpenFile(filepath.Join(path, name), os.O_WRONLY, 0); err == nil {
+			_, _ = f.WriteString(word)
+			f.Close()
+		}
+		return nil
+	})
 }
 
 // freezeLimit is how long processes may take to stop. One that waits for a dead

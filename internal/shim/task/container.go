@@ -23,7 +23,6 @@ type container struct {
 	bundle Bundle
 	handle Container
 	init   *process
-	cgroup cgroup
 	ours   bool // the bundle: removed with the container
 	shared bool // its pid namespace is another's: its processes outlive the first
 
@@ -36,10 +35,12 @@ type container struct {
 	end  context.CancelFunc
 
 	oomWatch sync.Once // begun, and ended by life
+	orphans  sync.Once // looked for, until life's end
 
 	freezing sync.Mutex // one pause or resume at a time
 
 	mu     sync.Mutex
+	group  cgroup // none before it is made
 	paused bool
 	ooms   int // kills that were told
 	execs  map[string]*process
@@ -128,12 +129,14 @@ func (c *container) make(ctx context.Context, e Executor) (err error) {
 		}
 		return err
 	}
-	c.handle = handle
 	if err := c.init.born(started, st); err != nil {
 		started.discard()
 		return errors.Join(err, handle.Delete(context.WithoutCancel(ctx)))
 	}
-	c.cgroup = cgroupOf(started.Pid)
+	c.handle = handle
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.group = cgroupOf(started.Pid)
 	return nil
 }
 
@@ -146,10 +149,26 @@ func (c *container) family() func() {
 	}
 	children.adopt()
 	return func() {
-		if c.handle == nil || c.init.pidfd == nil {
+		if c.handle == nil {
 			children.dismiss()
 		}
 	}
+}
+
+// cgroup is where the container is.
+func (c *container) cgroup() cgroup {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.group
+}
+
+// suspect has the orphans of an exec that failed looked for as long as the
+// container lives: they may live as long.
+func (c *container) suspect() {
+	c.orphans.Do(func() {
+		children.adopt()
+		context.AfterFunc(c.life, children.dismiss)
+	})
 }
 
 // call makes a call of the executor's that may have children of its own.

@@ -27,6 +27,7 @@ type outbox struct {
 
 	mu     sync.Mutex
 	queue  []letter
+	ooms   map[key]bool // whose are in queue
 	closed bool
 }
 
@@ -51,21 +52,30 @@ func newOutbox(to Publisher) *outbox {
 func (o *outbox) send(ns string, event any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l := letter{ns, event}
-	if o.closed || len(o.queue) > 0 && l.repeats(o.queue[len(o.queue)-1]) {
+	if o.closed || o.repeats(ns, event) {
 		return
 	}
-	o.queue = append(o.queue, l)
+	o.queue = append(o.queue, letter{ns, event})
 	o.signal()
 }
 
-// repeats tells of kills for want of memory that they can be told as one: a
-// container may have them as often as it likes, and the queue would grow while
-// nobody reads.
-func (l letter) repeats(last letter) bool {
-	this, ok := l.event.(*eventtypes.TaskOOM)
-	other, ok2 := last.event.(*eventtypes.TaskOOM)
-	return ok && ok2 && l.ns == last.ns && this.ContainerID == other.ContainerID
+// repeats tells of kills for want of memory that they can be told as one that
+// waits: a container may have them as often as it likes, and the queue would
+// grow while nobody reads.
+func (o *outbox) repeats(ns string, event any) bool {
+	oom, ok := event.(*eventtypes.TaskOOM)
+	if !ok {
+		return false
+	}
+	k := key{ns, oom.ContainerID}
+	if o.ooms[k] {
+		return true
+	}
+	if o.ooms == nil {
+		o.ooms = map[key]bool{}
+	}
+	o.ooms[k] = true
+	return false
 }
 
 func (o *outbox) signal() {
@@ -80,7 +90,7 @@ func (o *outbox) run() {
 	for range o.wake {
 		o.mu.Lock()
 		queue, closed := o.queue, o.closed
-		o.queue = nil
+		o.queue, o.ooms = nil, nil
 		o.mu.Unlock()
 		for _, l := range queue {
 			_ = o.to.Publish(namespaces.WithNamespace(o.ctx, l.ns), runtime.GetTopic(l.event), l.event)

@@ -76,11 +76,11 @@ func TestOutboxOOM(t *testing.T) {
 	}))
 	for range 1000 {
 		o.send("ns", &eventtypes.TaskOOM{ContainerID: "c"})
+		o.send("ns", &eventtypes.TaskOOM{ContainerID: "other"})
 	}
-	o.send("ns", &eventtypes.TaskOOM{ContainerID: "other"})
 	o.send("ns", &eventtypes.TaskExit{ContainerID: "c"})
 	close(read)
 	o.close()
-	require.LessOrEqual(t, len(got), 4, "one may have been read at once")
+	require.LessOrEqual(t, len(got), 5, "two may have been read at once")
 	require.GreaterOrEqual(t, len(got), 3)
 }

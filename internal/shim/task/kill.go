@@ -1,7 +1,6 @@
 package task
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -26,12 +25,13 @@ func (c *container) kill(execID string, sig unix.Signal, all bool) error {
 	if !all || execID != "" || sig == unix.SIGKILL && !c.shared {
 		return p.signal(sig)
 	}
-	pids, err := c.cgroup.pids()
+	g := c.cgroup()
+	pids, err := g.pids()
 	if err != nil || len(pids) == 0 || p.current() == tasktypes.Status_STOPPED {
 		return p.signal(sig)
 	}
 	for _, pid := range pids {
-		if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := g.signal(pid, sig); err != nil {
 			return fmt.Errorf("signal %d: %w", sig, invalid(err))
 		}
 	}
@@ -46,13 +46,14 @@ func invalid(err error) error {
 	return err
 }
 
-// thaw lets a paused container die: in version 1's freezer nothing does.
+// thaw lets a frozen container die: in version 1's freezer nothing does. Who
+// froze it, and what, does not matter, for that may have been the container
+// itself; nor does the executor, which could be busy with it.
 func (c *container) thaw() {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
-	if c.isPaused() && c.call(func() error { return c.handle.Resume(context.Background()) }) == nil {
-		c.setPaused(false)
-	}
+	c.cgroup().thaw()
+	c.setPaused(false)
 }
 
 func (c *container) isPaused() bool {

@@ -37,12 +37,12 @@ func (s *Service) tellOOM(c *container, kills int) {
 // process.
 func (s *Service) watchOOM(c *container) {
 	c.oomWatch.Do(func() {
-		f, err := c.cgroup.oomEvents()
+		f, err := c.cgroup().oomEvents()
 		if err != nil {
 			return
 		}
 		context.AfterFunc(c.life, func() { f.Close() })
-		go c.cgroup.eachOOM(f, func(kills int) {
+		go c.cgroup().eachOOM(f, func(kills int) {
 			c.init.starting.Lock() // it is told after the start
 			defer c.init.starting.Unlock()
 			// After the life, what was read may be of another container, with

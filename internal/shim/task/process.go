@@ -188,6 +188,13 @@ func (p *process) running() int {
 	return p.pid
 }
 
+// number is the pid; 0 is that there is none yet.
+func (p *process) number() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pid
+}
+
 // advance moves the state from one to another, if it is there.
 func (p *process) advance(from, to tasktypes.Status) bool {
 	p.mu.Lock()

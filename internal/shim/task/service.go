@@ -50,6 +50,10 @@ func New(executor Executor, events Publisher, shutdown func()) *Service {
 	return s
 }
 
+// Close sends what events there are still. Of what happens after it nobody is
+// told.
+func (s *Service) Close() { s.events.close() }
+
 // find gives a container of ctx's namespace.
 func (s *Service) find(ctx context.Context, id string) (*container, error) {
 	ns, err := namespaces.NamespaceRequired(ctx)
@@ -160,6 +164,10 @@ func (s *Service) Start(ctx context.Context, r *taskapi.StartRequest) (*taskapi.
 	// Its end is told after its start, however soon it comes.
 	p.starting.Lock()
 	defer p.starting.Unlock()
+	if p == c.init && c.bundle.Images == "" {
+		c.starts.RLock() // or a pause would freeze it half-way
+		defer c.starts.RUnlock()
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
@@ -180,6 +188,9 @@ func (s *Service) Start(ctx context.Context, r *taskapi.StartRequest) (*taskapi.
 func (s *Service) startInit(ctx context.Context, c *container) error {
 	var err error
 	if c.bundle.Images != "" {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.ending, cancel)()
 		err = s.restore(ctx, c)
 	} else {
 		err = c.call(func() error { return c.handle.Start(ctx) })

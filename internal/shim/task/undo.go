@@ -3,8 +3,10 @@ package task
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
+	"time"
 )
 
 // Undo kills and deletes every container, all at once, with its bundle, and
@@ -49,12 +51,32 @@ func (s *Service) undoAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// undoLimit is how long a container may take to die. What the kernel holds
+// longer is not waited for: the shim ends, and what is left is the next
+// engine's to sweep.
+const undoLimit = 15 * time.Second
+
+// killUntil kills the container's processes, again and again: it may freeze some
+// of them itself, or be frozen from outside.
+func (c *container) killUntil(end time.Time) error {
+	for pause := 100 * time.Millisecond; time.Now().Before(end); pause = min(2*pause, time.Second) {
+		_ = c.kill("", killSignal, true) // an error: it has ended
+		select {
+		case <-c.init.exited:
+			return nil
+		case <-time.After(pause):
+		}
+	}
+	return fmt.Errorf("container %s was killed, and does not end", c.bundle.ID)
+}
+
 // undo ends a container, whatever it does, and removes its bundle. The bundle
 // of one whose root file system could not be unmounted stays: removing it
 // would empty what is mounted there.
 func (c *container) undo(ctx context.Context) error {
-	_ = c.kill("", killSignal, true) // an error: it has ended
-	<-c.init.exited
+	if err := c.killUntil(time.Now().Add(undoLimit)); err != nil {
+		return err
+	}
 	c.deleting.Lock()
 	defer c.deleting.Unlock()
 	if !c.deleted {

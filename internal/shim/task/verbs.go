@@ -52,7 +52,15 @@ func (s *Service) startExec(ctx context.Context, c *container, p *process) (err 
 			p.failed()
 		}
 	}()
-	st, child, err := c.open(ctx, p.paths)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.life, cancel)()
+	defer func() {
+		if err != nil && c.life.Err() != nil {
+			err = c.hasEnded()
+		}
+	}()
+	st, child, err := p.paths.open(ctx, c.bundle.Namespace, c.bundle.ID)
 	if err != nil {
 		return err
 	}
@@ -76,22 +84,10 @@ func (s *Service) startExec(ctx context.Context, c *container, p *process) (err 
 	return nil
 }
 
-// open opens the streams of a further process, unless the container ends.
-func (c *container) open(ctx context.Context, p paths) (_ *streams, child Stdio, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(c.life, cancel)()
-	st, child, err := p.open(ctx, c.bundle.Namespace, c.bundle.ID)
-	if err != nil && c.life.Err() != nil {
-		err = c.hasEnded()
-	}
-	return st, child, err
-}
-
 func (c *container) exec(ctx context.Context, p *process, st *streams, child Stdio) error {
 	started, err := c.handle.Exec(ctx, p.id, p.spec, child)
 	if err != nil {
-		children.suspect()
+		c.suspect()
 		return err
 	}
 	if err := p.born(started, st); err != nil {
@@ -170,7 +166,7 @@ func (s *Service) freeze(ctx context.Context, id string, paused bool, do func(Co
 	}
 	err = c.call(func() error { return do(c.handle, ctx) })
 	if err == nil && paused {
-		if err = c.cgroup.awaitFrozen(ctx); err != nil {
+		if err = c.cgroup().awaitFrozen(ctx); err != nil {
 			_ = c.call(func() error { return c.handle.Resume(context.WithoutCancel(ctx)) })
 		}
 	}
@@ -188,7 +184,7 @@ func (s *Service) Pids(ctx context.Context, r *taskapi.PidsRequest) (*taskapi.Pi
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	pids, err := c.cgroup.pids()
+	pids, err := c.cgroup().pids()
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
@@ -273,7 +269,7 @@ func (s *Service) Stats(ctx context.Context, r *taskapi.StatsRequest) (*taskapi.
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	m, err := c.cgroup.stats()
+	m, err := c.cgroup().stats()
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
@@ -285,19 +281,22 @@ func (s *Service) Stats(ctx context.Context, r *taskapi.StatsRequest) (*taskapi.
 func (s *Service) Connect(ctx context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
 	resp := &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid())}
 	if c, err := s.find(ctx, r.ID); err == nil {
-		resp.TaskPid = uint32(c.init.pid)
+		resp.TaskPid = uint32(c.init.number())
 	}
 	return resp, nil
 }
 
 // Shutdown ends the shim if it has no containers, or, if that is to be now,
-// when it has undone them, and those that it is making.
+// when it has undone them, and those that it is making, as far as they end.
 func (s *Service) Shutdown(ctx context.Context, r *taskapi.ShutdownRequest) (*emptypb.Empty, error) {
-	var err error
-	if r.Now {
-		err = s.Undo(context.WithoutCancel(ctx))
+	if !r.Now {
+		s.endIdle()
+		return empty, nil
 	}
-	s.endIdle()
+	err := s.Undo(context.WithoutCancel(ctx))
+	if s.shutdown != nil {
+		s.shutdown() // also where a container does not end
+	}
 	return empty, errgrpc.ToGRPC(err)
 }
 

@@ -19,7 +19,7 @@ func (s *Service) watch(c *container, p *process) {
 	}
 	p.starting.Lock()
 	defer p.starting.Unlock()
-	s.tellOOM(c, c.cgroup.oomKills())
+	s.tellOOM(c, c.cgroup().oomKills())
 	id := p.id
 	if p == c.init {
 		id = c.bundle.ID
@@ -36,15 +36,16 @@ func (s *Service) watch(c *container, p *process) {
 // container's: where the kernel does not end the others with it, they are
 // killed.
 func (c *container) finish() {
-	c.starts.Lock()
 	c.end()
+	c.starts.Lock() // what is being started has ended, or is known
+	execs := c.all()
 	c.starts.Unlock()
 	if c.shared {
 		c.thaw()
-		c.cgroup.kill()
+		c.cgroup().kill()
 		children.dismiss()
 	}
-	for _, p := range c.all() {
+	for _, p := range execs {
 		if p.current() == tasktypes.Status_RUNNING {
 			<-p.exited
 		}

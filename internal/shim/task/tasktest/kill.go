@@ -1,9 +1,12 @@
 package tasktest
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"github.com/containerd/cgroups/v3"
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
@@ -34,6 +37,20 @@ func (x *box) frozen() bool {
 	v1, err := os.ReadFile("/sys/fs/cgroup/freezer" + x.cgroup + "/" + x.id + "/freezer.state")
 	require.NoError(x, err)
 	return strings.Contains(string(v1), "FROZEN")
+}
+
+// freezeLast freezes the last process of a container behind the service's back.
+func (x *box) freezeLast() {
+	x.Helper()
+	dir, name, word := "/sys/fs/cgroup/freezer", "freezer.state", "FROZEN"
+	if cgroups.Mode() == cgroups.Unified {
+		dir, name, word = "/sys/fs/cgroup", "cgroup.freeze", "1"
+	}
+	dir = filepath.Join(dir, x.cgroup, x.id, "part")
+	require.NoError(x, os.Mkdir(dir, 0o755))
+	pids := x.pids()
+	require.NoError(x, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(fmt.Sprint(pids[len(pids)-1].Pid)), 0))
+	require.NoError(x, os.WriteFile(filepath.Join(dir, name), []byte(word), 0))
 }
 
 var kills = map[string]func(*bed){
@@ -70,6 +87,21 @@ var kills = map[string]func(*bed){
 		require.NoError(b, x.tryKill(unix.SIGUSR1, true))
 		require.EqualValues(b, 3, x.wait())
 		x.delete()
+	},
+	// As who may write to its own cgroups can do.
+	"frozen in part": func(b *bed) {
+		for _, undo := range []bool{false, true} {
+			x := b.start(setup{args: []string{"sh", "-c", "sleep 1000 & echo up; wait"}})
+			x.says("up")
+			x.freezeLast()
+			if undo {
+				b.undo()
+				return
+			}
+			x.kill()
+			require.EqualValues(b, 137, x.wait())
+			x.delete()
+		}
 	},
 	"paused": func(b *bed) {
 		x := b.start(setup{args: []string{"sh", "-c", "while :; do :; done & while :; do :; done"}})

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -32,6 +33,17 @@ func TestExitCodes(t *testing.T) {
 	} {
 		_, code := d.life("codes", "sh", "-c", script)
 		require.Equal(t, want, code, script)
+	}
+}
+
+// A process that has begun and ended before Start looks was started.
+func TestStartedAndEnded(t *testing.T) {
+	defer func(d time.Duration) { glance = d }(glance)
+	glance = 0
+	d := newDriver(t)
+	for range 50 {
+		_, code := d.life("short", "true")
+		require.Zero(t, code)
 	}
 }
 

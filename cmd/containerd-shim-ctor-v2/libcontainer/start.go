@@ -44,47 +44,83 @@ func (c *Container) start() error {
 	}
 	defer f.Close()
 	for {
-		err := awaitByte(f)
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			if err == nil {
-				// To libcontainer a container without its fifo is running.
-				err = os.Remove(fifo)
-			}
-			return err
-		}
-		// Nobody says when the process is killed before it gets there.
-		status, err := c.made.Status()
+		began, err := awaitByte(f)
 		if err != nil {
 			return err
 		}
-		if status == runc.Stopped {
+		ended := false
+		if !began {
+			// Nobody says when the process is killed before it gets there.
+			if ended, err = c.ended(); err != nil {
+				return err
+			}
+		}
+		if ended { // it may have got there all the same
+			if began, err = readByte(f); err != nil {
+				return err
+			}
+		}
+		switch {
+		case began:
+			// To libcontainer a container without its fifo is running.
+			return os.Remove(fifo)
+		case ended:
 			return fmt.Errorf("%w: its process has ended", errdefs.ErrFailedPrecondition)
 		}
 	}
 }
 
-// awaitByte waits until f has been written to, at most a tenth of a second.
-func awaitByte(f *os.File) error {
-	if err := f.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
-		return err
+func (c *Container) ended() (bool, error) {
+	status, err := c.made.Status()
+	return status == runc.Stopped, err
+}
+
+// glance is how long Start waits for a byte before it looks for the process.
+var glance = 100 * time.Millisecond
+
+// awaitByte waits until f has been written to, for a glance.
+func awaitByte(f *os.File) (bool, error) {
+	if err := f.SetReadDeadline(time.Now().Add(glance)); err != nil {
+		return false, err
 	}
 	raw, err := f.SyscallConn()
 	if err != nil {
-		return err
+		return false, err
+	}
+	var (
+		got    bool
+		failed error
+	)
+	err = raw.Read(func(fd uintptr) bool {
+		got, failed = tryRead(fd)
+		return got || failed != nil
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	return got, errors.Join(err, failed)
+}
+
+// readByte tells whether f has been written to, and waits for nothing.
+func readByte(f *os.File) (got bool, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false, err
 	}
 	var failed error
-	err = raw.Read(func(fd uintptr) bool {
-		var b [1]byte
-		n, err := unix.Read(int(fd), b[:])
-		switch {
-		case n == 1:
-			return true
-		case err == nil, err == unix.EAGAIN, err == unix.EINTR:
-			return false // no writer yet, or it has not written yet
-		default:
-			failed = os.NewSyscallError("read", err)
-			return true
-		}
-	})
-	return errors.Join(err, failed)
+	err = raw.Control(func(fd uintptr) { got, failed = tryRead(fd) })
+	return got, errors.Join(err, failed)
+}
+
+func tryRead(fd uintptr) (bool, error) {
+	var b [1]byte
+	n, err := unix.Read(int(fd), b[:])
+	switch {
+	case n == 1:
+		return true, nil
+	case err == nil, err == unix.EAGAIN, err == unix.EINTR:
+		return false, nil // no writer yet, or it has not written yet
+	default:
+		return false, os.NewSyscallError("read", err)
+	}
 }

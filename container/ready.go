@@ -70,7 +70,7 @@ func (c *Container) end(ctx context.Context) error {
 	case <-c.run.done:
 	case <-c.closed:
 	case <-ctx.Done():
-	case <-time.After(time.Second):
+	case <-time.After(patience):
 	}
 	select {
 	case <-c.run.exited:

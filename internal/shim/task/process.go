@@ -114,14 +114,20 @@ func (p *process) ended(status uint32, tell func(at time.Time)) {
 	p.streams.finish()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.end(status)
+	p.note(status)
 	tell(p.at)
+	close(p.exited)
 	p.pidfd.Close()
+}
+
+// note is called with mu held.
+func (p *process) note(status uint32) {
+	p.state, p.status, p.at = tasktypes.Status_STOPPED, status, time.Now()
 }
 
 // end is called with mu held.
 func (p *process) end(status uint32) {
-	p.state, p.status, p.at = tasktypes.Status_STOPPED, status, time.Now()
+	p.note(status)
 	close(p.exited)
 }
 

@@ -62,30 +62,34 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	// A create can't be stopped half-way: it goes on to its end, some
-	// milliseconds away, and is undone.
-	whole := context.WithoutCancel(ctx)
-	resp, err := c.Create(whole, &taskapi.CreateTaskRequest{
+	pid, err := s.make(ctx, c, k, &taskapi.CreateTaskRequest{
 		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs, Options: given(spec, detached),
 		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Checkpoint: images,
 	})
-	if err = reached(r.ContainerID, err); errors.Is(err, errGone) {
-		return nil, s.lost(c, spec, err)
+	if errors.Is(err, errGone) {
+		err = s.lost(c, spec, err)
 	}
 	if err != nil {
 		return nil, err
+	}
+	return &api.CreateTaskResponse{ContainerID: r.ContainerID, Pid: pid}, nil
+}
+
+// make has a shim make a container. That can't be stopped half-way: it goes on to
+// its end, some milliseconds away, and is undone.
+func (s *Service) make(ctx context.Context, c *kept, key string, r *taskapi.CreateTaskRequest) (pid uint32, err error) {
+	resp, err := c.Create(context.WithoutCancel(ctx), r)
+	if err = reached(r.ID, err); err != nil {
+		return 0, err
 	}
 	if err = ctx.Err(); err == nil {
-		err = s.add(k, c)
+		err = s.add(key, c)
 	}
 	if err != nil {
-		_, derr := remove(ctx, c, r.ContainerID)
-		if err = errors.Join(err, derr); errors.Is(derr, errGone) {
-			err = s.lost(c, spec, err)
-		}
-		return nil, err
+		_, derr := remove(ctx, c, r.ID)
+		return 0, errors.Join(err, derr)
 	}
-	return &api.CreateTaskResponse{ContainerID: r.ContainerID, Pid: resp.Pid}, nil
+	return resp.Pid, nil
 }
 
 // add makes a task known. If its shim has died whoever mourns it may have

@@ -101,7 +101,7 @@ func TestChurnShimKilled(t *testing.T) {
 	t.Parallel()
 	kills := 10
 	if testing.Short() {
-		kills = 2
+		kills = 1
 	}
 	e := open(t, ctor.Config{})
 	img := fixture.Busybox(t, e)

@@ -64,6 +64,9 @@ func TestNative(t *testing.T) {
 // A root may change its snapshotter, and its namespace.
 func TestReopenOtherwise(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("three engines")
+	}
 	root := t.TempDir()
 	for _, cfg := range []ctor.Config{
 		{Root: root}, {Root: root, Snapshotter: "native"}, {Root: root, Namespace: "other"}, {Root: root},
@@ -78,6 +81,9 @@ func TestReopenOtherwise(t *testing.T) {
 // Engines share nothing but the process, not even the names of containers.
 func TestTwoEngines(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("two engines")
+	}
 	one, two := open(t, ctor.Config{}), open(t, ctor.Config{})
 	cfg := container.Config{Name: "same", Args: []string{"sleep", "1000"}}
 	for _, e := range []*ctor.Engine{one, two} {

@@ -81,6 +81,9 @@ func TestHealthyEnds(t *testing.T) {
 
 func TestHealthyNever(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("an image for each case")
+	}
 	c := containertest.Run(t, busybox(t), sh("sleep 1000"))
 	require.ErrorIs(t, cannot(t, c, container.Healthy()), ctor.ErrInvalid)
 	for name, want := range map[string]error{

@@ -41,6 +41,9 @@ func written(t *testing.T, ref string) (*image.Image, string) {
 // Skopeo reads what we write, and we read what it writes.
 func TestSkopeo(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("another program")
+	}
 	skopeo := tool(t, "skopeo", "skopeo")
 	img, path := written(t, "example.com/team/hello:v1")
 	var seen struct {

@@ -82,6 +82,9 @@ func TestMirrorsFail(t *testing.T) {
 
 // TestMirrorTimeoutSparesBodies: the limit is on the beginning of an answer.
 func TestMirrorTimeoutSparesBodies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for a second")
+	}
 	release := make(chan struct{})
 	mirror := registrytest.NewServer(t, nil)
 	_, layer := publish(t, open(t, mirror), "app:v1")

@@ -222,6 +222,21 @@ func TestSignal(t *testing.T) {
 }
 
 // What is frozen says nothing.
+// Many may stop a container that is paused: one of them has it go on.
+func TestStopPausedAtOnce(t *testing.T) {
+	t.Parallel()
+	c := start(t, busybox(t), sh("trap 'exit 5' TERM; echo ready; while true; do sleep 0.01; done"))
+	says(t, c, "ready")
+	require.NoError(t, c.Pause(t.Context()))
+	var g errgroup.Group
+	for range 8 {
+		g.Go(func() error { return c.Stop(t.Context()) })
+	}
+	require.NoError(t, g.Wait())
+	require.Equal(t, 5, exitOf(t, c).Code)
+	require.NoError(t, c.Close())
+}
+
 func TestPause(t *testing.T) {
 	t.Parallel()
 	c := start(t, busybox(t), sh("echo ready; while true; do echo tick; sleep 0.01; done"))

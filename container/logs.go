@@ -54,10 +54,10 @@ var ErrLogGap = fmt.Errorf("%w: %w", logfile.ErrGap, errdefs.ErrUnavailable)
 //
 // With Follow a Read waits for more. It ends with io.EOF after the last byte
 // that the container wrote, or that Close, which does not wait for a writer of
-// the program's for ever, let into the log. A reader that is slower than the container loses
-// nothing as long as it is less than three quarters of the limit behind; then
-// one Read gives ErrLogGap. A reader may keep a quarter of the limit more on
-// disk. When the container is closed before all is read, that is
+// the program's for ever, let into the log. A reader that is slower than the
+// container loses nothing as long as it is less than three quarters of the
+// limit behind; then one Read gives ErrLogGap. A reader may keep a quarter of
+// the limit more on disk. When the container is closed before all is read, that is
 // ctor.ErrNotFound.
 //
 // Reading ends with ctx's error when ctx ends, and with ctor.ErrClosed when the

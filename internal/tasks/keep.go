@@ -49,13 +49,21 @@ func (s *Service) detach(bundle string) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k := s.keepOpen(c); k != nil {
+		return k, nil
+	}
+	c.Stop(context.Background(), "")
+	return nil, errClosed
+}
+
+// keepOpen keeps a shim unless the service is closed.
+func (s *Service) keepOpen(c *shim.Shim) *kept {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		go c.Stop(context.Background(), "")
-		return nil, errClosed
+		return nil
 	}
-	return s.keep(c), nil
+	return s.keep(c)
 }
 
 // keep is called with mu held.
@@ -105,15 +113,18 @@ func (c *kept) settle(ctx context.Context) {
 	}
 }
 
-// background does something that Close waits for.
+// background does something that Close waits for, or at once, where Close has
+// begun and may have waited.
 func (s *Service) background(do func()) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		go do() // too late for that
-		return
+	closed := s.closed
+	if !closed {
+		s.ending.Go(do)
 	}
-	s.ending.Go(do)
+	s.mu.Unlock()
+	if closed {
+		do()
+	}
 }
 
 // release lets go of a shim when the service ends. A detached one without a

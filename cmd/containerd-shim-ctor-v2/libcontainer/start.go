@@ -43,29 +43,21 @@ func (c *Container) start() error {
 		return err
 	}
 	defer f.Close()
-	for {
+	for ended := false; ; {
 		began, err := awaitByte(f)
-		if err != nil {
-			return err
-		}
-		ended := false
-		if !began {
-			// Nobody says when the process is killed before it gets there.
-			if ended, err = c.ended(); err != nil {
-				return err
-			}
-		}
-		if ended { // it may have got there all the same
-			if began, err = readByte(f); err != nil {
-				return err
-			}
-		}
 		switch {
+		case err != nil:
+			return err
 		case began:
 			// To libcontainer a container without its fifo is running.
 			return os.Remove(fifo)
 		case ended:
 			return fmt.Errorf("%w: its process has ended", errdefs.ErrFailedPrecondition)
+		}
+		// Nobody says when the process is killed before it gets there. One that
+		// got there, and has ended since, has left its byte.
+		if ended, err = c.ended(); err != nil {
+			return err
 		}
 	}
 }
@@ -78,37 +70,27 @@ func (c *Container) ended() (bool, error) {
 // glance is how long Start waits for a byte before it looks for the process.
 var glance = 100 * time.Millisecond
 
-// awaitByte waits until f has been written to, for a glance.
-func awaitByte(f *os.File) (bool, error) {
-	if err := f.SetReadDeadline(time.Now().Add(glance)); err != nil {
-		return false, err
-	}
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return false, err
-	}
-	var (
-		got    bool
-		failed error
-	)
-	err = raw.Read(func(fd uintptr) bool {
-		got, failed = tryRead(fd)
-		return got || failed != nil
-	})
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = nil
-	}
-	return got, errors.Join(err, failed)
-}
-
-// readByte tells whether f has been written to, and waits for nothing.
-func readByte(f *os.File) (got bool, err error) {
+// awaitByte waits until f has been written to, for a glance. What is there
+// counts, however late it is: a read whose deadline has passed reads nothing.
+func awaitByte(f *os.File) (got bool, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return false, err
 	}
 	var failed error
-	err = raw.Control(func(fd uintptr) { got, failed = tryRead(fd) })
+	try := func(fd uintptr) bool {
+		got, failed = tryRead(fd)
+		return got || failed != nil
+	}
+	if err = raw.Control(func(fd uintptr) { try(fd) }); err != nil || got || failed != nil {
+		return got, errors.Join(err, failed)
+	}
+	if err = f.SetReadDeadline(time.Now().Add(glance)); err != nil {
+		return false, err
+	}
+	if err = raw.Read(try); errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
 	return got, errors.Join(err, failed)
 }
 

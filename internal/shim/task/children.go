@@ -78,13 +78,14 @@ func (f *family) forget(pid int) {
 	delete(f.known, pid)
 }
 
-// suspicion is how long orphans of a failed call are looked for. A command that
-// fails may leave a process that ends a little later than it.
+// suspicion is how long orphans of a create that failed are looked for. A command
+// that fails may leave a process that ends a little later than it.
 const suspicion = time.Minute
 
-// suspect has orphans looked for after a call that failed. It matters more than
-// it seems: the first process of a pid namespace does not end before all others
-// of it have been waited for.
+// suspect has orphans looked for after a create that failed; those of execs are
+// looked for as long as their container lives. It matters more than it seems: the
+// first process of a pid namespace does not end before all others of it have
+// been waited for.
 func (f *family) suspect() {
 	f.adopt()
 	time.AfterFunc(suspicion, f.dismiss)

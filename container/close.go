@@ -17,11 +17,10 @@ const patience = 5 * time.Second
 // engine's Close an attached container is closed, and a detached one goes on.
 func (c *Container) Close() error {
 	c.closing.Do(func() {
-		defer c.forgetRoot() // which a call may have opened again meanwhile
+		defer c.door.Close() // again, for files that another Container has opened meanwhile
 		defer close(c.closed)
 		c.ending.Store(true)
-		c.network.close()
-		c.forgetRoot()
+		_ = c.door.Close()
 		c.err = c.wrap("close", c.destroy())
 	})
 	<-c.closed

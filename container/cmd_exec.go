@@ -78,12 +78,12 @@ func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProces
 	if r.c.startedAt().IsZero() || r.c.task == nil {
 		return invalid("it does not run")
 	}
-	v, err := r.c.visit(ctx)
+	v, err := r.c.door.Visit(ctx)
 	if err != nil {
 		return err
 	}
-	defer v.end()
-	process, err := cmd.Process(v.root, first)
+	defer v.End()
+	process, err := cmd.Process(v.Root, first)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/reach"
 )
 
 // Container is an instance of an image. It is safe for use by any number of
@@ -25,7 +26,7 @@ type Container struct {
 
 	starting sync.Mutex
 	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
-	network  network
+	door     reach.Door
 	cgroup   func() string // where it is in every hierarchy; "": unknown
 	commands sync.Map      // *Process of those that have not ended, beside the first
 
@@ -116,6 +117,7 @@ func (c *Container) gone(err error) bool {
 func newContainer(e *ctor.Engine, in *engine.Engine, record containers.Container) *Container {
 	c := &Container{ctor: e, e: in, record: record, closed: make(chan struct{})}
 	c.cgroup = sync.OnceValue(c.readCgroup)
+	c.door = in.Doors.Door(inside{c})
 	return c
 }
 
@@ -134,7 +136,7 @@ func (c *Container) enter(ctx context.Context) (context.Context, func(), error) 
 	select {
 	case <-c.closed:
 		leave()
-		return nil, nil, fmt.Errorf("it is closed: %w", errdefs.ErrNotFound)
+		return nil, nil, reach.ErrClosed
 	default:
 		return ctx, leave, nil
 	}

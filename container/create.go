@@ -25,7 +25,6 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
-	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -241,7 +240,7 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 	if user == "" {
 		user = img.Config.User
 	}
-	root, err := rootfs.Open(mounts, dir)
+	root, err := b.in.Doors.Snapshot(mounts, dir)
 	if err != nil {
 		return nil, err
 	}

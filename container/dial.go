@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
-	"syscall"
+	"strings"
 
 	"github.com/ctorhq/ctor/internal/engine"
-	"github.com/ctorhq/ctor/internal/netns"
 )
 
 // Dial connects to an address from inside the container's network, as
@@ -49,81 +46,42 @@ func (c *Container) Dial(ctx context.Context, network, address string) (net.Conn
 }
 
 func (c *Container) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	connect := c.connectIP
-	switch network {
-	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
-	case "unix", "unixgram", "unixpacket":
-		connect = c.connectUnix
-	default:
-		return nil, net.UnknownNetworkError(network)
-	}
 	ctx, leave, err := c.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	process, err := c.pidfd(ctx)
-	if err == nil {
-		var conn net.Conn
-		if conn, err = connect(ctx, process, network, address); err == nil {
-			return conn, nil
-		}
+	conn, err := c.door.Dial(ctx, network, address)
+	if err != nil {
+		return nil, engine.Cause(ctx, c.whyNot(ctx, err))
 	}
-	return nil, engine.Cause(ctx, c.whyNot(ctx, err))
+	return conn, nil
 }
 
-func (c *Container) connectIP(ctx context.Context, process *os.File, network, address string) (net.Conn, error) {
-	e, err := parseEndpoint(ctx, network, address)
-	if err != nil {
-		return nil, err
+// opError makes err what package net would give, with the container's name.
+func (c *Container) opError(op, network, address string, err error) error {
+	e := &net.OpError{Op: op, Net: network}
+	if in, ok := err.(*net.OpError); ok {
+		e.Source, e.Addr, err = in.Source, in.Addr, in.Err
 	}
-	addresses, err := c.resolve(process, e)
-	if err != nil {
-		return nil, err
+	if strings.HasPrefix(network, "unix") {
+		e.Addr = &net.UnixAddr{Name: address, Net: network}
 	}
-	var first error // as package net tells of it
-	for _, a := range addresses {
-		conn, err := netns.Dial(ctx, process, network, a)
-		if err == nil {
-			return conn, nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return nil, first
+	e.Err = &netError{c.ID(), err}
+	return e
 }
 
-// connectUnix connects to the socket itself, not to its path, which might lead
-// elsewhere by then.
-func (c *Container) connectUnix(ctx context.Context, process *os.File, network, address string) (net.Conn, error) {
-	if address == "" || address[0] == '@' {
-		return netns.Dial(ctx, process, network, address)
-	}
-	root, err := c.root(process)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	socket, err := root.Find(address)
-	if err != nil {
-		return nil, errnoOf(err)
-	}
-	defer socket.Close()
-	if st, err := socket.Stat(); err != nil {
-		return nil, err
-	} else if st.Mode().Type() != fs.ModeSocket {
-		return nil, os.NewSyscallError("connect", syscall.ENOTSOCK)
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, network, fmt.Sprintf("/proc/self/fd/%d", socket.Fd()))
+// netError is an error within a net.OpError, which asks it alone, and nothing
+// that it wraps, whether it is a timeout.
+type netError struct {
+	id  string
+	err error
 }
 
-// errnoOf takes from an error the path, which the net.OpError has as well.
-func errnoOf(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return os.NewSyscallError(pe.Op, pe.Err)
-	}
-	return err
+func (e *netError) Error() string { return fmt.Sprintf("container %q: %v", e.id, e.err) }
+func (e *netError) Unwrap() error { return e.err }
+
+func (e *netError) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.As(e.err, &t) && t.Timeout()
 }

@@ -8,8 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -106,33 +104,17 @@ while true; do mv real d; mv d real; mv evil d; mv d evil; done`, dir)))
 func TestDialOtherProcess(t *testing.T) {
 	t.Parallel()
 	c := start(t, busybox(t), sh("echo ready; sleep 1000"))
-	require.NoError(t, container.Verify(t.Context(), c, info(t, c).Pid))
-	err := container.Verify(t.Context(), c, os.Getpid())
+	dial := func(pid int) error {
+		door := container.Mistaken(c, pid)
+		defer door.Close()
+		_, err := door.Dial(c.Engine().Context(t.Context()), "tcp", ":1")
+		return err
+	}
+	require.ErrorIs(t, dial(info(t, c).Pid), syscall.ECONNREFUSED)
+	err := dial(os.Getpid())
 	require.ErrorIs(t, err, ctor.ErrUnavailable)
 	require.ErrorContains(t, err, "is not in its cgroup")
 	require.NoError(t, c.Signal(t.Context(), os.Kill))
 	require.Equal(t, 137, exitOf(t, c).Code)
-	require.ErrorIs(t, container.Verify(t.Context(), c, os.Getpid()), syscall.ESRCH)
-}
-
-// The container writes its hosts file.
-func TestHostsFile(t *testing.T) {
-	t.Parallel()
-	for file, want := range map[string][]string{
-		"":             nil,
-		"127.0.0.1 db": {"127.0.0.1"},
-		"127.0.0.1\tx DB # c\n\n::1 db\n10.0.0.1 dbx": {"127.0.0.1", "::1"},
-		"::ffff:10.0.0.1 db":                          {"10.0.0.1"},
-		"#127.0.0.1 db\n127.0.0.1 # db\ndb db":        nil,
-		"fe80::1%lo db\n127.0.0.1":                    nil,
-		strings.Repeat("10.0.0.1 db\n", 1000):         slices.Repeat([]string{"10.0.0.1"}, 16),
-		strings.Repeat("x", 2<<20) + "\n127.0.0.1 db": nil,
-		strings.Repeat("#\n", 1<<20) + "127.0.0.1 db": nil,
-	} {
-		var got []string
-		for _, ip := range container.LookupHosts(strings.NewReader(file), "db.") {
-			got = append(got, ip.String())
-		}
-		require.Equal(t, want, got, "%.40q", file)
-	}
+	require.ErrorIs(t, dial(os.Getpid()), syscall.ESRCH)
 }

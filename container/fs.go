@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
@@ -110,21 +111,21 @@ func (f *FS) visit(ctx context.Context, act func(context.Context, *rootfs.Root) 
 		return fmt.Errorf("container %q: %w", f.c.ID(), err)
 	}
 	defer leave()
-	v, err := f.c.visit(inside)
-	if errors.Is(err, errClosing) || errors.Is(err, fs.ErrClosed) {
+	v, err := f.c.door.Visit(inside)
+	if errors.Is(err, reach.ErrClosed) || errors.Is(err, fs.ErrClosed) {
 		return fmt.Errorf("container %q: %w", f.c.ID(), errClosed)
 	}
 	if err != nil {
 		return fmt.Errorf("container %q: %w", f.c.ID(), engine.Cause(inside, err))
 	}
-	defer v.end()
-	if err = act(v.ctx, v.root); err != nil && v.over() {
+	defer v.End()
+	if err = act(v.Context, v.Root); err != nil && v.Over() {
 		return fmt.Errorf("container %q: %w: %w", f.c.ID(), errClosed, err)
 	}
 	return engine.Cause(inside, err)
 }
 
-var errClosed = &closedError{errClosing}
+var errClosed = &closedError{reach.ErrClosed}
 
 // closedError is that of calls after the end: fs.ErrClosed beside what other
 // calls give then.

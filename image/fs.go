@@ -94,7 +94,7 @@ func open(ctx context.Context, e *engine.Engine, chain string) (_ *view, err err
 		return nil, err
 	}
 	undo.Push(v.remove)
-	if v.root, err = rootfs.Open(mounts, e.Root); err != nil {
+	if v.root, err = e.Doors.Snapshot(mounts, e.Root); err != nil {
 		return nil, err
 	}
 	undo.Close(v.root)

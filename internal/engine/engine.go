@@ -15,6 +15,8 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/log"
+
+	"github.com/ctorhq/ctor/internal/reach"
 )
 
 // ErrClosed is the class of calls on a closed engine.
@@ -36,6 +38,7 @@ type Engine struct {
 	Files        string       // below it: where the files of containers are
 	Runtime      string       // of new containers
 	Embedded     bool         // the services run in this process
+	Doors        reach.Doors  // nil: Init makes those of this process
 	Preflight    func() error // says what the host lacks to run containers; nil: nothing to check
 	Logger       *slog.Logger
 
@@ -62,6 +65,9 @@ func (e *Engine) Init() {
 	e.entry = newEntry(e.Logger)
 	e.life, e.end = context.WithCancelCause(e.decorate(context.Background()))
 	e.attached = map[string]Attached{}
+	if e.Doors == nil {
+		e.Doors = reach.Here(e.life)
+	}
 }
 
 // decorate gives ctx what containerd expects in it.
@@ -162,15 +168,19 @@ func (e *Engine) Shut() (first bool, err error) {
 	if !e.left(patience) {
 		errs = append(errs, fmt.Errorf("calls are still under way after %v: they wait for a reader, a writer or a function of the program's", patience))
 	}
-	for id, a := range attached {
+	end := func(what string, a Attached) {
 		wg.Go(func() {
 			if err := a.Close(); err != nil {
 				mu.Lock()
-				errs = append(errs, fmt.Errorf("close container %s: %w", id, err))
+				errs = append(errs, fmt.Errorf("close %s: %w", what, err))
 				mu.Unlock()
 			}
 		})
 	}
+	for id, a := range attached {
+		end("container "+id, a)
+	}
+	end("the files of containers", e.Doors)
 	wg.Wait()
 	return true, errors.Join(errs...)
 }

@@ -1,4 +1,4 @@
-package container
+package reach
 
 import (
 	"context"
@@ -25,11 +25,11 @@ type unixListener struct {
 func (l *unixListener) Close() error   { return l.tie.Close() }
 func (l *unixListener) Addr() net.Addr { return l.addr }
 
-func (c *Container) listenUnix(ctx context.Context, process *os.File, network, address string) (net.Listener, error) {
+func (d *door) listenUnix(ctx context.Context, process *os.File, network, address string) (net.Listener, error) {
 	if address == "" || address[0] == '@' {
-		return c.listenAbstract(process, network, address)
+		return d.listenAbstract(process, network, address)
 	}
-	root, err := c.root(process)
+	root, err := d.root(ctx, process)
 	if err != nil {
 		return nil, err
 	}
@@ -38,19 +38,19 @@ func (c *Container) listenUnix(ctx context.Context, process *os.File, network, a
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.tie(f.Close)
+	t, err := d.tie(f.Close)
 	if err != nil {
 		return nil, err
 	}
 	return &unixListener{f.UnixListener, t, &net.UnixAddr{Name: address, Net: network}}, nil
 }
 
-func (c *Container) listenAbstract(process *os.File, network, address string) (net.Listener, error) {
+func (d *door) listenAbstract(process *os.File, network, address string) (net.Listener, error) {
 	l, err := netns.Listen(process, network, address)
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.tie(l.Close)
+	t, err := d.tie(l.Close)
 	if err != nil {
 		return nil, err
 	}

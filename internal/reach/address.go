@@ -1,4 +1,4 @@
-package container
+package reach
 
 import (
 	"bufio"
@@ -35,8 +35,8 @@ var (
 // resolve gives the addresses that a host means in the container, those first
 // that are to be tried first. No host, or an unspecified one, is the container
 // itself.
-func (c *Container) resolve(process *os.File, e endpoint) ([]string, error) {
-	ips, err := c.lookup(process, e.host)
+func (d *door) resolve(ctx context.Context, process *os.File, e endpoint) ([]string, error) {
+	ips, err := d.lookup(ctx, process, e.host)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (c *Container) resolve(process *os.File, e endpoint) ([]string, error) {
 	return all, nil
 }
 
-func (c *Container) lookup(process *os.File, host string) ([]netip.Addr, error) {
+func (d *door) lookup(ctx context.Context, process *os.File, host string) ([]netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ip = ip.Unmap()
 		switch {
@@ -69,7 +69,7 @@ func (c *Container) lookup(process *os.File, host string) ([]netip.Addr, error) 
 	if host == "" || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return []netip.Addr{loopback4, loopback6}, nil
 	}
-	root, err := c.root(process)
+	root, err := d.root(ctx, process)
 	if err != nil {
 		return nil, err
 	}

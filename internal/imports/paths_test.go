@@ -1,0 +1,89 @@
+package imports
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// pathsWhy is the reason for the rule on paths.
+const pathsWhy = "what is in /proc and /sys is told of processes of this host, to a program that may see them: the public packages ask the door and the runtime, which may be elsewhere"
+
+// pathsOf are the packages that leave them alone.
+var pathsOf = []string{"container", "image", "layer", "registry"}
+
+// pathsUsers are packages whose functions do something with a path, or make one
+// for others that do.
+var pathsUsers = []string{"os", "fmt", "filepath", "unix", "syscall"}
+
+func TestPaths(t *testing.T) {
+	bad, err := here(t).checkPaths()
+	if err != nil {
+		t.Fatal(err)
+	}
+	complain(t, bad, pathsWhy)
+}
+
+// checkPaths reports each call that is given a path in /proc or /sys. A path
+// that is only compared with others is no matter of this rule.
+func (m *module) checkPaths() (bad []string, err error) {
+	for _, p := range m.pkgs(pathsOf) {
+		fset := token.NewFileSet()
+		files, err := parse(fset, p.Dir, p.GoFiles)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			for n := range ast.Preorder(f) {
+				for _, arg := range pathsIn(n) {
+					at := fset.Position(arg.Pos())
+					bad = append(bad, fmt.Sprintf("%s: %s (%s:%d)", m.rel(p.ImportPath), literal(arg), filepath.Base(at.Filename), at.Line))
+				}
+			}
+		}
+	}
+	return bad, nil
+}
+
+// pathsIn gives the arguments of a call that are paths in /proc or /sys.
+func pathsIn(n ast.Node) (args []ast.Expr) {
+	call, ok := n.(*ast.CallExpr)
+	if !ok || !usesPaths(call.Fun) {
+		return nil
+	}
+	for _, arg := range call.Args {
+		if path := literal(arg); within(path, "/proc/...") || within(path, "/sys/...") {
+			args = append(args, arg)
+		}
+	}
+	return args
+}
+
+// usesPaths tells whether a function is one of pathsUsers.
+func usesPaths(fun ast.Expr) bool {
+	sel, ok := fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	pkg, ok := sel.X.(*ast.Ident)
+	return ok && slices.Contains(pathsUsers, pkg.Name)
+}
+
+// literal gives the string that an expression begins with, if that is written
+// there.
+func literal(e ast.Expr) string {
+	if sum, ok := e.(*ast.BinaryExpr); ok {
+		return literal(sum.X)
+	}
+	lit, ok := e.(*ast.BasicLit)
+	if !ok || lit.Kind != token.STRING {
+		return ""
+	}
+	s, _ := strconv.Unquote(lit.Value)
+	return strings.TrimSuffix(s, "/")
+}

@@ -1,0 +1,89 @@
+// Package reach is the door to what a container is made of: its files, and the
+// sockets in its network. All that needs privilege over the container, or must
+// happen in its namespaces, is behind one interface, so that the packages above
+// work the same way when another process does it for them: a program without
+// root has no right to it, and asks one that runs in the container's user
+// namespace.
+//
+// [Here] is the door of a program that has the right: it reaches everything
+// from this process.
+package reach
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
+)
+
+// Doors open what an engine has: the files of snapshots, and containers.
+type Doors interface {
+	// Snapshot opens the root of a snapshot that has the given mounts, as
+	// [rootfs.Open] does. at is a directory to mount on.
+	Snapshot(mounts []mount.Mount, at string) (*rootfs.Root, error)
+
+	// Door gives the door to a container. Nothing is opened before it is used.
+	Door(Container) Door
+
+	// Close ends every use of files, also what goes on.
+	Close() error
+}
+
+// A Door leads to one container. Addresses and errors are those that
+// [Container.Dial] in the public package describes, without its *net.OpError
+// around some of them. ESRCH is the error of a container that has ended, and
+// ErrClosed that of a door that is closed.
+//
+// [Container.Dial]: https://pkg.go.dev/github.com/ctorhq/ctor/container#Container.Dial
+type Door interface {
+	// Visit begins a use of the container's files: as its first process sees
+	// them, or, once that has ended, as they stay.
+	Visit(ctx context.Context) (Visit, error)
+
+	// Dial connects to an address in the container's network. The connection
+	// is the caller's, and outlives the door.
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Listen announces on an address in the container's network. The listener
+	// is closed when the container or the engine ends, or the door is closed.
+	Listen(ctx context.Context, network, address string) (net.Listener, error)
+
+	// ListenPacket is Listen for datagrams.
+	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
+
+	// Close ends listeners and the use of files, also what goes on, and for
+	// every other Door to the same container the use of files. It may be called
+	// again, for files that another Door has opened meanwhile.
+	Close() error
+}
+
+// A Container is what a door must know of the container that it leads to.
+type Container interface {
+	// ID tells it from every other container, also from later ones.
+	ID() string
+
+	// Pid is that of the first process, on this host; ESRCH where there is none.
+	Pid(ctx context.Context) (int, error)
+
+	// Running asks the runtime whether the first process has ended: ESRCH.
+	Running(ctx context.Context) error
+
+	// Ended is closed when the first process has ended; never, if ctx ends before.
+	Ended(ctx context.Context) <-chan struct{}
+
+	// Cgroup is the container's, in every hierarchy; "" where it is not known.
+	Cgroup() string
+
+	// Layer gives the mounts of the writable layer.
+	Layer(ctx context.Context) ([]mount.Mount, error)
+
+	// Dir is the directory with the engine's own files of the container.
+	Dir() string
+}
+
+// ErrClosed is the error of a door that is closed.
+var ErrClosed = fmt.Errorf("it is closed: %w", errdefs.ErrNotFound)

@@ -31,11 +31,13 @@ type series struct {
 	Samples []float64 `json:"samples"`
 }
 
-// rate is how many lives a second a number of goroutines had.
+// rate is how many lives a second a number of goroutines had, and how long each
+// life took.
 type rate struct {
 	Peer       string    `json:"peer"`
 	Goroutines int       `json:"goroutines"`
 	PerSecond  []float64 `json:"per_second"`
+	LifeMs     []float64 `json:"life_ms"`
 }
 
 // idle is the memory that containers cost beside their own.

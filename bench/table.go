@@ -65,7 +65,7 @@ func (r *results) printRates(w io.Writer) {
 	}
 	fmt.Fprint(w, "\nWhole lives per second\n")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "goroutines\tlives/s\t× ctr\t")
+	fmt.Fprintln(t, "goroutines\tlives/s\t× ctr\tmedian, ms\tp99\tslowest\t")
 	for _, v := range r.Rate {
 		base := math.NaN()
 		for _, o := range r.Rate {
@@ -74,7 +74,8 @@ func (r *results) printRates(w io.Writer) {
 			}
 		}
 		median := quantile(v.PerSecond, 0.5)
-		fmt.Fprintf(t, "%d\t%.1f\t%.2f\t  %s\n", v.Goroutines, median, median/base, v.Peer)
+		fmt.Fprintf(t, "%d\t%.1f\t%.2f\t%.0f\t%.0f\t%.0f\t  %s\n", v.Goroutines, median, median/base,
+			quantile(v.LifeMs, 0.5), quantile(v.LifeMs, 0.99), quantile(v.LifeMs, 1), v.Peer)
 	}
 	t.Flush()
 }

@@ -17,10 +17,16 @@ import (
 // can hold a thread that starts a process in it, by stopping that process: while
 // all are held, others are added.
 type forks struct {
+	// The channel is the queue: Go serves those who wait to send in the order in
+	// which they came. It does so only for one who stays; a select that is left
+	// and entered anew, at a tick, goes to the end, and those who come later
+	// overtake.
 	jobs chan func(tid int)
 
-	mu    sync.Mutex
-	taken time.Time // when a job was taken, or a thread added
+	mu      sync.Mutex
+	waiting int         // callers in the queue
+	taken   int         // jobs taken, ever
+	watch   *time.Timer // runs while callers wait
 }
 
 // heldLimit is how long all threads may be at work on what they took before.
@@ -54,35 +60,57 @@ func (f *forks) run() {
 
 func (f *forks) close() { close(f.jobs) }
 
-// give has a thread take a job.
+// give has a thread take a job, first come, first served.
 func (f *forks) give(ctx context.Context, job func(tid int)) error {
-	held := time.NewTicker(heldLimit)
-	defer held.Stop()
-	for {
-		select {
-		case f.jobs <- job:
-			f.note(false)
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-held.C:
-			f.note(true)
-		}
+	f.join()
+	defer f.leave()
+	select {
+	case f.jobs <- job:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.taken++
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// note notes that a job was taken, or that none could be, so that a thread is
-// added unless another one was taken lately.
-func (f *forks) note(waits bool) {
+// join notes one more in the queue. The first begins the watch.
+func (f *forks) join() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if waits && time.Since(f.taken) < heldLimit {
-		return
+	if f.waiting++; f.waiting == 1 {
+		f.look()
 	}
-	f.taken = time.Now()
-	if waits {
-		go f.run()
+}
+
+// leave ends the watch when nobody waits any more.
+func (f *forks) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waiting--; f.waiting == 0 {
+		f.watch.Stop()
+		f.watch = nil
 	}
+}
+
+// look adds a thread when none has taken a job for the limit, and looks again
+// as long as somebody waits. It is called with mu held.
+func (f *forks) look() {
+	seen := f.taken
+	var watch *time.Timer
+	watch = time.AfterFunc(heldLimit, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.watch != watch { // it was stopped too late
+			return
+		}
+		if f.taken == seen {
+			go f.run()
+		}
+		f.look()
+	})
+	f.watch = watch
 }
 
 // do runs start, which forks, on one of the threads. When ctx ends meanwhile,

@@ -5,6 +5,8 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -27,6 +29,43 @@ func TestForksHeld(t *testing.T) {
 	require.NoError(t, f.do(t.Context(), func() error { return nil }))
 	close(held)
 	stuck.Wait()
+}
+
+// Those who wait are served in the order in which they came, however long that
+// takes and whatever is done about threads that are held meanwhile.
+func TestForksFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newForks(1)
+		var (
+			held = make(chan struct{})
+			wg   sync.WaitGroup
+			mu   sync.Mutex
+			got  []int
+		)
+		const callers = 20
+		for n := range callers {
+			wg.Go(func() {
+				_ = f.do(context.Background(), func() error {
+					mu.Lock()
+					got = append(got, n)
+					mu.Unlock()
+					<-held
+					return nil
+				})
+			})
+			synctest.Wait() // it is in the queue
+			time.Sleep(heldLimit / 7)
+		}
+		time.Sleep(3 * callers * heldLimit) // a thread for each is added
+		close(held)
+		wg.Wait()
+		f.close()
+		want := make([]int, callers)
+		for n := range want {
+			want[n] = n
+		}
+		require.Equal(t, want, got)
+	})
 }
 
 // A subreaper's orphans come to its first thread. What a failed start leaves is

@@ -82,8 +82,9 @@ type Cmd struct {
 	ProcessState *ProcessState
 
 	// Cancel is called when the command's context ends while it runs. Command
-	// sets it to kill the process. nil does nothing, except that WaitDelay
-	// begins.
+	// sets it to kill the process; what that has started goes on, as with
+	// os/exec, unless it is set to [Process.KillTree]. nil does nothing, except
+	// that WaitDelay begins.
 	//
 	// If the command then ends with code 0, Wait gives the context's error, or
 	// one that wraps Cancel's own; unless that is os.ErrProcessDone, which
@@ -118,7 +119,8 @@ type place interface {
 }
 
 // Command makes a command to run in the container, which must run when the
-// command is started. The end of ctx kills it. It panics if ctx is nil.
+// command is started. The end of ctx kills it, and not what it has started: see
+// Cmd.Cancel. It panics if ctx is nil.
 //
 // Only Path and Args are set, and Cancel. Args[0] is name.
 func (c *Container) Command(ctx context.Context, name string, arg ...string) *Cmd {

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/host"
 )
 
 // Process is the process of a command that was started. Its methods may be
@@ -36,10 +38,35 @@ type Process struct {
 	releasing sync.Once
 }
 
-// Kill ends the process at once; what it has started goes on. One that has
-// ended is os.ErrProcessDone. In a container that is paused the kernel may end
-// nothing, so there it ends the pause as well.
+// Kill ends the process at once; what it has started goes on, as with os/exec,
+// and KillTree ends that too. One that has ended is os.ErrProcessDone. In a
+// container that is paused the kernel may end nothing, so there it ends the
+// pause as well.
 func (p *Process) Kill() error { return p.Signal(syscall.SIGKILL) }
+
+// KillTree is Kill for the process and for what it has started, what that has
+// started, and so on: also for what runs on after its parent's end, unless it has
+// made itself a daemon, with a session of its own. For a command that is to end
+// with its context with all that belongs to it:
+//
+//	cmd.Cancel = func() error { return cmd.Process.KillTree() }
+//
+// Of a command of image.Command nothing runs on anyway, nor of a container's
+// first process: with it, the kernel ends all that is in the container.
+func (p *Process) KillTree() error {
+	if p.id == "" {
+		return p.Kill()
+	}
+	// While it is stopped it does not end, and its number is no other process's.
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	err := host.KillDescendants(p.Pid)
+	if kerr := p.Kill(); kerr != os.ErrProcessDone {
+		err = errors.Join(err, kerr)
+	}
+	return p.c.wrap("kill the tree of process in", err)
+}
 
 // Signal sends the process a signal. One that has ended is os.ErrProcessDone; a
 // sig that is no syscall.Signal is ctor.ErrInvalid.

@@ -62,6 +62,23 @@ var helpers = map[string]func(context.Context) error{
 		fmt.Println("ready")
 		select {}
 	},
+	// Listens in a detached container, and on a directory of the host's.
+	"listening": func(ctx context.Context) error {
+		cfg := sh("sleep 1000")
+		cfg.Name, cfg.Detach = "listening", true
+		cfg.Mounts = []container.Mount{{Source: os.Getenv("CTOR_TEST_SHARED"), Target: "/shared"}}
+		c, err := helperRun(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		for _, l := range listeners {
+			if _, err := c.Listen(ctx, l.network, l.address); err != nil {
+				return err
+			}
+		}
+		fmt.Println("ready")
+		select {}
+	},
 	// Makes and deletes containers until it is killed in the middle of it.
 	"busy": func(ctx context.Context) error {
 		fmt.Println("ready")

@@ -75,7 +75,7 @@ func TestStates(t *testing.T) {
 	i = info(t, c)
 	require.Equal(t, container.Running, i.State)
 	require.NoError(t, syscall.Kill(i.Pid, 0))
-	require.False(t, i.Started.Before(i.Created.Truncate(time.Second)))
+	require.False(t, i.Started.Before(i.Created))
 	require.ErrorIs(t, c.Resume(t.Context()), ctor.ErrInvalid)
 	require.ErrorIs(t, c.Signal(t.Context(), syscall.Signal(0)), ctor.ErrInvalid)
 	require.ErrorIs(t, c.Signal(t.Context(), syscall.Signal(65)), ctor.ErrInvalid)
@@ -104,6 +104,25 @@ func TestStates(t *testing.T) {
 	require.ErrorIs(t, err, ctor.ErrNotFound)
 	require.ErrorIs(t, c.Start(t.Context()), ctor.ErrNotFound)
 	require.ErrorIs(t, c.Stop(t.Context()), ctor.ErrNotFound)
+}
+
+// The times of a life are of one clock, in whose order they come.
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	img := busybox(t)
+	for _, detach := range []bool{false, true} {
+		made := time.Now()
+		c, err := img.New(t.Context(), container.Config{Args: []string{"true"}, Detach: detach})
+		require.NoError(t, err)
+		defer c.Close()
+		started := time.Now()
+		require.NoError(t, c.Start(t.Context()))
+		require.NoError(t, c.Wait(t.Context()))
+		i := info(t, c)
+		require.WithinRange(t, i.Created, made, started)
+		require.WithinRange(t, i.Started, started, i.Finished)
+		require.WithinRange(t, i.Finished, started, time.Now())
+	}
 }
 
 func TestStartTwice(t *testing.T) {

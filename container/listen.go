@@ -15,7 +15,8 @@ import (
 //
 // A Unix socket is made in the container's file system, in a directory that is
 // there, and everybody in the container may connect to it: so it is with TCP.
-// It is removed when the listener is closed.
+// It is removed when the listener is closed, and replaced if the program that
+// listened was killed before.
 //
 // The listener is closed when the container ends, with Close of the container
 // or of the engine; Accept gives net.ErrClosed then. Connections that were

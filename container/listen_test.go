@@ -202,6 +202,58 @@ func TestListenUnixClose(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
+var listeners = []struct{ network, address string }{
+	{"unix", "/tmp/host.sock"},
+	{"unixpacket", "/tmp/packet.sock"},
+	{"unix", "/shared/host.sock"},
+	{"unix", "@host"},
+	{"tcp", "127.0.0.1:3128"},
+}
+
+// What a killed program listened on is free for the next one, and nothing else
+// that is there.
+func TestListenAgain(t *testing.T) {
+	t.Parallel()
+	root, _ := prepared(t)
+	shared := t.TempDir()
+	h := startHelper(t, "listening", root, "CTOR_TEST_SHARED="+shared)
+	require.NoError(t, h.Process.Kill())
+	_ = h.Wait()
+	require.FileExists(t, filepath.Join(shared, "host.sock"))
+
+	c, err := container.Get(t.Context(), reopen(t, root), "listening")
+	require.NoError(t, err)
+	defer c.Close()
+	for _, l := range listeners {
+		listener, err := c.Listen(t.Context(), l.network, l.address)
+		require.NoError(t, err)
+		_, err = c.Listen(t.Context(), l.network, l.address)
+		require.ErrorIs(t, err, syscall.EADDRINUSE, "it listens")
+		conn, err := c.Dial(t.Context(), l.network, l.address)
+		require.NoError(t, err)
+		accepted, err := listener.Accept()
+		require.NoError(t, err)
+		_, err = conn.Write([]byte("x"))
+		require.NoError(t, err)
+		_, err = accepted.Read(make([]byte, 1))
+		require.NoError(t, err, "whoever asked whether it listens was no client")
+		require.NoError(t, errors.Join(conn.Close(), accepted.Close(), listener.Close()))
+	}
+	require.NoFileExists(t, filepath.Join(shared, "host.sock"))
+
+	// Somebody else has bound a socket, and will listen.
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	defer syscall.Close(fd)
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrUnix{Name: filepath.Join(shared, "other.sock")}))
+	_, err = c.Listen(t.Context(), "unix", "/shared/other.sock")
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.NoError(t, syscall.Listen(fd, 1))
+	conn, err := c.Dial(t.Context(), "unix", "/shared/other.sock")
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+}
+
 // With the container and with the engine its listeners end, and none comes
 // after.
 func TestListenersEnd(t *testing.T) {

@@ -1,12 +1,14 @@
 package container_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 
@@ -69,6 +71,40 @@ func TestLogLimit(t *testing.T) {
 		size, _ := logFiles(t, c)
 		require.LessOrEqual(t, size, int64(limit))
 		require.Greater(t, size, int64(limit/2))
+	}
+}
+
+// A bufio.Scanner reads on over a gap, which is a line for it, if that is asked
+// for; else it ends there, and with the error that says so.
+func TestLogGap(t *testing.T) {
+	t.Parallel()
+	const line, gap = "0123456789abcde", "-- missing --"
+	for _, detach := range []bool{false, true} {
+		cfg := sh("yes " + line + " | head -c 4194304; echo end")
+		cfg.LogLimit, cfg.Detach = 1<<20, detach
+		c, err := busybox(t).New(t.Context(), cfg)
+		require.NoError(t, err)
+		defer c.Close()
+		strict := bufio.NewScanner(follow(t, c))
+		r, err := c.Logs(t.Context(), &container.LogOptions{Follow: true, Gap: gap})
+		require.NoError(t, err)
+		defer r.Close()
+		require.NoError(t, c.Start(t.Context()))
+		require.NoError(t, c.Wait(t.Context()))
+
+		last, lines := "", map[string]int{}
+		for s := bufio.NewScanner(iotest.OneByteReader(r)); s.Scan(); lines[last]++ {
+			last = s.Text()
+			require.NoError(t, s.Err())
+		}
+		require.Equal(t, "end", last)
+		require.Equal(t, 1, lines[gap])
+		require.Greater(t, lines[line], 1<<15)
+		for strict.Scan() {
+			last = strict.Text()
+		}
+		require.ErrorIs(t, strict.Err(), container.ErrLogGap)
+		require.NotEqual(t, "end", last)
 	}
 }
 

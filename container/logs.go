@@ -38,12 +38,18 @@ type LogOptions struct {
 	// RFC 3339 with all nine digits of the second, and a space, as Docker has
 	// it.
 	Timestamps bool
+
+	// Gap is a line that is given where output is missing, without its end and
+	// without a time. "" is an error there, ErrLogGap, with which a bufio.Scanner
+	// and io.Copy end.
+	Gap string
 }
 
 // ErrLogGap is the class of a Read of Logs that finds output missing: the
 // container has written more than Config.LogLimit since the reader read last,
 // or its output could not be written, as on a full disk. It is no end: the next
-// Read goes on with what comes after the gap. It is ctor.ErrUnavailable too.
+// Read goes on with what comes after the gap. What takes any error for an end,
+// as bufio.Scanner does, wants LogOptions.Gap. It is ctor.ErrUnavailable too.
 var ErrLogGap = fmt.Errorf("%w: %w", logfile.ErrGap, errdefs.ErrUnavailable)
 
 // Logs gives the container's output, both streams in the order they came in,
@@ -56,9 +62,9 @@ var ErrLogGap = fmt.Errorf("%w: %w", logfile.ErrGap, errdefs.ErrUnavailable)
 // that the container wrote, or that Close, which does not wait for a writer of
 // the program's for ever, let into the log. A reader that is slower than the
 // container loses nothing as long as it is less than three quarters of the
-// limit behind; then one Read gives ErrLogGap. A reader may keep a quarter of
-// the limit more on disk. When the container is closed before all is read, that is
-// ctor.ErrNotFound.
+// limit behind; then one Read gives ErrLogGap, or LogOptions.Gap where that is
+// set. A reader may keep a quarter of the limit more on disk. When the container
+// is closed before all is read, that is ctor.ErrNotFound.
 //
 // Reading ends with ctx's error when ctx ends, and with ctor.ErrClosed when the
 // engine does. The caller closes the reader, which may happen during a Read;
@@ -74,7 +80,7 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 	defer leave()
 	ctx, cancel := context.WithCancelCause(c.e.Context(ctx))
 	stop := context.AfterFunc(c.e.Life(), func() { cancel(engine.ErrClosed) })
-	l := &logs{engine: c.e.Life(), end: func() { stop(); cancel(nil) }}
+	l := &logs{engine: c.e.Life(), gap: o.Gap, end: func() { stop(); cancel(nil) }}
 	of := logfile.Options{
 		Stdout: o.Stdout || !o.Stderr, Stderr: o.Stderr || !o.Stdout,
 		Since: o.Since, Tail: o.Tail, Timestamps: o.Timestamps, Follow: o.Follow,
@@ -116,9 +122,34 @@ type logs struct {
 	*logfile.Reader
 	engine context.Context
 	end    func()
+
+	gap    string // "": an error
+	told   string // of a gap, still to be read
+	within bool   // a line
 }
 
+// Read implements io.Reader.
 func (l *logs) Read(p []byte) (int, error) {
+	if l.told == "" {
+		n, err := l.read(p)
+		if n > 0 {
+			l.within = p[n-1] != '\n'
+		}
+		if l.gap == "" || !errors.Is(err, ErrLogGap) {
+			return n, err
+		}
+		l.told = l.gap + "\n"
+		if l.within {
+			l.told = "\n" + l.told
+		}
+		l.within = false
+	}
+	n := copy(p, l.told)
+	l.told = l.told[n:]
+	return n, nil
+}
+
+func (l *logs) read(p []byte) (int, error) {
 	n, err := l.Reader.Read(p)
 	switch {
 	case (err == io.EOF || errors.Is(err, logfile.ErrDeleted)) && l.engine.Err() != nil:

@@ -66,12 +66,25 @@ func (c *Container) untouched() bool {
 func (c *Container) startedPath() string { return filepath.Join(c.e.Dir(c.ID()), "started") }
 
 func (c *Container) markStarted() error {
-	if c.run == nil {
-		return os.WriteFile(c.startedPath(), nil, 0o600)
-	}
 	now := time.Now()
+	if c.run == nil {
+		return mark(c.startedPath(), now)
+	}
 	c.run.started.Store(&now)
 	return nil
+}
+
+// mark makes a file of that time. The file system's own clock is milliseconds
+// behind: by it a container would have started before it was made.
+func mark(path string, at time.Time) error {
+	made := path + ".new"
+	if err := os.WriteFile(made, nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.Chtimes(made, at, at); err != nil {
+		return err
+	}
+	return os.Rename(made, path)
 }
 
 func (c *Container) unmarkStarted() {

@@ -131,7 +131,7 @@ func printLog(t testing.TB, c *container.Container) {
 
 // tail reads the last bytes of a log, however long it is.
 func tail(ctx context.Context, c *container.Container) ([]byte, error) {
-	r, err := c.Logs(ctx, nil)
+	r, err := c.Logs(ctx, &container.LogOptions{Gap: "[output is missing]"})
 	if err != nil {
 		return nil, err
 	}

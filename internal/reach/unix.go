@@ -78,6 +78,9 @@ func bind(ctx context.Context, root *rootfs.Root, network, address string) (_ *s
 	f.path = fmt.Sprintf("/proc/self/fd/%d/%s", f.dir.Fd(), name)
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, network, f.path)
+	if errors.Is(err, syscall.EADDRINUSE) && abandoned(f.path) && os.Remove(f.path) == nil {
+		l, err = lc.Listen(ctx, network, f.path)
+	}
 	if err != nil {
 		f.dir.Close()
 		return nil, err
@@ -107,7 +110,38 @@ func (f *socketFile) open() error {
 		return os.NewSyscallError("bind", syscall.EADDRINUSE)
 	}
 	f.is = is
-	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", socket.Fd()), 0o666)
+	file := fmt.Sprintf("/proc/self/fd/%d", socket.Fd())
+	// Not every file system keeps the mark. There the name stays taken if this
+	// program is killed, as it would be with package net.
+	_ = unix.Setxattr(file, listenerMark, []byte("listened"), 0)
+	return os.Chmod(file, 0o666)
+}
+
+// listenerMark is the attribute of a socket that a program listened on. No
+// process of a container can set it.
+const listenerMark = "trusted.ctor.listener"
+
+// abandoned tells whether a file is a socket of a program that was killed before
+// it could remove it. A socket of a container's process is never taken for one:
+// that may be about to listen.
+func abandoned(path string) bool {
+	socket, err := os.OpenFile(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return false
+	}
+	defer socket.Close()
+	file := fmt.Sprintf("/proc/self/fd/%d", socket.Fd())
+	if _, err := unix.Getxattr(file, listenerMark, nil); err != nil {
+		return false
+	}
+	// For datagrams: somebody who accepts connections gets none of this one, and
+	// another error than ECONNREFUSED comes of it.
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return unix.Connect(fd, &unix.SockaddrUnix{Name: file}) == unix.ECONNREFUSED
 }
 
 // Close removes the socket, unless something else has its name.

@@ -1,0 +1,127 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// KillDescendants kills what a process has started, what that has started, and
+// so on, and does not wait for their end. The process itself, which must not end
+// meanwhile, it leaves alone: the caller has stopped it.
+//
+// A process whose parent has ended is found where it is of the root's session,
+// which the root must lead for that. So a daemon, which has left both, is not.
+func KillDescendants(root int) error {
+	t := tree{root: root, found: map[int]uint64{}}
+	// What is stopped starts nothing any more. So once a look finds nothing new
+	// there is nothing else.
+	end := time.Now().Add(deathLimit)
+	for more := true; more; {
+		if time.Now().After(end) {
+			return errors.Join(fmt.Errorf("process %d: its descendants multiply faster than they can be stopped", root), t.signal(unix.SIGKILL))
+		}
+		var err error
+		if more, err = t.stop(); err != nil {
+			return errors.Join(err, t.signal(unix.SIGKILL))
+		}
+	}
+	return t.signal(unix.SIGKILL)
+}
+
+// tree is a process, and what of its descendants was found.
+type tree struct {
+	root  int
+	found map[int]uint64 // their births, by pid
+}
+
+// stop looks for descendants, stops them, and tells whether there were any.
+func (t *tree) stop() (more bool, err error) {
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return false, err
+	}
+	all := map[int]relatives{}
+	for _, d := range dirs {
+		if pid, err := strconv.Atoi(d.Name()); err == nil && pid != t.root {
+			if r, ok := relativesOf(pid); ok {
+				all[pid] = r
+			}
+		}
+	}
+	for again := true; again; {
+		again = false
+		for pid, r := range all {
+			if t.has(pid, r) || !t.begot(r) {
+				continue
+			}
+			t.found[pid] = r.born
+			if err := t.tell(pid, unix.SIGSTOP); err != nil {
+				return false, err
+			}
+			again, more = true, true
+		}
+	}
+	return more, nil
+}
+
+func (t *tree) has(pid int, r relatives) bool {
+	born, ok := t.found[pid]
+	return ok && born == r.born
+}
+
+func (t *tree) begot(r relatives) bool {
+	_, child := t.found[r.parent]
+	return child || r.parent == t.root || r.session == t.root
+}
+
+func (t *tree) signal(sig unix.Signal) error {
+	var errs []error
+	for pid := range t.found {
+		errs = append(errs, t.tell(pid, sig))
+	}
+	return errors.Join(errs...)
+}
+
+// tell sends a signal, unless the number is another process's by now.
+func (t *tree) tell(pid int, sig unix.Signal) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == nil {
+		defer unix.Close(fd)
+		if r, ok := relativesOf(pid); ok && t.has(pid, r) {
+			err = unix.PidfdSendSignal(fd, sig, nil, 0)
+		}
+	}
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// relatives are whom a process belongs to.
+type relatives struct {
+	parent, session int
+	born            uint64 // in clock ticks since the host's start
+}
+
+// relativesOf reads proc_pid_stat(5); false is that there is no such process.
+func relativesOf(pid int) (relatives, bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return relatives{}, false
+	}
+	// The name, in parentheses, may hold anything.
+	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(f) < 20 {
+		return relatives{}, false
+	}
+	parent, err1 := strconv.Atoi(string(f[1]))
+	session, err2 := strconv.Atoi(string(f[3]))
+	born, err3 := strconv.ParseUint(string(f[19]), 10, 64)
+	return relatives{parent, session, born}, errors.Join(err1, err2, err3) == nil
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"syscall"
 	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
 )
 
 // patience is how long Close lets the last of the output go to a writer of
@@ -28,21 +30,19 @@ func (c *Container) Close() error {
 }
 
 func (c *Container) destroy() error {
-	if c.run == nil {
-		ctx, leave, err := c.e.Enter(context.Background())
+	ctx := context.Background()
+	if c.e.Attached(c.ID()) != c { // it does not end with the engine, but its calls do
+		inside, leave, err := c.e.Enter(ctx)
 		if err != nil {
-			return nil // the engine is closed
+			return nil
 		}
 		defer leave()
-		ctx, cancel := c.e.Cleanup(ctx)
-		defer cancel()
-		c.endCommands(ctx)
-		return c.e.RemoveEnded(ctx, c.record)
+		ctx = inside
 	}
-	c.kill()
-	ctx, cancel := c.e.Cleanup(context.Background())
+	c.kill(ctx)
+	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	c.endCommands(ctx)
+	c.awaitCommands()
 	if err := c.e.RemoveEnded(ctx, c.record); err != nil {
 		return err
 	}
@@ -50,43 +50,34 @@ func (c *Container) destroy() error {
 	return nil
 }
 
-// endCommands ends the commands with the container, and lets those who wait for
-// them hear of it before nobody knows any more how they ended.
-func (c *Container) endCommands(ctx context.Context) {
+// kill ends the container, and the copying of its streams.
+func (c *Container) kill(ctx context.Context) {
+	defer c.life.GiveUp()
+	ctx, cancel := c.e.Cleanup(ctx)
+	defer cancel()
+	if s, err := c.life.Status(ctx); err == nil && s.State != containerd.Stopped {
+		_ = c.first().Signal(ctx, syscall.SIGKILL) // an error: it has ended
+	}
+	if _, err := c.life.Exited(ctx); err != nil {
+		return
+	}
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, _ = c.life.Drained(soon)
+}
+
+// awaitCommands lets those who wait for the container's commands, which have
+// ended with it, hear of that before the runtime forgets how they ended.
+func (c *Container) awaitCommands() {
 	var late <-chan time.Time
 	for p := range c.commands.Range {
 		if late == nil { // the first
 			late = time.After(patience)
-			if c.task != nil {
-				_ = c.task.kill(ctx, syscall.SIGKILL) // an error: it has ended
-			}
 		}
 		select {
 		case <-p.(*Process).exited:
 		case <-late:
 			return
 		}
-	}
-}
-
-// kill ends an attached container, and the copying of its streams.
-func (c *Container) kill() {
-	ctx, cancel := c.e.Cleanup(context.Background())
-	defer cancel()
-	defer c.run.streams.Close()
-	select {
-	case <-c.run.exited:
-	default:
-		// An error means that it has ended.
-		_ = c.task.kill(ctx, syscall.SIGKILL)
-		select {
-		case <-c.run.exited:
-		case <-ctx.Done():
-			return
-		}
-	}
-	select {
-	case <-c.run.done:
-	case <-time.After(patience):
 	}
 }

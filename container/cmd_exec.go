@@ -6,16 +6,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
+	"syscall"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
+	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -45,7 +47,7 @@ func (r running) first() (*specs.Process, error) {
 // start runs a further process. The call on the container that it is lasts as
 // long as the process: so the engine's Close waits for its end.
 func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout string) (_ *Process, err error) {
-	life, leave, err := r.c.enter(context.WithoutCancel(ctx))
+	inside, leave, err := r.c.enter(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -57,16 +59,24 @@ func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout stri
 	if r.c.e.Embedded {
 		host.ExpectMove()
 	}
-	own, cancel := r.c.e.Cleanup(life)
+	own, cancel := r.c.e.Cleanup(inside)
 	defer cancel()
-	p := &Process{c: r.c, id: strings.ToLower(rand.Text()[:16]), path: cmd.Path, relay: relays(r.c.e, cmd.TTY), leave: leave, exited: make(chan struct{})}
-	add := &api.ExecProcessRequest{ContainerID: r.c.ID(), ExecID: p.id, Terminal: cmd.TTY, Stdin: in, Stdout: out, Stderr: eout}
+	added := r.c.first()
+	added.Exec = strings.ToLower(rand.Text()[:16])
+	watched := life.New(added, life.Watching{Gone: r.c.e.Gone})
+	p := newProcess(r.c, added, watched, cmd)
+	p.leave, p.release = leave, sync.OnceFunc(p.forget)
 	r.c.commands.Store(p, nil)
+	add := &api.ExecProcessRequest{Terminal: cmd.TTY, Stdin: in, Stdout: out, Stderr: eout}
 	if err = r.exec(own, cmd, add, p); err != nil {
 		p.end()
 		return nil, r.whyNot(own, err)
 	}
-	go p.watch(life)
+	go watched.Watch(r.c.e.Context(context.Background()), func(e *life.Exit) {
+		// Asked before the container goes, and what tells with it.
+		e.OOMKilled = e.Code == 128+int(syscall.SIGKILL) && r.c.oomKilled()
+	})
+	go p.watch(inside)
 	return p, nil
 }
 
@@ -75,7 +85,7 @@ func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProces
 	if err != nil {
 		return err
 	}
-	if r.c.startedAt().IsZero() || r.c.task == nil {
+	if r.c.life.Started().IsZero() {
 		return invalid("it does not run")
 	}
 	v, err := r.c.door.Visit(ctx)
@@ -90,16 +100,15 @@ func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProces
 	if add.Spec, err = typeurl.MarshalAnyToProto(process); err != nil {
 		return err
 	}
-	if _, err := p.tasks().Exec(ctx, add); err != nil {
-		return errgrpc.ToNative(err)
+	if err := p.in.Add(ctx, add); err != nil {
+		return err
 	}
-	started, err := p.tasks().Start(ctx, &api.StartRequest{ContainerID: add.ContainerID, ExecID: p.id})
-	if err != nil {
+	if err := p.life.Start(ctx); err != nil {
 		p.discard(ctx)
-		return explain(errgrpc.ToNative(err))
+		return explain(err)
 	}
-	p.Pid = int(started.Pid)
-	return nil
+	p.Pid, err = p.life.Pid(ctx)
+	return err
 }
 
 // whyNot says that the container does not run, if that is why a command was
@@ -108,9 +117,9 @@ func (r running) whyNot(ctx context.Context, err error) error {
 	if r.c.ending.Load() {
 		return errContainerClosed
 	}
-	s, serr := r.c.status(ctx)
-	if serr != nil || s.Status == containerd.Running {
+	s, serr := r.c.life.Status(ctx)
+	if serr != nil || s.State == containerd.Running {
 		return err
 	}
-	return invalid("it is %s, and a command needs a container that runs", s.Status)
+	return invalid("it is %s, and a command needs a container that runs", s.State)
 }

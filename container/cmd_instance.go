@@ -13,8 +13,6 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/spec"
-	"github.com/ctorhq/ctor/internal/stdio"
-	"github.com/ctorhq/ctor/internal/unwind"
 )
 
 // Command makes a command to run in an instance of its own of the image whose
@@ -61,7 +59,7 @@ func (i *instance) start(ctx context.Context, cmd spec.Command, in, out, eout st
 	b := i.builder
 	b.cfg.TTY, b.cfg.Entrypoint = cmd.TTY, []string{cmd.Path}
 	b.instead = &replacement{cmd, cio.Config{Terminal: cmd.TTY, Stdin: in, Stdout: out, Stderr: eout}}
-	life, leave, err := b.in.Enter(context.WithoutCancel(ctx))
+	inside, leave, err := b.in.Enter(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -70,12 +68,14 @@ func (i *instance) start(ctx context.Context, cmd spec.Command, in, out, eout st
 		leave()
 		return nil, err
 	}
-	if err := c.start(life); err != nil {
+	if err := c.start(inside); err != nil {
 		defer leave()
 		return nil, errors.Join(err, c.Close())
 	}
-	p := &Process{Pid: int(c.task.pid), c: c, path: cmd.Path, relay: relays(b.in, cmd.TTY), leave: leave, exited: make(chan struct{})}
-	go p.watch(life)
+	p := newProcess(c, c.first(), c.life, cmd)
+	p.leave, p.release = leave, func() { _ = c.Close() }
+	p.Pid, _ = c.life.Pid(inside) // which this program knows
+	go p.watch(inside)
 	return p, nil
 }
 
@@ -84,13 +84,4 @@ func (i *instance) start(ctx context.Context, cmd spec.Command, in, out, eout st
 type replacement struct {
 	command spec.Command
 	streams cio.Config
-}
-
-// connect hands the streams to the runtime, and copies nothing.
-func (r *replacement) connect(c *Container) func(Config, string, *unwind.Stack) (cio.Config, error) {
-	return func(Config, string, *unwind.Stack) (cio.Config, error) {
-		streams := stdio.Hand(r.streams)
-		c.run = &run{streams: streams, exited: make(chan struct{}), done: make(chan struct{})}
-		return streams.Config(), nil
-	}
 }

@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
-	api "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
+	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/spec"
 )
 
 // Process is the process of a command that was started. Its methods may be
@@ -22,20 +21,23 @@ import (
 type Process struct {
 	Pid int // on the host
 
-	c      *Container
-	id     string // among the container's; "" is the first
-	path   string // of the command, for errors
-	relay  bool   // the last output may still be on its way when the process has ended
-	leave  func() // ends the call on the container that it is
-	exited chan struct{}
+	c       *Container
+	in      life.Process
+	life    life.Life
+	path    string // of the command, for errors
+	relay   bool   // the last output may still be on its way when the process has ended
+	leave   func() // ends the call on the container that it is
+	release func() // lets go of what the runtime has of the process; may be called again
+	exited  chan struct{}
 
 	// Set before exited is closed.
-	status uint32
-	oom    bool // the kernel has killed a process of the container for want of memory
+	exit   life.Exit
 	unseen error
 	ender  error // what ended it, if not itself or the command's user
+}
 
-	releasing sync.Once
+func newProcess(c *Container, in life.Process, l life.Life, cmd spec.Command) *Process {
+	return &Process{c: c, in: in, life: l, path: cmd.Path, relay: relays(c.e, cmd.TTY), exited: make(chan struct{})}
 }
 
 // Kill ends the process at once; what it has started goes on, as with os/exec,
@@ -54,7 +56,7 @@ func (p *Process) Kill() error { return p.Signal(syscall.SIGKILL) }
 // Of a command of image.Command nothing runs on anyway, nor of a container's
 // first process: with it, the kernel ends all that is in the container.
 func (p *Process) KillTree() error {
-	if p.id == "" {
+	if p.in.Exec == "" {
 		return p.Kill()
 	}
 	// While it is stopped it does not end, and its number is no other process's.
@@ -75,10 +77,7 @@ func (p *Process) Signal(sig os.Signal) error {
 	if !ok || n < 1 || n > 64 {
 		return p.c.wrap("signal process in", invalid("%v is no signal of this system", sig))
 	}
-	err := p.tell(func(ctx context.Context, tasks api.TasksClient) error {
-		_, err := tasks.Kill(ctx, &api.KillRequest{ContainerID: p.c.ID(), ExecID: p.id, Signal: uint32(n)})
-		return err
-	})
+	err := p.tell(func(ctx context.Context) error { return p.in.Signal(ctx, n) })
 	if err == os.ErrProcessDone {
 		return err
 	}
@@ -86,7 +85,7 @@ func (p *Process) Signal(sig os.Signal) error {
 }
 
 // tell asks something of a process that runs.
-func (p *Process) tell(do func(context.Context, api.TasksClient) error) error {
+func (p *Process) tell(do func(context.Context) error) error {
 	select {
 	case <-p.exited:
 		return os.ErrProcessDone
@@ -94,38 +93,33 @@ func (p *Process) tell(do func(context.Context, api.TasksClient) error) error {
 	}
 	ctx, cancel := p.c.e.Cleanup(context.Background())
 	defer cancel()
-	err := errgrpc.ToNative(do(ctx, p.tasks()))
-	if p.c.gone(err) {
+	err := do(ctx)
+	if p.c.e.Gone(err) {
 		return os.ErrProcessDone
 	}
 	return err
 }
 
-// closeIn tells the runtime that the input has ended.
-func (p *Process) closeIn() {
-	// An error means that the process is gone, and its input with it.
-	_ = p.tell(func(ctx context.Context, tasks api.TasksClient) error {
-		_, err := tasks.CloseIO(ctx, &api.CloseIORequest{ContainerID: p.c.ID(), ExecID: p.id, Stdin: true})
-		return err
-	})
-}
-
-func (p *Process) tasks() api.TasksClient { return p.c.e.Client.TaskService() }
+// closeIn tells the runtime that the input has ended. An error means that the
+// process is gone, and its input with it.
+func (p *Process) closeIn() { _ = p.tell(p.in.CloseInput) }
 
 // watch sees the process to its end. ctx is that of the call on the container:
 // it ends with the engine.
 func (p *Process) watch(ctx context.Context) {
 	defer p.leave()
 	stop := context.AfterFunc(ctx, func() { _ = p.Kill() })
-	p.status, p.unseen = p.await()
+	p.exit, p.unseen = p.life.Exited(context.Background())
 	stop()
+	// Of a command it counts if it was the one: as that of a container's other
+	// processes it is the container's.
+	p.exit.OOMKilled = p.exit.OOMKilled && p.exit.Code == 128+int(syscall.SIGKILL)
 	switch {
 	case ctx.Err() != nil:
 		p.ender = engine.ErrClosed
 	case p.c.ending.Load():
 		p.ender = errContainerClosed
 	}
-	p.oom = p.status == 128+uint32(syscall.SIGKILL) && p.oomKilled()
 	if !p.relay {
 		p.release()
 	}
@@ -140,36 +134,11 @@ func (p *Process) end() {
 
 var errContainerClosed = fmt.Errorf("the container was closed: %w", errdefs.ErrNotFound)
 
-// await waits for the end, and gives the exit code.
-func (p *Process) await() (uint32, error) {
-	if p.id == "" {
-		<-p.c.run.exited
-		return p.c.run.status.ExitCode(), p.c.run.status.Error()
-	}
-	r, err := p.tasks().Wait(p.c.e.Context(context.Background()), &api.WaitRequest{ContainerID: p.c.ID(), ExecID: p.id})
-	return r.GetExitStatus(), err
-}
-
-// oomKilled is asked before the container goes, and what tells with it.
-func (p *Process) oomKilled() bool {
-	if p.id == "" {
-		return p.c.run.oom
-	}
-	return p.c.oomKilled()
-}
-
-// release lets go of what the runtime has of the process, once.
-func (p *Process) release() {
-	p.releasing.Do(func() {
-		if p.id == "" {
-			_ = p.c.Close()
-			return
-		}
-		ctx, cancel := p.c.e.Cleanup(context.Background())
-		defer cancel()
-		// An error means that the container is gone, and all of it.
-		_, _ = p.tasks().DeleteProcess(ctx, &api.DeleteProcessRequest{ContainerID: p.c.ID(), ExecID: p.id})
-	})
+// forget has the runtime let go of a process that was added.
+func (p *Process) forget() {
+	ctx, cancel := p.c.e.Cleanup(context.Background())
+	defer cancel()
+	_ = p.in.Delete(ctx) // an error: the container is gone, and all of it
 }
 
 // discard lets go of a process whose start failed. One that took too long may
@@ -177,13 +146,11 @@ func (p *Process) release() {
 func (p *Process) discard(ctx context.Context) {
 	ctx, cancel := p.c.e.Cleanup(ctx)
 	defer cancel()
-	kill := &api.KillRequest{ContainerID: p.c.ID(), ExecID: p.id, Signal: uint32(syscall.SIGKILL)}
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		_, err := p.tasks().DeleteProcess(ctx, &api.DeleteProcessRequest{ContainerID: p.c.ID(), ExecID: p.id})
-		if err == nil || p.c.gone(errgrpc.ToNative(err)) {
+		if err := p.in.Delete(ctx); err == nil || p.c.e.Gone(err) {
 			return
 		}
-		_, _ = p.tasks().Kill(ctx, kill) // an error: there is nobody yet
+		_ = p.in.Signal(ctx, syscall.SIGKILL) // an error: there is nobody yet
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -193,22 +160,17 @@ func (p *Process) discard(ctx context.Context) {
 }
 
 // state is how the process ended, once it has.
-func (p *Process) state() *ProcessState {
-	if p.unseen != nil {
-		return &ProcessState{pid: p.Pid, code: -1}
-	}
-	return &ProcessState{pid: p.Pid, code: int(p.status)}
-}
+func (p *Process) state() *ProcessState { return &ProcessState{pid: p.Pid, code: p.exit.Code} }
 
 // err is what Wait has to say of the end.
 func (p *Process) err() error {
 	if p.unseen != nil {
-		return p.c.wrap("wait for process in", unseen(p.unseen))
+		return p.c.wrap("wait for process in", p.unseen)
 	}
-	err := newExitError(p.c.ID(), p.status, p.oom)
-	if err == nil {
+	if p.exit.Code == 0 {
 		return nil
 	}
+	err := newExitError(p.c.ID(), p.exit)
 	err.Path = p.path
 	if p.ender != nil && err.Signal == syscall.SIGKILL {
 		return fmt.Errorf("%w: %w", p.ender, err)

@@ -3,7 +3,6 @@ package container
 import (
 	"context"
 
-	api "github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 )
 
@@ -26,12 +25,7 @@ func (c *Cmd) Resize(width, height uint16) error {
 }
 
 func (p *Process) resize(width, height uint16) error {
-	return p.tell(func(ctx context.Context, tasks api.TasksClient) error {
-		_, err := tasks.ResizePty(ctx, &api.ResizePtyRequest{
-			ContainerID: p.c.ID(), ExecID: p.id, Width: uint32(width), Height: uint32(height),
-		})
-		return err
-	})
+	return p.tell(func(ctx context.Context) error { return p.in.Resize(ctx, width, height) })
 }
 
 // Resize sets the size of the terminal of the container's first process, in
@@ -42,6 +36,6 @@ func (c *Container) Resize(ctx context.Context, width, height uint16) error {
 		if s == containerd.Stopped {
 			return invalid("it is %s", s)
 		}
-		return c.task.resize(ctx, width, height)
+		return c.first().Resize(ctx, width, height)
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
 )
 
@@ -21,8 +22,7 @@ type Container struct {
 	ctor   *ctor.Engine
 	e      *engine.Engine
 	record containers.Container
-	task   *task // nil: there is none; see found
-	run    *run  // nil: detached
+	life   life.Life // of the first process
 
 	starting sync.Mutex
 	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
@@ -99,19 +99,15 @@ func found(ctx context.Context, e *ctor.Engine, record containers.Container) (*C
 		return nil, errdefs.ErrNotFound
 	}
 	c := newContainer(e, in, record)
-	var err error
-	c.task, err = findTask(ctx, in, record.ID)
-	if c.gone(err) && !owned {
-		return c, nil // the host was restarted, or the shim killed
+	c.life = c.asked()
+	_, err := c.first().Status(ctx)
+	switch {
+	case in.Gone(err) && !owned: // the host was restarted, or the shim killed
+		return c, nil
+	case errdefs.IsFailedPrecondition(err): // of another version: each call will say so
+		return c, nil
 	}
 	return c, err
-}
-
-// gone tells whether an error means that there is no process any more. In an
-// engine of its own services nobody else than the container's shim can be
-// unavailable, and a shim does not end before its container.
-func (c *Container) gone(err error) bool {
-	return errdefs.IsNotFound(err) || c.e.Embedded && errdefs.IsUnavailable(err)
 }
 
 func newContainer(e *ctor.Engine, in *engine.Engine, record containers.Container) *Container {

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
 
+	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
 )
 
@@ -28,26 +29,20 @@ func (i inside) Cgroup() string { return i.c.cgroup() }
 
 func (i inside) Dir() string { return i.c.e.Dir(i.c.ID()) }
 
-func (i inside) Ended(ctx context.Context) <-chan struct{} { return i.c.exited(ctx) }
+func (i inside) Ended(ctx context.Context) <-chan struct{} { return life.Ended(ctx, i.c.life) }
 
-// Pid is not known of a container of another version (see findTask): then there
-// is none that can be reached.
+// Pid implements reach.Container.
 func (i inside) Pid(ctx context.Context) (int, error) {
-	if i.c.task == nil {
-		return 0, unix.ESRCH
+	pid, err := i.c.life.Pid(ctx)
+	if err == nil && pid == 0 {
+		err = unix.ESRCH
 	}
-	if i.c.task.pid == 0 {
-		if _, err := i.c.status(ctx); err != nil {
-			return 0, err
-		}
-		return 0, unix.ESRCH
-	}
-	return int(i.c.task.pid), nil
+	return pid, err
 }
 
 func (i inside) Running(ctx context.Context) error {
-	s, err := i.c.status(ctx)
-	if err == nil && s.Status == containerd.Stopped {
+	s, err := i.c.life.Status(ctx)
+	if err == nil && s.State == containerd.Stopped {
 		err = unix.ESRCH
 	}
 	return err
@@ -65,7 +60,7 @@ func (c *Container) whyNot(ctx context.Context, err error) error {
 	if c.ending.Load() {
 		return reach.ErrClosed
 	}
-	s, serr := c.status(ctx)
+	s, serr := c.life.Status(ctx)
 	if serr != nil {
 		return serr
 	}
@@ -73,9 +68,9 @@ func (c *Container) whyNot(ctx context.Context, err error) error {
 }
 
 // over is the error of what can't be done after the end.
-func over(s containerd.Status) error {
-	if s.Status != containerd.Stopped || s.ExitStatus == unknown {
+func over(s life.Status) error {
+	if s.State != containerd.Stopped || s.Exit.Code == life.Unknown {
 		return invalid("it has ended")
 	}
-	return invalid("it has ended with %s", describe(int(s.ExitStatus)))
+	return invalid("it has ended with %s", describe(s.Exit.Code))
 }

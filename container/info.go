@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"math"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -49,48 +48,21 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 		ImageRef: c.record.Labels[refLabel], Image: c.record.Labels[digestLabel],
 		Detached: c.record.Labels[detachedLabel] != "",
 		Labels:   c.userLabels(),
-		Started:  c.startedAt(),
+		Started:  c.life.Started(),
 	}
-	s, err := c.status(ctx)
+	s, err := c.life.Status(ctx)
 	if err != nil {
 		return Info{}, c.wrap("info of", engine.Cause(ctx, err))
 	}
-	i.OOMKilled = c.oomKilled()
-	switch s.Status {
+	switch s.State {
 	case containerd.Created:
 		i.State = Created
 	case containerd.Stopped:
-		i.State, i.ExitCode, i.Finished = Exited, int(int32(s.ExitStatus)), s.ExitTime
+		i.State, i.ExitCode, i.Finished, i.OOMKilled = Exited, s.Exit.Code, s.Exit.At, s.Exit.OOMKilled
 	case containerd.Paused, containerd.Pausing:
-		i.State, i.Pid = Paused, int(c.task.pid)
+		i.State, i.Pid, i.OOMKilled = Paused, s.Pid, c.oomKilled()
 	default:
-		i.State, i.Pid = Running, int(c.task.pid)
+		i.State, i.Pid, i.OOMKilled = Running, s.Pid, c.oomKilled()
 	}
 	return i, nil
-}
-
-// unknown is no exit code. containerd's own word for it is 255, which is one.
-const unknown = math.MaxUint32
-
-// status asks for the state of the task. One that is gone has stopped.
-func (c *Container) status(ctx context.Context) (containerd.Status, error) {
-	stopped := containerd.Status{Status: containerd.Stopped, ExitStatus: unknown}
-	if c.task == nil {
-		return stopped, nil
-	}
-	if c.run != nil {
-		select {
-		case <-c.run.exited: // also where nobody is left to ask
-			if c.run.status.Error() == nil {
-				stopped.ExitStatus, stopped.ExitTime = c.run.status.ExitCode(), c.run.status.ExitTime()
-			}
-			return stopped, nil
-		default:
-		}
-	}
-	s, err := c.task.status(ctx)
-	if c.gone(err) {
-		return stopped, nil
-	}
-	return s, err
 }

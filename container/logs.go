@@ -105,15 +105,8 @@ func (c *Container) ended(ctx context.Context) <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if c.run == nil {
-			_, _ = c.waitDetached(ctx)
-			return
-		}
-		select {
-		case <-c.run.done:
-		case <-c.closed: // a writer of the program's may never return
-		case <-ctx.Done():
-		}
+		_, _ = c.life.Exited(ctx)
+		_, _ = c.life.Drained(ctx)
 	}()
 	return ended
 }

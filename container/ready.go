@@ -2,10 +2,12 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/life"
 )
 
 // WaitReady waits until p holds for the container. It asks at once, then after
@@ -48,48 +50,23 @@ func (c *Container) WaitReady(ctx context.Context, p Probe) error {
 // end waits for the container's end and gives what there is to say of it; nil
 // if ctx ends before.
 func (c *Container) end(ctx context.Context) error {
-	if c.run == nil {
-		code, err := c.waitDetached(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return err
-		}
-		return ended(c.ID(), code, c.oomKilled())
-	}
-	select {
-	case <-c.run.exited:
-	case <-c.closed:
-	case <-ctx.Done():
+	exit, err := c.life.Exited(ctx)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
 		return nil
+	case errors.Is(err, life.ErrGivenUp):
+		return errContainerClosed
+	default:
+		return err
 	}
 	// A probe may want the last of the output, but a slow writer of the
 	// program's must not keep it from its answer.
-	select {
-	case <-c.run.done:
-	case <-c.closed:
-	case <-ctx.Done():
-	case <-time.After(patience):
-	}
-	select {
-	case <-c.run.exited:
-	default:
-		return errContainerClosed
-	}
-	if err := c.run.status.Error(); err != nil {
-		return unseen(err)
-	}
-	return ended(c.ID(), c.run.status.ExitCode(), c.run.oom)
-}
-
-// ended is an *ExitError for each exit code: before readiness even 0 is a
-// failure.
-func ended(id string, code uint32, oom bool) error {
-	if err := newExitError(id, code, oom); err != nil {
-		return err
-	}
-	return &ExitError{ID: id, OOMKilled: oom}
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, _ = c.life.Drained(soon)
+	// Of each exit code: before readiness even 0 is a failure.
+	return newExitError(c.ID(), exit)
 }
 
 // pauses tells how long to wait before the next look.

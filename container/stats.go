@@ -58,7 +58,7 @@ func (c *Container) stats(ctx context.Context) (Stats, error) {
 	if err := c.live(ctx); err != nil {
 		return Stats{}, err
 	}
-	m, err := c.task.metrics(ctx)
+	m, err := c.first().Metrics(ctx)
 	if err != nil {
 		if ended := c.live(ctx); ended != nil { // meanwhile
 			err = ended
@@ -83,8 +83,8 @@ func (c *Container) stats(ctx context.Context) (Stats, error) {
 
 // live is the error of a container that has ended.
 func (c *Container) live(ctx context.Context) error {
-	s, err := c.status(ctx)
-	if err == nil && s.Status == containerd.Stopped {
+	s, err := c.life.Status(ctx)
+	if err == nil && s.State == containerd.Stopped {
 		err = over(s)
 	}
 	return err

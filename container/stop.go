@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/life"
 )
 
 // Stop asks the container to end with its stop signal, waits for its stop
@@ -24,21 +25,21 @@ func (c *Container) Stop(ctx context.Context) error {
 		return c.wrap("stop", err)
 	}
 	defer leave()
-	if err := c.stop(ctx); !c.gone(err) {
+	if err := c.stop(ctx); !c.e.Gone(err) {
 		return c.wrap("stop", engine.Cause(ctx, err))
 	}
 	return nil
 }
 
 func (c *Container) stop(ctx context.Context) error {
-	s, err := c.status(ctx)
-	if err != nil || s.Status == containerd.Stopped {
+	s, err := c.life.Status(ctx)
+	if err != nil || s.State == containerd.Stopped {
 		return err
 	}
-	ended := c.exited(ctx)
+	ended := life.Ended(ctx, c.life)
 	// A process that was only created has no handler for anything.
-	if patience := c.stopTimeout(); patience > 0 && s.Status != containerd.Created {
-		if err := c.task.kill(ctx, c.stopSignal()); err != nil && !c.gone(err) {
+	if patience := c.stopTimeout(); patience > 0 && s.State != containerd.Created {
+		if err := c.first().Signal(ctx, c.stopSignal()); err != nil && !c.e.Gone(err) {
 			return err
 		}
 		if err := c.thaw(ctx, s); err != nil {
@@ -55,7 +56,7 @@ func (c *Container) stop(ctx context.Context) error {
 		}
 	}
 	// One that is gone has ended; soon that is known.
-	if err := c.task.kill(ctx, syscall.SIGKILL); err != nil && !c.gone(err) {
+	if err := c.first().Signal(ctx, syscall.SIGKILL); err != nil && !c.e.Gone(err) {
 		return err
 	}
 	select {
@@ -67,38 +68,22 @@ func (c *Container) stop(ctx context.Context) error {
 }
 
 // thaw lets a container go on that was paused, unless somebody else is faster.
-func (c *Container) thaw(ctx context.Context, s containerd.Status) error {
+func (c *Container) thaw(ctx context.Context, s life.Status) error {
 	if !frozen(s) {
 		return nil
 	}
-	err := c.task.resume(ctx)
-	if err == nil || c.gone(err) {
+	err := c.first().Resume(ctx)
+	if err == nil || c.e.Gone(err) {
 		return nil
 	}
-	if s, serr := c.status(ctx); serr != nil || frozen(s) {
+	if s, serr := c.life.Status(ctx); serr != nil || frozen(s) {
 		return err
 	}
 	return nil
 }
 
-func frozen(s containerd.Status) bool {
-	return s.Status == containerd.Paused || s.Status == containerd.Pausing
-}
-
-// exited is closed when the container has ended.
-func (c *Container) exited(ctx context.Context) <-chan struct{} {
-	if c.run != nil {
-		return c.run.exited
-	}
-	status := c.task.wait(ctx)
-	ended := make(chan struct{})
-	go func() {
-		<-status
-		if ctx.Err() == nil {
-			close(ended)
-		}
-	}()
-	return ended
+func frozen(s life.Status) bool {
+	return s.State == containerd.Paused || s.State == containerd.Pausing
 }
 
 // Signal sends a signal to the container's first process, which the kernel
@@ -114,7 +99,7 @@ func (c *Container) Signal(ctx context.Context, sig os.Signal) error {
 		if s == containerd.Created || s == containerd.Stopped {
 			return fmt.Errorf("it is %s: %w", s, errdefs.ErrNotFound)
 		}
-		return c.task.kill(ctx, n)
+		return c.first().Signal(ctx, n)
 	})
 }
 
@@ -125,7 +110,7 @@ func (c *Container) Pause(ctx context.Context) error {
 		if s != containerd.Running {
 			return invalid("it is %s", s)
 		}
-		return c.task.pause(ctx)
+		return c.first().Pause(ctx)
 	})
 }
 
@@ -135,7 +120,7 @@ func (c *Container) Resume(ctx context.Context) error {
 		if s != containerd.Paused {
 			return invalid("it is %s", s)
 		}
-		return c.task.resume(ctx)
+		return c.first().Resume(ctx)
 	})
 }
 
@@ -146,9 +131,9 @@ func (c *Container) tell(ctx context.Context, op string, do func(context.Context
 		return c.wrap(op, err)
 	}
 	defer leave()
-	s, err := c.status(ctx)
+	s, err := c.life.Status(ctx)
 	if err == nil {
-		err = do(ctx, s.Status)
+		err = do(ctx, s.State)
 	}
 	return c.wrap(op, engine.Cause(ctx, err))
 }

@@ -2,16 +2,14 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
-	"time"
 
-	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"github.com/ctorhq/ctor/internal/engine"
-	"github.com/ctorhq/ctor/internal/logfile"
+	"github.com/ctorhq/ctor/internal/life"
 )
 
 // ExitError is the end of a container, or of a command in one, with another
@@ -55,20 +53,8 @@ func signalOf(code int) syscall.Signal {
 	return 0
 }
 
-// newExitError gives nil for exit code 0.
-func newExitError(id string, code uint32, oom bool) *ExitError {
-	if code == 0 {
-		return nil
-	}
-	return &ExitError{ID: id, Code: int(code), Signal: signalOf(int(code)), OOMKilled: oom}
-}
-
-// exitErr is newExitError's as an error.
-func exitErr(id string, code uint32, oom bool) error {
-	if err := newExitError(id, code, oom); err != nil {
-		return err
-	}
-	return nil
+func newExitError(id string, e life.Exit) *ExitError {
+	return &ExitError{ID: id, Code: e.Code, Signal: signalOf(e.Code), OOMKilled: e.OOMKilled}
 }
 
 // Wait waits until the container has ended and all its output is in its log
@@ -79,83 +65,18 @@ func exitErr(id string, code uint32, oom bool) error {
 // Any number of goroutines may wait, from before Start to after Close. The end
 // of ctx ends the wait, not the container.
 func (c *Container) Wait(ctx context.Context) error {
-	if c.run != nil {
-		return c.waitAttached(ctx)
+	exit, err := c.life.Exited(ctx)
+	var copies error
+	if err == nil {
+		copies, err = c.life.Drained(ctx)
 	}
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap("wait for", err)
-	}
-	defer leave()
-	code, err := c.waitDetached(ctx)
-	if err != nil {
-		return c.wrap("wait for", engine.Cause(ctx, err))
-	}
-	return exitErr(c.ID(), code, c.oomKilled())
-}
-
-func (c *Container) waitAttached(ctx context.Context) error {
-	// What has ended is told even to a ctx that has.
-	select {
-	case <-c.run.done:
-		return c.result()
-	default:
-	}
-	select {
-	case <-c.run.done:
-		return c.result()
-	case <-ctx.Done():
-		return c.wrap("wait for", ctx.Err())
-	case <-c.closed:
-	}
-	select {
-	case <-c.run.done:
-		return c.result()
-	default:
+	switch {
+	case errors.Is(err, life.ErrGivenUp):
 		return c.wrap("output of", fmt.Errorf("a writer of it did not return before the container was closed: %w", errdefs.ErrUnavailable))
+	case err != nil:
+		return c.wrap("wait for", engine.Cause(ctx, err))
+	case exit.Code != 0:
+		return newExitError(c.ID(), exit)
 	}
-}
-
-func (c *Container) result() error {
-	r := c.run
-	if err := r.status.Error(); err != nil {
-		return c.wrap("wait for", unseen(err))
-	}
-	if err := exitErr(c.ID(), r.status.ExitCode(), r.oom); err != nil {
-		return err
-	}
-	return c.wrap("streams of", r.err)
-}
-
-// unseen is the error of a wait that the client passes on as it came.
-func unseen(err error) error {
-	return fmt.Errorf("its end was not seen: %w: %w", errgrpc.ToNative(err), errdefs.ErrUnavailable)
-}
-
-func (c *Container) waitDetached(ctx context.Context) (uint32, error) {
-	if c.task == nil {
-		return 0, fmt.Errorf("its end was not seen: the host was restarted, or its shim killed: %w", errdefs.ErrUnavailable)
-	}
-	var s containerd.ExitStatus
-	select {
-	case s = <-c.task.wait(ctx):
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-	if err := ctx.Err(); err != nil && s.Error() != nil {
-		return 0, err
-	}
-	if err := s.Error(); err != nil {
-		return 0, unseen(err)
-	}
-	if c.e.Embedded {
-		return s.ExitCode(), nil // the shim has written the log, and tells after
-	}
-	// The logger is another process: it has the last bytes soon after.
-	settle, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := logfile.Complete(settle, c.logPath()); err != nil && ctx.Err() != nil {
-		return 0, ctx.Err()
-	}
-	return s.ExitCode(), nil
+	return c.wrap("streams of", copies)
 }

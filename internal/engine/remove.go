@@ -95,22 +95,23 @@ func (e *Engine) DeleteTask(ctx context.Context, id string) error {
 		}
 	}
 	strange := e.Embedded && errdefs.IsFailedPrecondition(err)
-	if !e.gone(err) && !strange {
+	if !e.Gone(err) && !strange {
 		return err
 	}
 	if e.Embedded {
 		// A shim of its own that never got to make the container goes by this,
 		// or that speaks another protocol, and the bundle of one that was killed.
 		_, err = e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: id})
-		if err = errgrpc.ToNative(err); err != nil && !e.gone(err) {
+		if err = errgrpc.ToNative(err); err != nil && !e.Gone(err) {
 			return err
 		}
 	}
 	return nil
 }
 
-// gone tells whether an error means that there is no task any more. In an
-// engine of its own services only the container's own shim can be unavailable.
-func (e *Engine) gone(err error) bool {
+// Gone tells whether an error means that there is no task any more. In an
+// engine of its own services only the container's own shim can be unavailable,
+// and a shim does not end before its container.
+func (e *Engine) Gone(err error) bool {
 	return errdefs.IsNotFound(err) || e.Embedded && errdefs.IsUnavailable(err)
 }

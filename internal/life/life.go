@@ -1,0 +1,91 @@
+// Package life is the one place that knows of a process in a container when it
+// was started, whether and how it has ended, and whether all of its output has
+// come. A container's first process and its commands are the same thing here.
+package life
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+)
+
+// A Life is what is known of one process, from its making to its end. It is
+// safe for use by any number of goroutines.
+//
+// There are two: [Seen] is of a process that this program has made and watches,
+// [Asked] of one that outlives the program, and that the runtime is asked about.
+type Life interface {
+	// Start lets the process run. It is called once.
+	Start(ctx context.Context) error
+
+	// Started is when Start was called; zero: it was not.
+	Started() time.Time
+
+	// Pid is that of the process on its host; 0: it has none any more, or not yet.
+	Pid(ctx context.Context) (int, error)
+
+	// Status tells how the process is now.
+	Status(ctx context.Context) (Status, error)
+
+	// Exited waits until the process has ended. An end that was not seen is
+	// ErrUnseen, and that of a life that was given up before ErrGivenUp.
+	Exited(ctx context.Context) (Exit, error)
+
+	// Drained waits, after Exited, until the output is where it belongs. copies
+	// is what has gone wrong with the streams, err why the wait ended early.
+	Drained(ctx context.Context) (copies, err error)
+
+	// GiveUp ends every wait for a process or an output that does not end.
+	GiveUp()
+}
+
+// Status is how a process is at a moment.
+type Status struct {
+	State containerd.ProcessStatus
+	Pid   int  // as Life gives it
+	Exit  Exit // once State is Stopped
+}
+
+// Exit is how a process has ended.
+type Exit struct {
+	Code      int       // 128+n where signal n ended it, or Unknown
+	At        time.Time // zero: not known
+	OOMKilled bool      // the kernel has killed a process of the container for want of memory
+}
+
+// Unknown is the code of an end that was not seen. containerd's own word for it
+// is 255, which is a code.
+const Unknown = -1
+
+// ErrUnseen is the class of an end that was not seen. It is
+// errdefs.ErrUnavailable too.
+var ErrUnseen = errors.New("its end was not seen")
+
+func unseen(why error) error {
+	return fmt.Errorf("%w: %w: %w", ErrUnseen, why, errdefs.ErrUnavailable)
+}
+
+// ErrGivenUp is the class of a wait that GiveUp has ended.
+var ErrGivenUp = errors.New("it was given up")
+
+// stopped is the status of a process whose end was not seen.
+func stopped() Status {
+	return Status{State: containerd.Stopped, Exit: Exit{Code: Unknown}}
+}
+
+// Ended is closed when a life has ended, in whichever way; never, if ctx ends
+// before.
+func Ended(ctx context.Context, l Life) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		_, _ = l.Exited(ctx)
+		if ctx.Err() == nil {
+			close(ended)
+		}
+	}()
+	return ended
+}

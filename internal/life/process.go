@@ -1,0 +1,115 @@
+package life
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types"
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/protobuf"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+)
+
+// Process names one process of a container in its runtime. containerd's client
+// has something like it, but asks and parses again what is known here.
+type Process struct {
+	Tasks     api.TasksClient
+	Container string // its id
+	Exec      string // the process's own id, of one that was added; "" is the first
+}
+
+// Create has the runtime make the container with its first process, and gives
+// its pid.
+func (p Process) Create(ctx context.Context, r *api.CreateTaskRequest) (pid int, err error) {
+	r.ContainerID = p.Container
+	a, err := p.Tasks.Create(ctx, r)
+	return int(a.GetPid()), errgrpc.ToNative(err)
+}
+
+// Add tells the runtime of a further process.
+func (p Process) Add(ctx context.Context, r *api.ExecProcessRequest) error {
+	r.ContainerID, r.ExecID = p.Container, p.Exec
+	_, err := p.Tasks.Exec(ctx, r)
+	return errgrpc.ToNative(err)
+}
+
+// Start lets the process run, and gives its pid.
+func (p Process) Start(ctx context.Context) (pid int, err error) {
+	a, err := p.Tasks.Start(ctx, &api.StartRequest{ContainerID: p.Container, ExecID: p.Exec})
+	return int(a.GetPid()), errgrpc.ToNative(err)
+}
+
+// Signal sends a signal.
+func (p Process) Signal(ctx context.Context, s syscall.Signal) error {
+	_, err := p.Tasks.Kill(ctx, &api.KillRequest{ContainerID: p.Container, ExecID: p.Exec, Signal: uint32(s)})
+	return errgrpc.ToNative(err)
+}
+
+// CloseInput says that there is no more input.
+func (p Process) CloseInput(ctx context.Context) error {
+	_, err := p.Tasks.CloseIO(ctx, &api.CloseIORequest{ContainerID: p.Container, ExecID: p.Exec, Stdin: true})
+	return errgrpc.ToNative(err)
+}
+
+// Resize sets the size of the terminal, in characters.
+func (p Process) Resize(ctx context.Context, width, height uint16) error {
+	_, err := p.Tasks.ResizePty(ctx, &api.ResizePtyRequest{
+		ContainerID: p.Container, ExecID: p.Exec, Width: uint32(width), Height: uint32(height),
+	})
+	return errgrpc.ToNative(err)
+}
+
+// Status asks how the process is. It knows nothing of memory.
+func (p Process) Status(ctx context.Context) (Status, error) {
+	a, err := p.Tasks.Get(ctx, &api.GetRequest{ContainerID: p.Container, ExecID: p.Exec})
+	if err != nil {
+		return Status{}, errgrpc.ToNative(err)
+	}
+	s := Status{State: containerd.ProcessStatus(strings.ToLower(a.Process.Status.String()))}
+	if s.State == containerd.Stopped {
+		s.Exit = Exit{Code: int(a.Process.ExitStatus), At: protobuf.FromTimestamp(a.Process.ExitedAt)}
+	} else {
+		s.Pid = int(a.Process.Pid)
+	}
+	return s, nil
+}
+
+// Wait waits for the end. It knows nothing of memory.
+func (p Process) Wait(ctx context.Context) (Exit, error) {
+	a, err := p.Tasks.Wait(ctx, &api.WaitRequest{ContainerID: p.Container, ExecID: p.Exec})
+	return Exit{Code: int(a.GetExitStatus()), At: protobuf.FromTimestamp(a.GetExitedAt())}, errgrpc.ToNative(err)
+}
+
+// Delete has the runtime let go of a process that was added and has ended.
+func (p Process) Delete(ctx context.Context) error {
+	_, err := p.Tasks.DeleteProcess(ctx, &api.DeleteProcessRequest{ContainerID: p.Container, ExecID: p.Exec})
+	return errgrpc.ToNative(err)
+}
+
+// Pause freezes the whole container.
+func (p Process) Pause(ctx context.Context) error {
+	_, err := p.Tasks.Pause(ctx, &api.PauseTaskRequest{ContainerID: p.Container})
+	return errgrpc.ToNative(err)
+}
+
+// Resume ends what Pause began.
+func (p Process) Resume(ctx context.Context) error {
+	_, err := p.Tasks.Resume(ctx, &api.ResumeTaskRequest{ContainerID: p.Container})
+	return errgrpc.ToNative(err)
+}
+
+// Metrics gives the counters of the container's cgroup.
+func (p Process) Metrics(ctx context.Context) (*types.Metric, error) {
+	a, err := p.Tasks.Metrics(ctx, &api.MetricsRequest{Filters: []string{"id==" + p.Container}})
+	if err != nil {
+		return nil, errgrpc.ToNative(err)
+	}
+	if len(a.Metrics) == 0 {
+		return nil, fmt.Errorf("no counters: %w", errdefs.ErrNotFound)
+	}
+	return a.Metrics[0], nil
+}

@@ -1,0 +1,182 @@
+package life
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+)
+
+// Streams carry what a process reads and writes.
+type Streams interface {
+	// Begin is called when the process runs: there is a reader of its input.
+	Begin()
+	// Drain is called when the process has ended, and returns when all of its
+	// output has come. seen is false where the runtime is gone, which else ends
+	// the streams.
+	Drain(seen bool) error
+	// Drop gives up what does not end.
+	Drop()
+}
+
+// Seen is the life of a process that this program watches. It goes on to tell
+// how it has ended when the process, and the runtime, are gone.
+type Seen struct {
+	process Process
+	gone    func(error) bool
+	streams Streams
+
+	pid     atomic.Int64
+	started atomic.Pointer[time.Time] // nil: not yet
+
+	exited  chan struct{} // closed after exit and unseen are set
+	exit    Exit
+	unseen  error
+	drained chan struct{} // closed after copies is set
+	copies  error
+
+	giving sync.Once
+	given  chan struct{}
+}
+
+var _ Life = (*Seen)(nil)
+
+// Watching says how to see a process to its end.
+type Watching struct {
+	// Gone tells whether an error of the runtime means that it has nothing any
+	// more of the process.
+	Gone func(error) bool
+	// Streams are the process's; nil: they are somebody else's care.
+	Streams Streams
+	// Pid is known already of a process that the runtime has created.
+	Pid int
+}
+
+// New is the life of a process that was made, and that was not started.
+func New(p Process, w Watching) *Seen {
+	s := &Seen{
+		process: p, gone: w.Gone, streams: w.Streams,
+		exited: make(chan struct{}), drained: make(chan struct{}), given: make(chan struct{}),
+	}
+	s.pid.Store(int64(w.Pid))
+	return s
+}
+
+// Watch sees the process to its end, and returns then. It is called once. What
+// ctx has the runtime needs; its end ends the watch, so it has none. note is
+// called with the end before anybody hears of it.
+func (s *Seen) Watch(ctx context.Context, note func(*Exit)) {
+	defer close(s.drained)
+	s.exit, s.unseen = s.process.Wait(ctx)
+	if s.unseen != nil {
+		s.exit = Exit{Code: Unknown}
+		s.unseen = unseen(s.unseen)
+	}
+	note(&s.exit)
+	close(s.exited)
+	if s.streams != nil {
+		s.copies = s.streams.Drain(s.unseen == nil)
+	}
+}
+
+// Start implements Life.
+func (s *Seen) Start(ctx context.Context) error {
+	now := time.Now()
+	s.started.Store(&now)
+	pid, err := s.process.Start(ctx)
+	if err != nil {
+		s.started.Store(nil)
+		return err
+	}
+	s.pid.Store(int64(pid))
+	if s.streams != nil {
+		s.streams.Begin()
+	}
+	return nil
+}
+
+// Started implements Life.
+func (s *Seen) Started() time.Time {
+	if t := s.started.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
+}
+
+// Pid implements Life.
+func (s *Seen) Pid(context.Context) (int, error) {
+	select {
+	case <-s.exited:
+		return 0, nil
+	default:
+		return int(s.pid.Load()), nil
+	}
+}
+
+// Status implements Life. It asks the runtime only whether a process that runs
+// is paused.
+func (s *Seen) Status(ctx context.Context) (Status, error) {
+	select {
+	case <-s.exited:
+		return Status{State: containerd.Stopped, Exit: s.exit}, nil
+	default:
+	}
+	if s.started.Load() == nil {
+		return Status{State: containerd.Created, Pid: int(s.pid.Load())}, nil
+	}
+	st, err := s.process.Status(ctx)
+	if s.gone(err) {
+		return stopped(), nil
+	}
+	return st, err
+}
+
+// Exited implements Life. What has ended is told even to a ctx that has.
+func (s *Seen) Exited(ctx context.Context) (Exit, error) {
+	err := s.await(ctx, s.exited)
+	if err == nil {
+		return s.exit, s.unseen
+	}
+	return Exit{Code: Unknown}, err
+}
+
+// Drained implements Life.
+func (s *Seen) Drained(ctx context.Context) (copies, err error) {
+	if err := s.await(ctx, s.drained); err != nil {
+		return nil, err
+	}
+	return s.copies, nil
+}
+
+func (s *Seen) await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	default:
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.given:
+	}
+	select {
+	case <-done:
+		return nil
+	default:
+		return ErrGivenUp
+	}
+}
+
+// GiveUp implements Life.
+func (s *Seen) GiveUp() {
+	s.giving.Do(func() {
+		close(s.given)
+		if s.streams != nil {
+			s.streams.Drop()
+		}
+	})
+}

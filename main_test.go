@@ -30,6 +30,7 @@ var helpers = map[string]func(args []string) error{
 	"churn":  helpChurn,
 	"quiet":  helpQuiet,
 	"dialed": helpDialed,
+	"dirty":  helpDirty,
 }
 
 func TestMain(m *testing.M) {

@@ -47,6 +47,9 @@ func run(args []string) error {
 func describe() (task.About, error) { return libcontainer.Describe(), nil }
 
 func shim(kind string) error {
+	if err := serve.Settle(kind); err != nil {
+		return err
+	}
 	if err := hook.Seal(); err != nil {
 		// Unsealed it works as well, slower.
 		fmt.Fprintf(os.Stderr, "%s: %v\n", link.Name, err)

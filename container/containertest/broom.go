@@ -3,13 +3,18 @@ package containertest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/internal/reexec"
+	"github.com/ctorhq/ctor/internal/slate"
 )
 
 // A broom is a second process of the test binary that waits for the first to
@@ -17,34 +22,57 @@ import (
 // would, and a binary that is killed or panics runs no code any more.
 type broom struct {
 	cmd  *exec.Cmd
-	life io.Closer // held until the process ends
+	life *os.File // held until the process ends
 }
 
-// broomName is what the binary is called when it is a broom.
-const broomName = "ctor-containertest-broom"
+// broomRole is the binary's role as a broom, and broomName what it calls itself.
+const (
+	broomRole = "broom"
+	broomName = "ctor-containertest-broom"
+)
 
 // The binary is caught here when it is executed again, before the tests.
 func init() {
-	if os.Args[0] != broomName || len(os.Args) != 2 {
-		return
-	}
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	if err := sweep(os.Args[1]); err != nil {
-		os.Exit(1)
-	}
-	os.Exit(0)
+	reexec.Role{
+		Name:  broomRole,
+		Trust: func() error { return reexec.SameProgram(0) },
+		Run: func(args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("a broom's arguments can't be %q", args)
+			}
+			slate.CloseStrays(2)
+			_, _ = os.Stdin.Write([]byte{0}) // for ready, if the tests still run
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			return sweep(args[0])
+		},
+	}.Hook()
 }
 
 func newBroom(root string) (*broom, error) {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{broomName, root}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	life, theirs := os.NewFile(uintptr(fds[0]), "broom"), os.NewFile(uintptr(fds[1]), "broom")
+	defer theirs.Close()
+	cmd := exec.Command(reexec.Self)
+	cmd.Args = reexec.Args(broomName, broomRole, root)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // ^C is for the tests
-	life, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
+	cmd.Stdin = theirs
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(err, life.Close())
 	}
-	return &broom{cmd: cmd, life: life}, cmd.Start()
+	return &broom{cmd: cmd, life: life}, nil
+}
+
+// ready waits until the broom has seen whose it is. Before, it would not sweep
+// what a binary leaves that is killed.
+func (b *broom) ready() error {
+	if _, err := io.ReadFull(b.life, make([]byte, 1)); err != nil {
+		return fmt.Errorf("the process that is to clean up has ended: %w", errors.Join(err, b.Close()))
+	}
+	return nil
 }
 
 // Close ends the broom when there is nothing left for it to do.

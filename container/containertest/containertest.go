@@ -43,8 +43,8 @@ func Engine(t testing.TB) *ctor.Engine {
 	return shared.engine
 }
 
-// open makes the shared engine. The broom comes first: whatever happens from
-// then on, the root goes.
+// open makes the shared engine. The broom comes first: whatever happens once it
+// is ready, the root goes.
 func open(ctx context.Context) error {
 	root, err := os.MkdirTemp("", "ctor-test-")
 	if err != nil {
@@ -57,6 +57,9 @@ func open(ctx context.Context) error {
 	e, err := ctor.Open(ctx, ctor.Config{Root: root})
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(root), b.Close())
+	}
+	if err := b.ready(); err != nil { // it had the time of Open for that
+		return errors.Join(err, e.Close(), os.RemoveAll(root))
 	}
 	if check := engine.Of(e).Preflight; check != nil {
 		if err := check(); err != nil {

@@ -33,6 +33,10 @@ func CheckRoot() error {
 	if uid := os.Geteuid(); uid != 0 {
 		return fmt.Errorf("an engine in this process needs root, and this is user %d (%w): run the program with sudo", uid, errdefs.ErrUnavailable)
 	}
+	if uid, gid := os.Getuid(), os.Getgid(); uid != 0 || gid != os.Getegid() {
+		return fmt.Errorf("this program is root's by its set-uid or set-gid bit, and was started by user %d: its shim, the program executed again, would do anything for that user (%w): "+
+			"take the bit away and start it with sudo", uid, errdefs.ErrUnavailable)
+	}
 	status, err := os.ReadFile("/proc/thread-self/status")
 	if err != nil {
 		return fmt.Errorf("read this process's capabilities: %w (%w): mount -t proc proc /proc", err, errdefs.ErrUnavailable)

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"github.com/containerd/containerd/v2/core/mount"
+
+	"github.com/ctorhq/ctor/internal/thread"
 )
 
 // OpenDetached and OpenApart are the two ways of Open and OpenWritable: which
@@ -19,7 +21,7 @@ func OpenDetached(mounts []mount.Mount, _ string, writable bool) (*Root, error) 
 
 func OpenApart(mounts []mount.Mount, at string, writable bool) (r *Root, err error) {
 	var dir *os.File
-	apart(func() { dir, err = openApart(mounts, at, writable) })
+	thread.Apart(func() { dir, err = openApart(mounts, at, writable) })
 	if err != nil {
 		return nil, err
 	}

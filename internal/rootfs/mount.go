@@ -5,12 +5,13 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/thread"
 )
 
 // Open opens the root of a snapshot that has the given mounts, read-only. Of a
@@ -64,30 +65,12 @@ func OpenWhole(mounts []mount.Mount, at string) (*Root, error) {
 func open(mounts []mount.Mount, at string, writable bool) (*Root, error) {
 	dir, err := openDetached(mounts, writable)
 	if err != nil {
-		apart(func() { dir, err = openApart(mounts, at, writable) })
+		thread.Apart(func() { dir, err = openApart(mounts, at, writable) })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open root file system: %w", err)
 	}
 	return newRoot(dir)
-}
-
-// apart runs f on a thread that ends with it, and so does what f changes of
-// it. The process's first thread never ends, and stands for all of them in
-// /proc/self, so it is not taken.
-func apart(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			apart(f) // on another one, since this one is held
-			runtime.UnlockOSThread()
-			return
-		}
-		f()
-	}()
-	<-done
 }
 
 // openApart changes the mount namespace and the working directory of the

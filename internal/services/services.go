@@ -122,12 +122,32 @@ func graph(events *exchange) []plugin.Registration {
 		InitFn: func(*plugin.InitContext) (any, error) { return events, nil },
 	}}
 	for _, r := range registry.Graph(unlisted) {
+		if before := fronts[r.Type]; before != nil {
+			r.InitFn = front(r.InitFn, before)
+		}
 		all = append(all, r)
 		if r.Type == plugins.MetadataPlugin {
 			all = append(all, gcPlugin)
 		}
 	}
 	return all
+}
+
+// fronts are what stands before a plugin that makes files: their modes and places
+// must not depend on the program.
+var fronts = map[plugin.Type]func(ic *plugin.InitContext, theirs any) (any, error){
+	plugins.SnapshotPlugin: newMasked,
+	plugins.DiffPlugin:     newApplier,
+}
+
+func front(theirs func(*plugin.InitContext) (any, error), before func(*plugin.InitContext, any) (any, error)) func(*plugin.InitContext) (any, error) {
+	return func(ic *plugin.InitContext) (any, error) {
+		i, err := theirs(ic)
+		if err != nil {
+			return nil, err
+		}
+		return before(ic, i)
+	}
 }
 
 // init starts one plugin.

@@ -17,6 +17,7 @@ import (
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/shim/stock"
 	"github.com/ctorhq/ctor/internal/shim/task"
+	"github.com/ctorhq/ctor/internal/slate"
 )
 
 // Describe tells what runs the containers of the shim at path, which need not
@@ -60,7 +61,7 @@ func (p *Program) Refusal() error {
 // describe executes a shim's file, which may be a copy of that at path.
 func describe(ctx context.Context, path, file string) (task.About, error) {
 	cmd := exec.CommandContext(ctx, file, "-info")
-	cmd.Env = (&Program{}).environ()
+	cmd.Env = slate.Environ([]string{"PATH"})
 	cmd.WaitDelay = time.Second // for what holds its output, of a file that is no shim
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint

@@ -8,11 +8,12 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/ctorhq/ctor/internal/reexec"
 	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
-// Self is the path of this very program, even after its file was replaced.
-const Self = "/proc/self/exe"
+// Self is the path of this very program.
+const Self = reexec.Self
 
 // Find gives the shim to execute: the one named, else the installed one,
 // beside the program or on PATH, else the program itself.

@@ -7,13 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ctorhq/ctor/internal/reexec"
 	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/slate"
 )
 
 // Program is what a service's shims are started from.
@@ -130,14 +131,17 @@ func (p *Program) start(kind, dir, log string, files ...*os.File) (*process, err
 	pidfd := -1
 	attr := &os.ProcAttr{
 		Dir:   dir,
-		Env:   p.environ(),
+		Env:   p.environ(dir),
 		Files: append([]*os.File{null, out, out}, files...),
 		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS, PidFD: &pidfd},
 	}
 	path, args := p.exec(), link.Args(kind)
-	child, err := os.StartProcess(path, args, attr)
+	if p.Path == Self {
+		args = reexec.Args(link.Name, link.Role, args[1:]...)
+	}
+	child, err := slate.Start(path, args, attr)
 	if errors.Is(err, fs.ErrPermission) && path != p.Path { // what is in memory may not be executed here
-		child, err = os.StartProcess(p.Path, args, attr)
+		child, err = slate.Start(p.Path, args, attr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("start shim: %w", err)
@@ -168,21 +172,18 @@ func openLog(path string) (*os.File, error) {
 	return f, nil
 }
 
-// environ is the program's, but for what is told to shims.
-func (p *Program) environ() []string {
-	var env []string
-	race := false
-	for _, v := range os.Environ() {
-		race = race || strings.HasPrefix(v, "GORACE=")
-		if !strings.HasPrefix(v, link.FiltersEnv+"=") {
-			env = append(env, v)
-		}
-	}
-	if !race {
+// environ is what a shim that works in dir needs: PATH, where the commands are that
+// it executes. Of what else the program has been told much is not for them, or
+// would reach containers by way of them (NOTIFY_SOCKET, LISTEN_FDS). What they
+// make for a moment, they make in dir: the host need not have another place.
+func (p *Program) environ(dir string) []string {
+	env := slate.Environ([]string{"PATH", "GORACE"},
+		link.FiltersEnv+"="+p.Filters, "TMPDIR="+dir, "XDG_RUNTIME_DIR="+dir)
+	if _, set := os.LookupEnv("GORACE"); !set {
 		// A program built with -race sleeps for a second at its end, in case other
 		// threads still have races to tell of, and so would its shims, at each
 		// Close of an engine.
 		env = append(env, "GORACE=atexit_sleep_ms=0")
 	}
-	return append(env, link.FiltersEnv+"="+p.Filters)
+	return env
 }

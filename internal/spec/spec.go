@@ -194,7 +194,10 @@ func nameFiles(o Options) ([]specs.Mount, error) {
 	var mounts []specs.Mount
 	for _, f := range []struct{ name, text string }{{"hosts", hosts}, {"hostname", o.Hostname + "\n"}} {
 		source := filepath.Join(o.Files, f.name)
-		if err := os.WriteFile(source, []byte(f.text), 0o644); err != nil {
+		if err := os.WriteFile(source, []byte(f.text), 0o600); err != nil {
+			return nil, err
+		}
+		if err := os.Chmod(source, 0o644); err != nil { // the umask is the program's
 			return nil, err
 		}
 		mounts = append(mounts, specs.Mount{

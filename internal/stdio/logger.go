@@ -2,6 +2,7 @@ package stdio
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,35 +15,36 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/logfile"
+	"github.com/ctorhq/ctor/internal/reexec"
 )
 
-// These mark an execution of the program as the logger of a detached
-// container: the process that keeps its log when the program is gone.
+// The roles of the logger of a detached container: the process that keeps its log
+// when the program is gone.
 const (
-	loggerArg = "ctor-log-v1"
-	ttyArg    = "ctor-log-tty-v1"
+	loggerRole = "log-v1"
+	ttyRole    = "log-tty-v1"
 )
 
 // The container's shim starts the logger, with the log's path, and hands it
-// the container's output. As with the shim, no line in the program's main is
-// needed for it.
+// the container's output.
 func init() {
-	if len(os.Args) != 3 || os.Args[1] != loggerArg && os.Args[1] != ttyArg {
-		return
-	}
-	limit, path, ok := strings.Cut(os.Args[2], ":")
+	trust := func() error { return reexec.OwnPipes(3, 4, 5) } // as containerd's logging.Run has them
+	reexec.Role{Name: loggerRole, Trust: trust, Run: func(args []string) error { return runLogger(args, 0) }}.Hook()
+	// The shim copies from the terminal, a little later.
+	reexec.Role{Name: ttyRole, Trust: trust, Run: func(args []string) error { return runLogger(args, 2*time.Second) }}.Hook()
+}
+
+// runLogger does not return, unless its arguments make no sense.
+func runLogger(args []string, grace time.Duration) error {
+	limit, path, ok := strings.Cut(strings.Join(args, " "), ":")
 	bound, err := strconv.ParseInt(limit, 10, 64)
-	if !ok || err != nil {
-		return
-	}
-	grace := time.Duration(0)
-	if os.Args[1] == ttyArg {
-		grace = 2 * time.Second // the shim copies from the terminal, a little later
+	if !ok || err != nil || len(args) != 1 {
+		return fmt.Errorf("a logger's arguments can't be %q", args)
 	}
 	logging.Run(func(ctx context.Context, c *logging.Config, ready func() error) error {
 		return keep(ctx, path, bound, grace, c.Stdout.(*os.File), c.Stderr.(*os.File), ready)
 	})
-	os.Exit(0)
+	return nil
 }
 
 // Logger has the shim start program as a logger that writes to path, with a
@@ -52,9 +54,9 @@ func Logger(program, path string, limit int64, tty bool) cio.Creator {
 	// One argument: stock shims give several in any order.
 	to := strconv.FormatInt(limit, 10) + ":" + path
 	if tty {
-		return cio.TerminalBinaryIO(program, map[string]string{ttyArg: to})
+		return cio.TerminalBinaryIO(program, map[string]string{reexec.Mark(ttyRole): to})
 	}
-	return cio.BinaryIO(program, map[string]string{loggerArg: to})
+	return cio.BinaryIO(program, map[string]string{reexec.Mark(loggerRole): to})
 }
 
 // SetPid tells the logger that writes to path the container's first process.

@@ -17,18 +17,15 @@ import (
 // An init function, not a call in main: what is initialised after this package
 // is not in a container's process. That is little: most packages that are not
 // needed there sort before libcontainer's.
+//
+// A container's process is no role of package reexec: libcontainer executes it
+// with arguments of its own, and has begun to make it one before Go's runtime
+// starts (privileged.go).
 func init() {
-	if len(os.Args) != 2 {
-		return
+	if len(os.Args) == 2 && os.Args[1] == "init" && os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
+		becomeContainer()
 	}
-	switch os.Args[1] {
-	case "init":
-		if os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
-			becomeContainer()
-		}
-	case seccomp.Compiler:
-		seccomp.Main()
-	}
+	seccomp.Hook()
 }
 
 // becomeContainer does not return.

@@ -14,13 +14,10 @@ import (
 // f keeps it; it is nil if nothing has to be kept.
 func stateDir(name string) (path string, f *os.File, err error) {
 	if name == "" {
-		if f, err := hiddenTmpfs(); err == nil {
-			return fmt.Sprintf("/proc/self/fd/%d", f.Fd()), f, nil
-		}
-		// Before Linux 5.2 there are no such mounts.
-		if name, err = os.MkdirTemp("/run", "containerd-shim-ctor-v2-"); err != nil {
+		if f, err = hiddenTmpfs(); err != nil {
 			return "", nil, err
 		}
+		return fmt.Sprintf("/proc/self/fd/%d", f.Fd()), f, nil
 	}
 	if path, err = filepath.Abs(name); err != nil {
 		return "", nil, err

@@ -22,10 +22,21 @@ import (
 	runc "github.com/opencontainers/runc/libcontainer/seccomp"
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/reexec"
 )
 
-// Compiler is the argument that makes this program a compiler: Main.
-const Compiler = "compile-seccomp"
+// Hook is for an init function: executed again by this package, the program is a
+// compiler of the profile on its standard input.
+func Hook() {
+	reexec.Role{
+		Name:  role,
+		Trust: func() error { return reexec.OwnPipes(0) },
+		Run:   func([]string) error { return compileTo(os.Stdout, os.Stdin) },
+	}.Hook()
+}
+
+const role = "compile-seccomp"
 
 // filter is a compiled profile.
 type filter struct {
@@ -39,7 +50,8 @@ type filter struct {
 func compile(ctx context.Context, profile []byte) (*filter, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", Compiler)
+	cmd := exec.CommandContext(ctx, reexec.Self)
+	cmd.Args = reexec.Args("compiler", role)
 	cmd.Env = []string{}
 	cmd.Stdin = bytes.NewReader(profile)
 	var stderr bytes.Buffer
@@ -64,15 +76,6 @@ func (f *filter) check() error {
 		return fmt.Errorf("a program of %d bytes", n)
 	}
 	return nil
-}
-
-// Main compiles the profile on standard input and ends the process.
-func Main() {
-	if err := compileTo(os.Stdout, os.Stdin); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
 }
 
 func compileTo(w io.Writer, r io.Reader) error {

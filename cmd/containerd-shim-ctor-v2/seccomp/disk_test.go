@@ -16,9 +16,7 @@ import (
 
 // The test binary compiles, executed again.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == Compiler {
-		Main()
-	}
+	Hook()
 	os.Exit(m.Run())
 }
 

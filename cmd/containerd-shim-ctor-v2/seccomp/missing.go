@@ -4,17 +4,12 @@ package seccomp
 
 import (
 	"context"
-	"fmt"
-	"os"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
 )
 
 // Enabled says that the program was built with seccomp.
 const Enabled = false
-
-// Compiler is the argument that makes this program a compiler: Main.
-const Compiler = "compile-seccomp"
 
 // Cache keeps compiled profiles. This one has none.
 type Cache struct{ Dir string }
@@ -24,8 +19,5 @@ func (c *Cache) Ready(ctx context.Context, p *configs.Seccomp) (*configs.Seccomp
 	return p, ctx.Err()
 }
 
-// Main fails.
-func Main() {
-	fmt.Fprintln(os.Stderr, "built without seccomp")
-	os.Exit(1)
-}
+// Hook does nothing.
+func Hook() {}

@@ -2,9 +2,11 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
@@ -29,7 +31,12 @@ func (c *container) begin(ctx context.Context, stdio task.Stdio, verb func(conte
 	s := &starting{Stdio: stdio, pidFile: c.file("pid")}
 	defer os.Remove(s.pidFile)
 	if stdio.Terminal {
-		if s.socket, err = runc.NewTempConsoleSocket(); err != nil {
+		dir, err := os.Open(c.dir)
+		if err != nil {
+			return p, err
+		}
+		defer dir.Close()
+		if s.socket, err = runc.NewConsoleSocket(short(dir, c.file("console"))); err != nil {
 			return p, err
 		}
 		defer s.socket.Close()
@@ -63,6 +70,12 @@ func (c *container) begin(ctx context.Context, stdio task.Stdio, verb func(conte
 	}
 	p.Pid = pid
 	return p, nil
+}
+
+// short names a file in dir by this process's descriptor of it, for the command as
+// well: the path of a socket may have no more than 107 bytes.
+func short(dir *os.File, file string) string {
+	return fmt.Sprintf("/proc/%d/fd/%d/%s", os.Getpid(), dir.Fd(), filepath.Base(file))
 }
 
 // end kills a process that a command has left, and reaps it. If it is no child

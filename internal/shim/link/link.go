@@ -11,6 +11,10 @@ import (
 // installed.
 const Name = "containerd-shim-ctor-v2"
 
+// Role is that of a program that is executed again as its own shim (package
+// reexec).
+const Role = "shim"
+
 // Runtime is the runtime's name in container records: containerd derives Name
 // from it.
 const Runtime = "io.containerd.ctor.v2"

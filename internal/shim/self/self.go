@@ -5,33 +5,33 @@ package self
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/ctorhq/ctor/internal/host"
+	"github.com/ctorhq/ctor/internal/reexec"
 	"github.com/ctorhq/ctor/internal/shim/command"
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/shim/serve"
 )
 
 func init() {
-	if os.Args[0] != link.Name {
-		return
-	}
-	kind, err := link.Kind(os.Args[1:])
-	if kind == "" && err == nil {
-		return
-	}
-	if err == nil {
-		err = run(kind)
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", link.Name, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	reexec.Role{
+		Name:  link.Role,
+		Trust: func() error { return reexec.SameProgram(link.Tasks) },
+		Run:   run,
+	}.Hook()
 }
 
-func run(kind string) error {
+func run(args []string) error {
+	kind, err := link.Kind(args)
+	if err != nil {
+		return err
+	}
+	if kind == "" {
+		return fmt.Errorf("there is no shim of kind %q", args)
+	}
+	if err := serve.Settle(kind); err != nil {
+		return err
+	}
 	binary, err := host.Runtime()
 	if err != nil {
 		return err

@@ -19,13 +19,29 @@ import (
 
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/shim/task"
+	"github.com/ctorhq/ctor/internal/slate"
 )
+
+// Settle comes before anything else in a shim process: it may execute the program
+// again. What a containerd gives its shims is containerd's choice.
+func Settle(kind string) error {
+	switch kind {
+	case link.Attached:
+		return slate.Settle(link.Events)
+	case link.Detached:
+		return slate.Settle(link.Lifeline)
+	}
+	return nil
+}
 
 // Run serves containers of an executor until the program that started the
 // shim has ended, or, for a detached shim, until its container is deleted.
 func Run(kind string, executor task.Executor) error {
-	if err := settle(); err != nil {
+	if err := become(); err != nil {
 		return err
+	}
+	if kind != link.Stock {
+		unix.CloseOnExec(link.Lifeline)
 	}
 	if kind == link.Attached {
 		if err := hideBundles(); err != nil {
@@ -97,8 +113,8 @@ func hideBundles() error {
 // awaitEnd waits until the program has ended.
 func awaitEnd() { _, _ = io.Copy(io.Discard, os.NewFile(link.Lifeline, "lifeline")) }
 
-// settle makes of the process what a shim has to be.
-func settle() error {
+// become makes of the process what a shim has to be.
+func become() error {
 	// The mount namespace is a copy of the program's. Mounts made here stay
 	// here; mounts the host makes later still arrive, for bind mounts.
 	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {

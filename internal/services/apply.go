@@ -1,0 +1,134 @@
+package services
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/diff"
+	"github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/archive"
+	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/plugin"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+)
+
+// applier is containerd's own, but for layers that go into a directory as it is:
+// containerd would mount the directory in the system's temporary directory, for
+// all of the host to see, and a host need not have one.
+type applier struct {
+	diff.Applier
+	diff.Comparer
+	store content.Provider
+}
+
+// newApplier puts an applier before the plugin's.
+func newApplier(ic *plugin.InitContext, differ any) (any, error) {
+	theirs, ok := differ.(interface {
+		diff.Applier
+		diff.Comparer
+	})
+	if !ok {
+		return nil, fmt.Errorf("the differ is a %T", differ)
+	}
+	db, err := ic.GetSingle(plugins.MetadataPlugin)
+	if err != nil {
+		return nil, err
+	}
+	return &applier{theirs, theirs, db.(*metadata.DB).ContentStore()}, nil
+}
+
+// Apply implements diff.Applier.
+func (a *applier) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
+	if len(mounts) != 1 || mounts[0].Type != "bind" || slices.Contains(mounts[0].Options, "ro") || mounts[0].Target != "" {
+		return a.Applier.Apply(ctx, desc, mounts, opts...)
+	}
+	d, err := a.apply(ctx, desc, mounts[0].Source, opts)
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("unpack %s: %w", desc.Digest, err)
+	}
+	return d, nil
+}
+
+func (a *applier) apply(ctx context.Context, desc ocispec.Descriptor, dir string, opts []diff.ApplyOpt) (d ocispec.Descriptor, err error) {
+	var config diff.ApplyConfig
+	for _, o := range opts {
+		if err := o(ctx, desc, &config); err != nil {
+			return d, err
+		}
+	}
+	blob, err := a.store.ReaderAt(ctx, desc)
+	if err != nil {
+		return d, err
+	}
+	defer blob.Close()
+	packed := &counter{from: content.NewReader(blob), progress: config.Progress}
+	defer packed.tell()
+	layer, err := unpacked(ctx, desc.MediaType, packed, config)
+	if err != nil {
+		return d, err
+	}
+	defer layer.Close()
+	digester := digest.Canonical.Digester()
+	tar := &counter{from: io.TeeReader(layer, digester.Hash())}
+	if _, err := archive.Apply(ctx, dir, tar); err != nil {
+		return d, err
+	}
+	if _, err := io.Copy(io.Discard, tar); err != nil { // what follows an archive's end counts for its digest
+		return d, err
+	}
+	if late, ok := layer.(interface{ Err() error }); ok && late.Err() != nil {
+		return d, late.Err()
+	}
+	if config.SyncFs {
+		err = flush(dir)
+	}
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: tar.n, Digest: digester.Digest()}, err
+}
+
+// unpacked takes off a layer whatever it is packed in.
+func unpacked(ctx context.Context, mediaType string, blob io.Reader, config diff.ApplyConfig) (p diff.StreamProcessor, err error) {
+	p = diff.NewProcessorChain(mediaType, blob)
+	for first := true; first || p.MediaType() != ocispec.MediaTypeImageLayer; first = false {
+		if p, err = diff.GetProcessor(ctx, p, config.ProcessorPayloads); err != nil {
+			return nil, fmt.Errorf("%s: %w", mediaType, err)
+		}
+	}
+	return p, nil
+}
+
+// counter counts what is read, and tells before each read and at the end.
+type counter struct {
+	from     io.Reader
+	n        int64
+	progress func(int64) // nil: nobody is told
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	c.tell()
+	n, err := c.from.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func (c *counter) tell() {
+	if c.progress != nil {
+		c.progress(c.n)
+	}
+}
+
+// flush has the file system of dir on the disk.
+func flush(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
+}

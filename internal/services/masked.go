@@ -1,0 +1,53 @@
+package services
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/plugin"
+
+	"github.com/ctorhq/ctor/internal/thread"
+)
+
+// masked is a snapshotter that makes directories with the usual umask, whatever
+// the program's is: their modes are those of containers' roots, and an image that
+// was unpacked has them for ever.
+type masked struct{ snapshots.Snapshotter }
+
+// cleaned is one that removes things later, as the overlay snapshotter does.
+type cleaned struct {
+	masked
+	snapshots.Cleaner
+}
+
+// newMasked puts one before the plugin's.
+func newMasked(_ *plugin.InitContext, snapshotter any) (any, error) {
+	s, ok := snapshotter.(snapshots.Snapshotter)
+	if !ok {
+		return nil, fmt.Errorf("the snapshotter is a %T", snapshotter)
+	}
+	if c, ok := snapshotter.(snapshots.Cleaner); ok {
+		return cleaned{masked{s}, c}, nil
+	}
+	return masked{s}, nil
+}
+
+// Prepare implements snapshots.Snapshotter.
+func (m masked) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) (mounts []mount.Mount, err error) {
+	err = thread.WithUmask(func() error {
+		mounts, err = m.Snapshotter.Prepare(ctx, key, parent, opts...)
+		return err
+	})
+	return mounts, err
+}
+
+// View implements snapshots.Snapshotter.
+func (m masked) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) (mounts []mount.Mount, err error) {
+	err = thread.WithUmask(func() error {
+		mounts, err = m.Snapshotter.View(ctx, key, parent, opts...)
+		return err
+	})
+	return mounts, err
+}

@@ -21,7 +21,7 @@ import (
 )
 
 // core is what a user's program links. deps holds for these and all they reach.
-var core = []string{".", "image", "container", "layer", "registry"}
+var core = []string{".", "image", "container", "layer", "registry", "egress"}
 
 // public is the core and the helpers for tests: api, docs and examples hold here.
 var public = append(slices.Clone(core), "container/containertest", "registry/registrytest")
@@ -41,6 +41,8 @@ var rules = []rule{
 		"an instance does not know how its class was pulled or published: image makes containers, and hands them all that they need"},
 	{"image", []string{".", "container", "layer", "registry", "internal/..."},
 		"image is the top of the library, but helpers for tests and examples stand above it"},
+	{"egress", nil,
+		"a policy is a value that any program can make and test, without an engine: it knows no containers"},
 	{"layer", nil,
 		"a layer is a tar and its digests: a program makes and reads one without an engine, and compiles nothing else for it"},
 	{"registry", []string{"internal/..."},

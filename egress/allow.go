@@ -1,0 +1,63 @@
+package egress
+
+import (
+	"context"
+	"net"
+)
+
+// Allow dials the hosts that a rule names, as [Public] does, and refuses all
+// others with [ErrRefused]. A rule is
+//
+//	"example.org"        a host
+//	"*.example.org"      all hosts below it, but not itself
+//	"192.0.2.7"          an address, which opens it even if it is private
+//	"10.0.0.0/8"         addresses, likewise
+//	"*"                  every host that is public
+//
+// each with ":port" behind it, or for all ports without; IPv6 with a port stands
+// in brackets: "[2001:db8::]/32" is wrong, "[2001:db8::/32]:443" is right. A rule
+// by name does not open a private address that the name leads to; a rule by
+// address does, whether the container asks for the address or for a name that
+// another rule allows. No rule opens the host's own addresses, loopback, or
+// link-local ones: let a [Mux] lead a name to those.
+//
+// With no rule nothing is allowed. With a malformed rule nothing is either, and
+// each error says what is wrong with it; [Check] finds that before.
+func Allow(rules ...string) Dialer {
+	set := parseAll(rules)
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		switch {
+		case asked(ctx, set.err):
+			return nil, errAsked
+		case set.err != nil:
+			return nil, set.err
+		case !set.matches(address):
+			return nil, refused(network, address, "no rule allows it")
+		}
+		return dial(ctx, network, address, set.opened(address))
+	}
+}
+
+// Deny refuses the hosts that a rule names, with [ErrRefused], and leaves all
+// others to the dialer that the result is called with:
+//
+//	egress.Deny("*.tracker.test", "*:25")(egress.Public)
+//
+// Rules are as [Allow] has them. They see what the container asks for: a rule by
+// address does not see the addresses of a name.
+func Deny(rules ...string) func(Dialer) Dialer {
+	set := parseAll(rules)
+	return func(next Dialer) Dialer {
+		return func(ctx context.Context, network, address string) (net.Conn, error) {
+			switch {
+			case asked(ctx, set.err, next):
+				return nil, errAsked
+			case set.err != nil:
+				return nil, set.err
+			case set.matches(address):
+				return nil, refused(network, address, "a rule denies it")
+			}
+			return next(ctx, network, address)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/log"
 
+	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/engine"
 )
 
@@ -72,12 +73,14 @@ func Dial(ctx context.Context, address string, cfg Config) (_ *Engine, err error
 		Snapshotter: cfg.Snapshotter, Snapshotters: []string{cfg.Snapshotter},
 		Root: cfg.Root, Files: filepath.Join(cfg.Root, "dialed", hex.EncodeToString(id[:6])),
 		Runtime: plugins.RuntimeRuncV2, Logger: cfg.Logger,
+		Backend: backend.Running{},
 	}
 	in.Init()
 	if err := reach(ctx, in); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	return &Engine{in: in, done: make(chan struct{}), close: func(bool) error { return client.Close() }}, nil
+	about := func(ctx context.Context, i *Info) error { return i.dialed(ctx, in) }
+	return &Engine{in: in, about: about, done: make(chan struct{}), close: func(bool) error { return client.Close() }}, nil
 }
 
 // knock finds out whether anybody listens. The client would go on trying.

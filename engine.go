@@ -16,8 +16,8 @@ import (
 // goroutines.
 type Engine struct {
 	in    *engine.Engine
-	shim  string                 // path; "" where a containerd that runs has its own
-	close func(clean bool) error // ends what stands behind in.Client
+	about func(context.Context, *Info) error // tells what is behind in.Client
+	close func(clean bool) error             // ends what stands behind in.Client
 	done  chan struct{}
 	err   error
 }

@@ -81,9 +81,7 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 		Seccomp: spec.Seccomp,
 	}
 	i.add(facts.Lacks, true)
-	if e.in.Embedded {
-		i.embedded(ctx, e.shim)
-	} else if err := i.dialed(ctx, e.in); err != nil {
+	if err := e.about(ctx, &i); err != nil {
 		return Info{}, fmt.Errorf("info of engine: %w", engine.Cause(ctx, err))
 	}
 	if err := ctx.Err(); err != nil {

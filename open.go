@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/services"
@@ -61,7 +62,7 @@ func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	if err := o.start(ctx); err != nil {
 		return nil, engine.Cause(ctx, err)
 	}
-	return &Engine{in: o.in, shim: o.shim, done: make(chan struct{}), close: func(clean bool) error {
+	return &Engine{in: o.in, about: o.about, done: make(chan struct{}), close: func(clean bool) error {
 		err := o.stop()
 		return errors.Join(err, lock.Unlock(clean && err == nil))
 	}}, nil
@@ -117,7 +118,7 @@ func (o *opening) start(ctx context.Context) error {
 	o.in = &engine.Engine{
 		Namespace: o.cfg.Namespace, Snapshotter: o.cfg.Snapshotter,
 		Root: o.cfg.Root, Files: filepath.Join(o.cfg.Root, "containers"),
-		Runtime: link.Runtime, Embedded: true, Logger: o.cfg.Logger,
+		Runtime: link.Runtime, Logger: o.cfg.Logger,
 	}
 	o.shim, o.in.Preflight = path, preflight(path)
 	o.in.Init()
@@ -143,6 +144,7 @@ func (o *opening) start(ctx context.Context) error {
 	}
 	o.undo.Close(s)
 	o.services, o.in.Client, o.in.Snapshotters = s, s.Client(), s.Snapshotters()
+	o.in.Backend = &backend.Own{Tasks: s.Tasks(), Snapshotters: s.Snapshotters()}
 	if err := o.sweep(ctx); err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
@@ -207,4 +209,10 @@ func (o *opening) stop() error {
 	kept := o.services.Tasks().Detached(o.cfg.Namespace)
 	err := o.services.Close()
 	return errors.Join(err, o.removeCgroups(o.cfg.Namespace, kept))
+}
+
+// about asks what the shim is.
+func (o *opening) about(ctx context.Context, i *Info) error {
+	i.embedded(ctx, o.shim)
+	return nil
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
-	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/spec"
 )
@@ -56,14 +55,12 @@ func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout stri
 			leave()
 		}
 	}()
-	if r.c.e.Embedded {
-		host.ExpectMove()
-	}
+	r.c.e.Backend.Brace()
 	own, cancel := r.c.e.Cleanup(inside)
 	defer cancel()
 	added := r.c.first()
 	added.Exec = strings.ToLower(rand.Text()[:16])
-	watched := life.New(added, life.Watching{Gone: r.c.e.Gone})
+	watched := life.New(added, life.Watching{Gone: r.c.e.Backend.Gone})
 	p := newProcess(r.c, added, watched, cmd)
 	p.leave, p.release = leave, sync.OnceFunc(p.forget)
 	r.c.commands.Store(p, nil)

@@ -37,7 +37,7 @@ type Process struct {
 }
 
 func newProcess(c *Container, in life.Process, l life.Life, cmd spec.Command) *Process {
-	return &Process{c: c, in: in, life: l, path: cmd.Path, relay: relays(c.e, cmd.TTY), exited: make(chan struct{})}
+	return &Process{c: c, in: in, life: l, path: cmd.Path, relay: c.e.Backend.Relays(cmd.TTY), exited: make(chan struct{})}
 }
 
 // Kill ends the process at once; what it has started goes on, as with os/exec,
@@ -94,7 +94,7 @@ func (p *Process) tell(do func(context.Context) error) error {
 	ctx, cancel := p.c.e.Cleanup(context.Background())
 	defer cancel()
 	err := do(ctx)
-	if p.c.e.Gone(err) {
+	if p.c.e.Backend.Gone(err) {
 		return os.ErrProcessDone
 	}
 	return err
@@ -147,7 +147,7 @@ func (p *Process) discard(ctx context.Context) {
 	ctx, cancel := p.c.e.Cleanup(ctx)
 	defer cancel()
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		if err := p.in.Delete(ctx); err == nil || p.c.e.Gone(err) {
+		if err := p.in.Delete(ctx); err == nil || p.c.e.Backend.Gone(err) {
 			return
 		}
 		_ = p.in.Signal(ctx, syscall.SIGKILL) // an error: there is nobody yet

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/stdio"
 )
 
@@ -25,11 +24,6 @@ type streams struct {
 	sourced sync.WaitGroup
 }
 
-// relays tells whether a runtime copies a process's streams: between a
-// terminal and the pipes, and, if it is not our own shim, in any case. It keeps
-// both ends of each pipe then. Else the process alone has its ends.
-func relays(e *engine.Engine, tty bool) bool { return tty || !e.Embedded }
-
 // kind is how the other ends of the pipes behave.
 type kind struct {
 	relay bool
@@ -44,7 +38,7 @@ func (s *streams) open(c *Cmd) (in, out, eout string, err error) {
 		return "", "", "", err
 	}
 	stdout, stderr := c.Stdout, c.Stderr
-	if !c.place.engine().Embedded { // not every runtime takes one without the other
+	if c.place.engine().Backend.Relays(false) {
 		stdout, stderr = orDiscard(stdout), orDiscard(stderr)
 	}
 	if out, err = s.writer(stdout); err != nil {

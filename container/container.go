@@ -95,14 +95,14 @@ func found(ctx context.Context, e *ctor.Engine, record containers.Container) (*C
 		return c, nil
 	}
 	_, owned := record.Labels[engine.OwnerLabel]
-	if owned && in.Embedded {
+	if owned && in.Backend.Sole() {
 		return nil, errdefs.ErrNotFound
 	}
 	c := newContainer(e, in, record)
 	c.life = c.asked()
 	_, err := c.first().Status(ctx)
 	switch {
-	case in.Gone(err) && !owned: // the host was restarted, or the shim killed
+	case in.Backend.Gone(err) && !owned: // the host was restarted, or the shim killed
 		return c, nil
 	case errdefs.IsFailedPrecondition(err): // of another version: each call will say so
 		return c, nil

@@ -85,9 +85,7 @@ func (b *builder) make(ctx context.Context) (*Container, error) {
 			return nil, err
 		}
 	}
-	if b.in.Embedded {
-		host.ExpectMove()
-	}
+	b.in.Backend.Brace()
 	c, err := b.build(ctx)
 	if err != nil {
 		return nil, engine.Cause(ctx, explain(err))
@@ -140,7 +138,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	c := newContainer(b.ctor, b.in, record)
 	c.process.Store(s.Process)
 	c.cgroup = func() string { return s.Linux.CgroupsPath }
-	if err := c.create(own, b.cfg, labelled(mounts, s.Linux.MountLabel), b.instead, dir, &b.undo); err != nil {
+	if err := c.create(own, b.cfg, labelled(mounts, s.Linux.MountLabel), b.instead, &b.undo); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {

@@ -88,7 +88,7 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 	if o.Follow {
 		of.Ended = c.ended(ctx)
 	}
-	if l.Reader, err = logfile.Open(ctx, c.logPath(), of); err != nil {
+	if l.from, err = c.e.Backend.Logs(ctx, c.output(), of); err != nil {
 		l.end()
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("there are none: %w", errdefs.ErrNotFound)
@@ -112,7 +112,7 @@ func (c *Container) ended(ctx context.Context) <-chan struct{} {
 }
 
 type logs struct {
-	*logfile.Reader
+	from   io.ReadCloser
 	engine context.Context
 	end    func()
 
@@ -143,7 +143,7 @@ func (l *logs) Read(p []byte) (int, error) {
 }
 
 func (l *logs) read(p []byte) (int, error) {
-	n, err := l.Reader.Read(p)
+	n, err := l.from.Read(p)
 	switch {
 	case (err == io.EOF || errors.Is(err, logfile.ErrDeleted)) && l.engine.Err() != nil:
 		// The engine's end ends the container, or the watch over it, and that
@@ -158,7 +158,7 @@ func (l *logs) read(p []byte) (int, error) {
 }
 
 func (l *logs) Close() error {
-	err := l.Reader.Close()
+	err := l.from.Close()
 	l.end()
 	return err
 }

@@ -25,7 +25,7 @@ func (c *Container) Stop(ctx context.Context) error {
 		return c.wrap("stop", err)
 	}
 	defer leave()
-	if err := c.stop(ctx); !c.e.Gone(err) {
+	if err := c.stop(ctx); !c.e.Backend.Gone(err) {
 		return c.wrap("stop", engine.Cause(ctx, err))
 	}
 	return nil
@@ -39,7 +39,7 @@ func (c *Container) stop(ctx context.Context) error {
 	ended := life.Ended(ctx, c.life)
 	// A process that was only created has no handler for anything.
 	if patience := c.stopTimeout(); patience > 0 && s.State != containerd.Created {
-		if err := c.first().Signal(ctx, c.stopSignal()); err != nil && !c.e.Gone(err) {
+		if err := c.first().Signal(ctx, c.stopSignal()); err != nil && !c.e.Backend.Gone(err) {
 			return err
 		}
 		if err := c.thaw(ctx, s); err != nil {
@@ -56,7 +56,7 @@ func (c *Container) stop(ctx context.Context) error {
 		}
 	}
 	// One that is gone has ended; soon that is known.
-	if err := c.first().Signal(ctx, syscall.SIGKILL); err != nil && !c.e.Gone(err) {
+	if err := c.first().Signal(ctx, syscall.SIGKILL); err != nil && !c.e.Backend.Gone(err) {
 		return err
 	}
 	select {
@@ -73,7 +73,7 @@ func (c *Container) thaw(ctx context.Context, s life.Status) error {
 		return nil
 	}
 	err := c.first().Resume(ctx)
-	if err == nil || c.e.Gone(err) {
+	if err == nil || c.e.Backend.Gone(err) {
 		return nil
 	}
 	if s, serr := c.life.Status(ctx); serr != nil || frozen(s) {

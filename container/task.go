@@ -11,7 +11,6 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 
 	"github.com/ctorhq/ctor/internal/life"
-	"github.com/ctorhq/ctor/internal/logfile"
 )
 
 // first names the container's first process.
@@ -21,14 +20,11 @@ func (c *Container) first() life.Process {
 
 // asked is the life of a first process that outlives this program.
 func (c *Container) asked() *life.Asked {
-	a := &life.Asked{
-		Process: c.first(), Enter: c.enter, Gone: c.e.Gone, OOM: c.oomKilled,
-		Mark: filepath.Join(c.e.Dir(c.ID()), "started"),
+	return &life.Asked{
+		Process: c.first(), Enter: c.enter, Gone: c.e.Backend.Gone, OOM: c.oomKilled,
+		Complete: func(ctx context.Context) error { return c.e.Backend.Complete(ctx, c.output()) },
+		Mark:     filepath.Join(c.e.Dir(c.ID()), "started"),
 	}
-	if !c.e.Embedded { // the log is kept by another process than the runtime's
-		a.Complete = func(ctx context.Context) error { return logfile.Complete(ctx, c.logPath()) }
-	}
-	return a
 }
 
 // createTask has the runtime create the container's first process.

@@ -26,7 +26,8 @@ var ErrClosed = errors.New("engine is closed")
 // children reach what it does not export through here.
 var Of func(ctorEngine any) *Engine
 
-// Engine is the waist: everything above speaks to Client only.
+// Engine is the waist: everything above speaks to Client, and asks Backend what
+// differs behind it.
 type Engine struct {
 	Client      *containerd.Client
 	Namespace   string
@@ -37,7 +38,7 @@ type Engine struct {
 	Root         string       // absolute
 	Files        string       // below it: where the files of containers are
 	Runtime      string       // of new containers
-	Embedded     bool         // the services run in this process
+	Backend      Backend      // what Client can't tell of what is behind it
 	Doors        reach.Doors  // nil: Init makes those of this process
 	Preflight    func() error // says what the host lacks to run containers; nil: nothing to check
 	Logger       *slog.Logger

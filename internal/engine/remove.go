@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"github.com/ctorhq/ctor/internal/host"
 )
@@ -30,12 +28,12 @@ func (e *Engine) Remove(ctx context.Context, c containers.Container) error {
 			errs = append(errs, fmt.Errorf("delete %s of %s: %w", what, c.ID, err))
 		}
 	}
-	add("task", e.removeTask(ctx, c.ID))
+	add("task", e.DeleteTask(ctx, c.ID))
 	add("record", e.Client.ContainerService().Delete(ctx, c.ID))
 	add("files", os.RemoveAll(e.Dir(c.ID)))
 	// The snapshot goes last: it is what keeps the name from being given again.
 	// One made by a snapshotter that this host does not have is out of reach.
-	if c.SnapshotKey != "" && (!e.Embedded || slices.Contains(e.Snapshotters, c.Snapshotter)) {
+	if c.SnapshotKey != "" && e.Backend.Reaches(c.Snapshotter) {
 		add("snapshot", e.Client.SnapshotService(c.Snapshotter).Remove(ctx, c.SnapshotKey))
 	}
 	return errors.Join(errs...)
@@ -47,7 +45,7 @@ func (e *Engine) Remove(ctx context.Context, c containers.Container) error {
 // keeps the name; that of a detached one goes first, so that Sweep finds what a
 // kill in the middle leaves.
 func (e *Engine) RemoveEnded(ctx context.Context, c containers.Container) error {
-	if !e.Embedded || !slices.Contains(e.Snapshotters, c.Snapshotter) {
+	if !e.Backend.Reaches(c.Snapshotter) {
 		return e.Remove(ctx, c)
 	}
 	if _, err := e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: c.ID}); err != nil {
@@ -75,15 +73,6 @@ func (e *Engine) RemoveEnded(ctx context.Context, c containers.Container) error 
 	return nil
 }
 
-func (e *Engine) removeTask(ctx context.Context, id string) error {
-	err := e.DeleteTask(ctx, id)
-	if !e.Embedded {
-		return err
-	}
-	// Its processes outlive a shim that was killed.
-	return errors.Join(err, host.RemoveCgroup(filepath.Join(host.CgroupParent(e.Root, e.Namespace), id)))
-}
-
 // DeleteTask kills what runs of a container, and has the runtime let go of it.
 // One that is gone already is no error.
 func (e *Engine) DeleteTask(ctx context.Context, id string) error {
@@ -94,24 +83,5 @@ func (e *Engine) DeleteTask(ctx context.Context, id string) error {
 			_, err = t.Delete(ctx, containerd.WithProcessKill)
 		}
 	}
-	strange := e.Embedded && errdefs.IsFailedPrecondition(err)
-	if !e.Gone(err) && !strange {
-		return err
-	}
-	if e.Embedded {
-		// A shim of its own that never got to make the container goes by this,
-		// or that speaks another protocol, and the bundle of one that was killed.
-		_, err = e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: id})
-		if err = errgrpc.ToNative(err); err != nil && !e.Gone(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-// Gone tells whether an error means that there is no task any more. In an
-// engine of its own services only the container's own shim can be unavailable,
-// and a shim does not end before its container.
-func (e *Engine) Gone(err error) bool {
-	return errdefs.IsNotFound(err) || e.Embedded && errdefs.IsUnavailable(err)
+	return e.Backend.Clear(ctx, id, filepath.Join(host.CgroupParent(e.Root, e.Namespace), id), err)
 }

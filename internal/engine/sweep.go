@@ -26,7 +26,7 @@ const ScratchLabel = "io.ctor.scratch"
 // lock on the root says that nobody else can own any of it, in whichever
 // namespace.
 func (e *Engine) Sweep(ctx context.Context) error {
-	if !e.Embedded {
+	if !e.Backend.Sole() {
 		return e.sweep(ctx)
 	}
 	all, err := e.Client.NamespaceService().List(ctx)
@@ -45,7 +45,7 @@ func (e *Engine) Sweep(ctx context.Context) error {
 func (e *Engine) In(namespace string) *Engine {
 	return &Engine{
 		Client: e.Client, Namespace: namespace, Snapshotter: e.Snapshotter, Snapshotters: e.Snapshotters,
-		Root: e.Root, Files: e.Files, Runtime: e.Runtime, Embedded: e.Embedded, entry: e.entry,
+		Root: e.Root, Files: e.Files, Runtime: e.Runtime, Backend: e.Backend, entry: e.entry,
 	}
 }
 
@@ -54,14 +54,14 @@ func (e *Engine) sweep(ctx context.Context) error {
 	for _, name := range e.Snapshotters {
 		errs = append(errs, e.sweepSnapshots(ctx, e.Client.SnapshotService(name)))
 	}
-	if e.Embedded {
+	if e.Backend.Sole() {
 		errs = append(errs, e.sweepFiles(ctx))
 	}
 	return errors.Join(errs...)
 }
 
 // orphan tells of an owner's things whether anybody is still there for them.
-func (e *Engine) orphan(owner string) bool { return e.Embedded || !Alive(owner) }
+func (e *Engine) orphan(owner string) bool { return e.Backend.Sole() || !Alive(owner) }
 
 func (e *Engine) sweepContainers(ctx context.Context) error {
 	list, err := e.Client.ContainerService().List(ctx, fmt.Sprintf("labels.%q", OwnerLabel))

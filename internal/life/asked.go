@@ -23,8 +23,7 @@ type Asked struct {
 	Gone func(error) bool
 	// OOM tells whether the kernel has killed for want of memory.
 	OOM func() bool
-	// Complete waits until the log has the last of the output; nil: it has it
-	// before the runtime tells of the end.
+	// Complete waits until the log has the last of the output.
 	Complete func(context.Context) error
 	// Mark is the path of a file whose time is that of the start.
 	Mark string
@@ -110,9 +109,6 @@ const completeLimit = 5 * time.Second
 
 // Drained implements Life. Nothing goes wrong with streams that are a log's.
 func (a *Asked) Drained(ctx context.Context) (copies, err error) {
-	if a.Complete == nil {
-		return nil, ctx.Err()
-	}
 	soon, cancel := context.WithTimeout(ctx, completeLimit)
 	defer cancel()
 	_ = a.Complete(soon) // what it lacks by then it may never get

@@ -1,0 +1,72 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/host"
+	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/stdio"
+)
+
+// Own is the backend of services that run in this process, over a root that is
+// the engine's alone.
+type Own struct {
+	logs
+	Tasks        api.TasksClient
+	Snapshotters []string // that have come up
+}
+
+// Sole implements engine.Backend: the lock on the root says so.
+func (*Own) Sole() bool { return true }
+
+// Gone implements engine.Backend. Only the container's own shim can be
+// unavailable here, and a shim does not end before its container.
+func (*Own) Gone(err error) bool { return errdefs.IsNotFound(err) || errdefs.IsUnavailable(err) }
+
+// Reaches implements engine.Backend. This host may lack what another one, or
+// this one once, has made layers with.
+func (o *Own) Reaches(snapshotter string) bool { return slices.Contains(o.Snapshotters, snapshotter) }
+
+// Brace implements engine.Backend.
+func (*Own) Brace() { host.ExpectMove() }
+
+// Clear implements engine.Backend.
+func (o *Own) Clear(ctx context.Context, id, cgroup string, err error) error {
+	if o.Gone(err) || errdefs.IsFailedPrecondition(err) {
+		// A shim of its own that never got to make the container goes by this,
+		// or that speaks another protocol, and the bundle of one that was killed.
+		_, err = o.Tasks.Delete(ctx, &api.DeleteTaskRequest{ContainerID: id})
+		if err = errgrpc.ToNative(err); o.Gone(err) {
+			err = nil
+		}
+	}
+	return errors.Join(err, host.RemoveCgroup(cgroup)) // processes outlive a shim that was killed
+}
+
+// Relays implements engine.Backend. Our shim copies to and from a terminal, and
+// hands on the rest.
+func (*Own) Relays(tty bool) bool { return tty }
+
+// Attach implements engine.Backend. The shim is this program's child, and opens
+// pipes that have no names.
+func (*Own) Attach(out engine.Output, ends stdio.Streams) (engine.Streams, error) {
+	return attach(out, ends, stdio.Pipe)
+}
+
+// Detach implements engine.Backend. The shim writes the log.
+func (*Own) Detach(out engine.Output) (engine.Streams, error) {
+	to := link.LogURI(logPath(out), out.Limit).String()
+	return detached{config: cio.Config{Terminal: out.TTY, Stdout: to, Stderr: to}}, nil
+}
+
+// Complete implements engine.Backend. The shim tells of the end after the log
+// has it.
+func (*Own) Complete(ctx context.Context, _ engine.Output) error { return ctx.Err() }

@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"context"
+	"io"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+
+	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/logfile"
+	"github.com/ctorhq/ctor/internal/stdio"
+)
+
+// Backend is what the client can't tell of the containerd behind it. All that
+// differs between services in this process and a containerd that runs is asked
+// here, and nowhere else. Package backend has both.
+type Backend interface {
+	// Sole tells whether no other program can have anything here. What has an
+	// owner, and is not known to the engine, is then left over, or half made.
+	Sole() bool
+
+	// Gone tells whether an error of the runtime means that it has nothing any
+	// more of a container. nil does not.
+	Gone(err error) bool
+
+	// Reaches tells whether layers that a snapshotter has made are in reach.
+	Reaches(snapshotter string) bool
+
+	// Brace is called before a process is put into a cgroup.
+	Brace()
+
+	// Clear removes what there is of a container in its runtime beyond its
+	// task, whose deletion gave err. cgroup is the container's.
+	Clear(ctx context.Context, id, cgroup string, err error) error
+
+	// Relays tells whether the runtime copies a process's streams, and keeps
+	// both ends of each pipe. A runtime that does so without a terminal wants
+	// both streams of output, or none.
+	Relays(tty bool) bool
+
+	// Attach connects a first process to the ends that the program has, and
+	// keeps its log.
+	Attach(o Output, ends stdio.Streams) (Streams, error)
+
+	// Detach has the log of a first process kept without this program.
+	Detach(o Output) (Streams, error)
+
+	// Logs reads the log. Without one the error is fs.ErrNotExist.
+	Logs(ctx context.Context, o Output, of logfile.Options) (io.ReadCloser, error)
+
+	// Complete waits until the log of a detached container that has ended has
+	// the last of its output.
+	Complete(ctx context.Context, o Output) error
+}
+
+// Output says where the output of a container's first process goes.
+type Output struct {
+	ID       string // the container's
+	Dir      string // with its files
+	Limit    int64  // of the log, as for logfile.Create
+	TTY      bool
+	EndInput func() // tells the runtime that there is no more input
+}
+
+// Streams are a first process's, on their way to it and then in use.
+type Streams interface {
+	life.Streams
+	// Config is what the runtime is told of them.
+	Config() cio.Config
+	// Given says that the runtime has them, and the process a pid.
+	Given(pid int) error
+}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -18,6 +19,7 @@ import (
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/internal/host"
 )
 
 // helpDirty opens a root and runs an attached and a detached container in it,
@@ -125,6 +127,27 @@ func TestCleanSlate(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
+// A program that is killed leaves no cgroup either, not even the empty one that
+// its containers' were in, though no engine opens the root again.
+func TestKilledCgroup(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+	require.NoError(t, err)
+	ref := fixture.Busybox(t, e).Ref()
+	require.NoError(t, e.Close())
+	parent := host.CgroupParent(root, "ctor")
+	cgroups := func() []string {
+		v1, _ := filepath.Glob("/sys/fs/cgroup/*" + parent)
+		v2, _ := filepath.Glob("/sys/fs/cgroup" + parent)
+		return append(v1, v2...)
+	}
+	h := startHelper(t, helper("hold", root, ref, "attached"))
+	require.NotEmpty(t, cgroups())
+	h.kill(t)
+	require.Eventually(t, func() bool { return len(cgroups()) == 0 }, prompt, time.Millisecond)
+}
+
 // clean is what a process inherits from a shim.
 func clean(t *testing.T) map[string]string {
 	var all unix.CPUSet
@@ -197,17 +220,20 @@ func files(t *testing.T, pid int) (to []string) {
 	return to
 }
 
-// sleeper finds the process that sleeps for so many seconds.
-func sleeper(t *testing.T, seconds string) int {
+// sleeper finds the process that sleeps for so many seconds, or is about to.
+func sleeper(t *testing.T, seconds string) (pid int) {
 	t.Helper()
-	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	require.NoError(t, err)
-	i := slices.IndexFunc(all, func(path string) bool {
-		b, _ := os.ReadFile(path)
-		return string(b) == "sleep\x00"+seconds+"\x00"
-	})
-	require.GreaterOrEqual(t, i, 0, "nothing sleeps for %s", seconds)
-	pid, err := strconv.Atoi(filepath.Base(filepath.Dir(all[i])))
-	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		i := slices.IndexFunc(all, func(path string) bool {
+			b, _ := os.ReadFile(path)
+			return string(b) == "sleep\x00"+seconds+"\x00"
+		})
+		if i < 0 {
+			return false
+		}
+		pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(all[i])))
+		return true
+	}, prompt, 10*time.Millisecond, "nothing sleeps for %s", seconds)
 	return pid
 }

@@ -121,3 +121,15 @@ func SweepSpec(spec []byte) error {
 	}
 	return host.RemoveCgroup(s.Linux.CgroupsPath)
 }
+
+// Parent is the engine's cgroup that a container's is in; "" if that is somewhere
+// else.
+func Parent(s *specs.Spec) string {
+	if s.Linux == nil {
+		return ""
+	}
+	return host.ParentOf(s.Linux.CgroupsPath)
+}
+
+// DropParent removes an engine's cgroup that holds nothing any more.
+func DropParent(path string) { host.RemoveEmptyCgroup(path) }

@@ -22,7 +22,23 @@ import (
 // containers of one name.
 func CgroupParent(root, namespace string) string {
 	h := sha256.Sum256([]byte(root + "\x00" + namespace))
-	return "/ctor-" + hex.EncodeToString(h[:6])
+	return parentPrefix + hex.EncodeToString(h[:parentBytes])
+}
+
+const (
+	parentPrefix = "/ctor-"
+	parentBytes  = 6
+)
+
+// ParentOf gives the cgroup of an engine that a container's is in; "" if that is
+// somewhere else.
+func ParentOf(path string) string {
+	parent := filepath.Dir(filepath.Join("/", path))
+	digits, ok := strings.CutPrefix(parent, parentPrefix)
+	if b, err := hex.DecodeString(digits); !ok || err != nil || len(b) != parentBytes {
+		return ""
+	}
+	return parent
 }
 
 // RemoveCgroup kills what runs in a cgroup or below and removes it, from every

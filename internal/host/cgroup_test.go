@@ -157,3 +157,14 @@ func TestRemoveCgroupFull(t *testing.T) {
 	gone(t, dirs)
 	require.ErrorContains(t, cmd.Wait(), "killed")
 }
+
+func TestParentOf(t *testing.T) {
+	parent := CgroupParent("/root", "ns")
+	for path, want := range map[string]string{
+		parent + "/id": parent, parent[1:] + "/id": parent,
+		parent: "", parent + "/id/below": "", "/own/id": "", "/ctor-tasktest-1-2/id": "", "/ctor-/id": "", parent + "00/id": "", "": "", "/": "",
+		"system.slice:ctor:id": "",
+	} {
+		require.Equal(t, want, ParentOf(path), path)
+	}
+}

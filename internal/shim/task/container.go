@@ -86,6 +86,7 @@ func (s *Service) newContainer(ctx context.Context, o order) (_ *container, err 
 	if c.bundle.Spec.Process == nil {
 		return nil, fmt.Errorf("the configuration names no process: %w", errdefs.ErrInvalidArgument)
 	}
+	s.note(bundle.Parent(c.bundle.Spec))
 	c.shared = sharedPids(c.bundle.Spec)
 	if len(o.rootfs) > 0 {
 		if err := os.MkdirAll(c.bundle.Rootfs, 0o711); err != nil {

@@ -36,6 +36,7 @@ type Service struct {
 	ended      bool               // Undo has begun: none is created any more
 	containers map[key]*container // nil: being created
 	creates    sync.WaitGroup     // in flight; added to with mu held
+	parents    map[string]bool    // the engine's cgroups that containers were in
 }
 
 type key struct{ namespace, id string }
@@ -45,7 +46,7 @@ var _ taskapi.TTRPCTaskService = (*Service)(nil)
 // New makes a service. shutdown is called when a client asks the shim to end
 // and it has no containers; nil for one that does not end that way.
 func New(executor Executor, events Publisher, shutdown func()) *Service {
-	s := &Service{executor: executor, events: newOutbox(events), shutdown: shutdown, containers: map[key]*container{}}
+	s := &Service{executor: executor, events: newOutbox(events), shutdown: shutdown, containers: map[key]*container{}, parents: map[string]bool{}}
 	s.ending, s.end = context.WithCancel(context.Background())
 	return s
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/ctorhq/ctor/internal/bundle"
 )
 
 // Undo kills and deletes every container, all at once, with its bundle, and
@@ -21,8 +23,24 @@ func (s *Service) Undo(ctx context.Context) error {
 	err := s.undoAll(ctx)
 	s.creates.Wait()
 	err = errors.Join(err, s.undoAll(ctx))
+	s.mu.Lock()
+	for parent := range s.parents {
+		bundle.DropParent(parent)
+	}
+	s.mu.Unlock()
 	s.events.close()
 	return err
+}
+
+// note notes an engine's cgroup. It goes with the engine, whose program may have
+// been killed: while there is an engine another shim may be making a container in
+// it.
+func (s *Service) note(parent string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if parent != "" {
+		s.parents[parent] = true
+	}
 }
 
 func (s *Service) undoAll(ctx context.Context) error {

@@ -256,6 +256,12 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 		if err := b.cfg.Spec(s); err != nil {
 			return nil, fmt.Errorf("Config.Spec: %w", err)
 		}
+		spec.Settle(s)
+	}
+	if p := s.Process; b.in.Embedded && p != nil && p.Capabilities != nil {
+		if err := host.CheckCaps(p.Capabilities.Bounding); err != nil {
+			return nil, err
+		}
 	}
 	if b.instead != nil {
 		return s, b.instead.command.Replace(root, s)

@@ -3,10 +3,15 @@ package host
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 
+	"github.com/containerd/containerd/v2/pkg/cap"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
@@ -47,14 +52,40 @@ func CheckRoot() error {
 	return nil
 }
 
-// mayMount reads the effective capabilities from a status, proc_pid_status(5).
-// What can't be read is left to the kernel.
-func mayMount(status []byte) bool {
+// mayMount reads the effective capabilities from a status.
+func mayMount(status []byte) bool { return caps(status, "CapEff")&(1<<unix.CAP_SYS_ADMIN) != 0 }
+
+// caps reads a set of capabilities from a status, proc_pid_status(5). What can't
+// be read is left to the kernel.
+func caps(status []byte, set string) uint64 {
 	for line := range bytes.Lines(status) {
-		if mask, ok := bytes.CutPrefix(line, []byte("CapEff:")); ok {
-			n, err := strconv.ParseUint(string(bytes.TrimSpace(mask)), 16, 64)
-			return err != nil || n&(1<<unix.CAP_SYS_ADMIN) != 0
+		if mask, ok := bytes.CutPrefix(line, []byte(set+":")); ok {
+			if n, err := strconv.ParseUint(string(bytes.TrimSpace(mask)), 16, 64); err == nil {
+				return n
+			}
 		}
 	}
-	return true
+	return math.MaxUint64
+}
+
+// CheckCaps says which of the capabilities that a container is to have this
+// process can't hand on. A service may be bounded, and so may a container that
+// runs containers.
+func CheckCaps(names []string) error { return checkCaps(bounding(), names) }
+
+// bounding are the capabilities that this process's children can have at most.
+var bounding = sync.OnceValue(func() uint64 {
+	status, _ := os.ReadFile("/proc/thread-self/status")
+	return caps(status, "CapBnd")
+})
+
+func checkCaps(bounding uint64, names []string) error {
+	lacks, _ := cap.FromBitmap(^bounding)
+	lacks = slices.DeleteFunc(lacks, func(name string) bool { return !slices.Contains(names, name) })
+	if len(lacks) == 0 {
+		return nil
+	}
+	return fmt.Errorf("this root can't give a container %s, which it may not have itself (%w): "+
+		"if this is a container, start it with --privileged, if a service, take CapabilityBoundingSet out of its unit",
+		strings.Join(lacks, ", "), errdefs.ErrUnavailable)
 }

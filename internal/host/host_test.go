@@ -88,6 +88,18 @@ func TestMayMount(t *testing.T) {
 	}
 }
 
+func TestCheckCaps(t *testing.T) {
+	const all = "CapBnd:\t000001ffffffffff\n"
+	names := []string{"CAP_CHOWN", "CAP_MKNOD", "CAP_AUDIT_WRITE"}
+	require.NoError(t, checkCaps(caps([]byte(all), "CapBnd"), names))
+	require.NoError(t, checkCaps(caps(nil, "CapBnd"), names), "what can't be read")
+	require.NoError(t, checkCaps(caps([]byte("CapBnd:\t0\n"), "CapBnd"), nil), "none is wanted")
+	err := checkCaps(caps([]byte("CapBnd:\t000001ffd7ffffff\n"), "CapBnd"), names)
+	require.ErrorIs(t, err, errdefs.ErrUnavailable)
+	require.EqualError(t, err, "this root can't give a container CAP_MKNOD, CAP_AUDIT_WRITE, which it may not have itself (unavailable): "+
+		"if this is a container, start it with --privileged, if a service, take CapabilityBoundingSet out of its unit")
+}
+
 func TestCheckRoot(t *testing.T) { require.NoError(t, CheckRoot()) }
 
 func TestRuntime(t *testing.T) {

@@ -175,7 +175,7 @@ func (l Place) mounted(name string) bool {
 	})
 }
 
-var usual = []string{"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/etc/hosts", "/etc/hostname"}
+var usual = []string{"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup", "/etc/hosts", "/etc/hostname"}
 
 type missing struct{ text string }
 

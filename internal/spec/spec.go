@@ -9,6 +9,7 @@ package spec
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -79,6 +80,8 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	}
 	// Not containerd's tmpfs on /run: images keep things there.
 	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/run" })
+	s.Mounts = append(s.Mounts, cgroupMounts()...)
+	s.Linux.Sysctl = maps.Clone(ownNetwork)
 	// The caller's come last, so that they win.
 	s.Mounts = append(append(s.Mounts, names...), o.Mounts...)
 	return s, nil

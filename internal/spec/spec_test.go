@@ -1,9 +1,12 @@
 package spec_test
 
 import (
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
@@ -108,4 +111,26 @@ func TestWalls(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(o.Files, "hostname"))
 	require.NoError(t, err)
 	require.Equal(t, "box\n", string(b))
+}
+
+// The caller's last word may take away what a default goes with.
+func TestSettle(t *testing.T) {
+	const ports, ping = "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"
+	for want, change := range map[string]func(*specs.Linux){
+		ports + " " + ping: func(*specs.Linux) {},
+		"":                 func(l *specs.Linux) { l.Namespaces = nil },
+		ports: func(l *specs.Linux) {
+			l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+		},
+		ping: func(l *specs.Linux) { delete(l.Sysctl, ports) },
+		ports + " " + ping + " own": func(l *specs.Linux) {
+			l.Namespaces, l.Sysctl[ports], l.Sysctl[ping], l.Sysctl["own"] = nil, "1024", "0 1", "x"
+		},
+	} {
+		s, err := write(t, ocispec.ImageConfig{Cmd: []string{"x"}}, spec.Options{})
+		require.NoError(t, err)
+		change(s.Linux)
+		spec.Settle(s)
+		require.Equal(t, want, strings.Join(slices.Sorted(maps.Keys(s.Linux.Sysctl)), " "))
+	}
 }

@@ -1,0 +1,47 @@
+package spec
+
+import (
+	"os"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// cgroupMounts show a container its own limits, by which runtimes of languages
+// set up their heaps and threads. It can change nothing there.
+func cgroupMounts() []specs.Mount {
+	options := []string{"ro", "nosuid", "noexec", "nodev"}
+	const at = "/sys/fs/cgroup"
+	mounts := []specs.Mount{{Destination: at, Type: "cgroup", Source: "cgroup", Options: options}}
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil {
+		// With version 1 it is a directory of mounts, in a tmpfs that runc leaves
+		// writable.
+		mounts = append(mounts, specs.Mount{Destination: at, Type: "tmpfs", Source: "tmpfs", Options: append([]string{"remount"}, options...)})
+	}
+	return mounts
+}
+
+// ownNetwork is how a network of a container's own is set, as Docker has it: any
+// port and ping are any user's, for there is nobody else to protect from them.
+var ownNetwork = map[string]string{
+	"net.ipv4.ip_unprivileged_port_start": "0",
+	"net.ipv4.ping_group_range":           "0 2147483647",
+}
+
+// Settle takes back what only goes with a default that the caller has changed
+// meanwhile: the settings of a network that is not the container's own, and
+// groups that a user namespace may not have.
+func Settle(s *specs.Spec) {
+	if s.Linux == nil {
+		return
+	}
+	own, mapped := false, false
+	for _, n := range s.Linux.Namespaces {
+		own = own || n.Type == specs.NetworkNamespace && n.Path == ""
+		mapped = mapped || n.Type == specs.UserNamespace
+	}
+	for name, value := range ownNetwork {
+		if s.Linux.Sysctl[name] == value && (!own || mapped && name == "net.ipv4.ping_group_range") {
+			delete(s.Linux.Sysctl, name)
+		}
+	}
+}

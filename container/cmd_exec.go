@@ -91,7 +91,7 @@ func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProces
 		return err
 	}
 	if _, err := p.tasks().Exec(ctx, add); err != nil {
-		return errgrpc.ToNative(err)
+		return explain(errgrpc.ToNative(err))
 	}
 	started, err := p.tasks().Start(ctx, &api.StartRequest{ContainerID: add.ContainerID, ExecID: p.id})
 	if err != nil {

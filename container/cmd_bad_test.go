@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,10 +45,20 @@ func TestCmdBad(t *testing.T) {
 		{"/opt", nil, fs.ErrPermission, `/opt is no file, its mode is d`},
 		{"/opt/text", nil, ctor.ErrInvalid, `neither a program nor a script that begins with #!`},
 		{"/opt/noshell", nil, exec.ErrNotFound, `/opt/noshell needs /nope/bash, which the THING does not have`},
+		{"/opt/crlf", nil, ctor.ErrNotFound, `/opt/crlf needs "/bin/sh\r", since its first line ends with a carriage return`},
+		{"/opt/ofdata", nil, ctor.ErrInvalid, `/opt/ofdata needs what can't be executed: /opt/data is not executable`},
+		{"/opt/ofdir", nil, ctor.ErrInvalid, `/opt is no file`},
+		{"/opt/oftext", nil, ctor.ErrInvalid, `/opt/text is neither a program nor a script`},
+		{"/opt/itself", nil, ctor.ErrInvalid, `more scripts than may interpret each other`},
+		{"/opt/ofnothing", nil, ctor.ErrInvalid, `names no interpreter`},
 		{"a\x00b", nil, ctor.ErrInvalid, ``},
 		{"", nil, ctor.ErrInvalid, `no command`},
 		{"true", func(c *container.Cmd) { c.Args = []string{"true", "a\x00b"} }, ctor.ErrInvalid, `zero byte`},
 		{"true", func(c *container.Cmd) { c.Args = append(c.Args, strings.Repeat("x", 128<<10)) }, ctor.ErrInvalid, `has 131072 bytes, and the kernel takes less than 131072`},
+		{"true", many(3<<20, "x"), ctor.ErrInvalid, `a quarter of the limit of the stack`},
+		// The kernel would take them. In the JSON that a shim is told they are six
+		// times as long.
+		{"true", many(1<<20, "\x01"), ctor.ErrInvalid, `more than a shim can be told`},
 		{"true", func(c *container.Cmd) { c.Env = []string{"A"} }, ctor.ErrInvalid, `environment variable "A" is not of the form NAME=value`},
 		{"true", func(c *container.Cmd) { c.Env = []string{"=x"} }, ctor.ErrInvalid, `environment variable "=x"`},
 		{"true", func(c *container.Cmd) { c.Env = []string{"A=\x00"} }, ctor.ErrInvalid, `environment variable "A=\x00"`},
@@ -78,6 +89,24 @@ func TestCmdBad(t *testing.T) {
 	}
 	require.Error(t, new(container.Cmd).Run(), "made by nobody")
 	require.Error(t, new(container.Cmd).Wait())
+}
+
+// many gives a command so many bytes of arguments.
+func many(bytes int, of string) func(*container.Cmd) {
+	const each = 64 << 10
+	return func(c *container.Cmd) {
+		c.Args = append(c.Args, slices.Repeat([]string{strings.Repeat(of, each)}, bytes/each)...)
+	}
+}
+
+// What the kernel takes runs.
+func TestCmdManyArguments(t *testing.T) {
+	t.Parallel()
+	img := busybox(t)
+	for _, cmd := range []*container.Cmd{idle(t).Command(t.Context(), "true"), img.Command(t.Context(), "true")} {
+		many(1<<20, "x")(cmd)
+		require.NoError(t, cmd.Run())
+	}
 }
 
 func closedFile(t *testing.T) *os.File {

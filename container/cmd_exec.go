@@ -98,7 +98,7 @@ func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProces
 		return err
 	}
 	if err := p.in.Add(ctx, add); err != nil {
-		return err
+		return explain(err)
 	}
 	if err := p.life.Start(ctx); err != nil {
 		p.discard(ctx)

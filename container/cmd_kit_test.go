@@ -68,11 +68,17 @@ func (k kit) at(name string) string { return filepath.Join("/", k.root, name) }
 
 // cmdFiles is what commands in the table meet, beside busybox.
 var cmdFiles = fstest.MapFS{
-	"opt/tool":     {Data: []byte("#!/bin/sh\necho tool in $PWD\n"), Mode: 0o755},
-	"opt/text":     {Data: []byte("hello\n"), Mode: 0o755},
-	"opt/noshell":  {Data: []byte("#!/nope/bash\n"), Mode: 0o755},
-	"opt/data":     {Data: []byte("one\ntwo\n"), Mode: 0o644},
-	"opt/dir/file": {},
+	"opt/tool":      {Data: []byte("#!/bin/sh\necho tool in $PWD\n"), Mode: 0o755},
+	"opt/text":      {Data: []byte("hello\n"), Mode: 0o755},
+	"opt/noshell":   {Data: []byte("#!/nope/bash\n"), Mode: 0o755},
+	"opt/crlf":      {Data: []byte("#!/bin/sh\r\necho hi\r\n"), Mode: 0o755},
+	"opt/ofdata":    {Data: []byte("#!/opt/data\n"), Mode: 0o755},
+	"opt/ofdir":     {Data: []byte("#!/opt\n"), Mode: 0o755},
+	"opt/oftext":    {Data: []byte("#! /opt/text\n"), Mode: 0o755},
+	"opt/itself":    {Data: []byte("#!\t/opt/itself x\n"), Mode: 0o755},
+	"opt/ofnothing": {Data: []byte("#! \n"), Mode: 0o755},
+	"opt/data":      {Data: []byte("one\ntwo\n"), Mode: 0o644},
+	"opt/dir/file":  {},
 }
 
 // programs makes commands of this host, by os/exec.

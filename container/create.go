@@ -258,10 +258,8 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 		}
 		spec.Settle(s)
 	}
-	if p := s.Process; b.in.Embedded && p != nil && p.Capabilities != nil {
-		if err := host.CheckCaps(p.Capabilities.Bounding); err != nil {
-			return nil, err
-		}
+	if err := b.in.Backend.Permits(s); err != nil {
+		return nil, err
 	}
 	if b.instead != nil {
 		return s, b.instead.command.Replace(root, s)

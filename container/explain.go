@@ -12,6 +12,9 @@ import (
 // known beforehand has been found before; this is for the rest, and knows the
 // words of runc 1.1 to 1.5 and crun 1.8. Others are errdefs.ErrUnavailable, in full.
 func explain(err error) error {
+	if errdefs.IsResourceExhausted(err) {
+		return fmt.Errorf("its arguments, environment and the rest of its configuration are more than a shim can be told: %w: %v", errdefs.ErrInvalidArgument, err)
+	}
 	_, text, ok := strings.Cut(err.Error(), "OCI runtime create failed: ")
 	if !ok {
 		return err

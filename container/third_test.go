@@ -25,6 +25,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -46,6 +47,7 @@ var _ engine.Backend = third{}
 func (third) Sole() bool                                                  { return false }
 func (third) Gone(err error) bool                                         { return errdefs.IsPermissionDenied(err) }
 func (third) Reaches(string) bool                                         { return true }
+func (third) Permits(*specs.Spec) error                                   { return nil }
 func (third) Brace()                                                      {}
 func (third) Clear(context.Context, string, string, error) error          { return errRefused }
 func (third) Relays(bool) bool                                            { return true }

@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
@@ -34,6 +35,14 @@ func (*Own) Gone(err error) bool { return errdefs.IsNotFound(err) || errdefs.IsU
 // Reaches implements engine.Backend. This host may lack what another one, or
 // this one once, has made layers with.
 func (o *Own) Reaches(snapshotter string) bool { return slices.Contains(o.Snapshotters, snapshotter) }
+
+// Permits implements engine.Backend. The shim has this program's capabilities.
+func (*Own) Permits(s *specs.Spec) error {
+	if s.Process == nil || s.Process.Capabilities == nil {
+		return nil
+	}
+	return host.CheckCaps(s.Process.Capabilities.Bounding)
+}
 
 // Brace implements engine.Backend.
 func (*Own) Brace() { host.ExpectMove() }

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/logfile"
@@ -24,6 +25,9 @@ func (Running) Gone(err error) bool { return errdefs.IsNotFound(err) }
 
 // Reaches implements engine.Backend: that containerd has made them.
 func (Running) Reaches(string) bool { return true }
+
+// Permits implements engine.Backend: that containerd finds out by itself.
+func (Running) Permits(*specs.Spec) error { return nil }
 
 // Brace implements engine.Backend. Cgroups are that containerd's business.
 func (Running) Brace() {}

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/logfile"
@@ -25,6 +26,10 @@ type Backend interface {
 
 	// Reaches tells whether layers that a snapshotter has made are in reach.
 	Reaches(snapshotter string) bool
+
+	// Permits tells what the host can't give a container with this
+	// configuration, as far as that is known before the runtime tries.
+	Permits(s *specs.Spec) error
 
 	// Brace is called before a process is put into a cgroup.
 	Brace()

@@ -53,7 +53,7 @@ func (l Place) find(p *specs.Process, name string) (string, error) {
 	if err == nil {
 		err = l.executable(at, p.Cwd)
 	}
-	if errors.Is(err, fs.ErrNotExist) && l.mounted(at) {
+	if err != nil && l.mounted(at) {
 		return at, nil
 	}
 	if err != nil {
@@ -110,40 +110,77 @@ func (l Place) check(name string) error {
 // errNotExecutable has the class, and what os/exec has for it.
 var errNotExecutable = fmt.Errorf("%w: %w", fs.ErrPermission, errdefs.ErrInvalidArgument)
 
+// scripts is how many scripts may interpret each other: exec_binprm of the
+// kernel's fs/exec.c.
+const scripts = 5
+
 // executable tells whether the kernel knows what to do with a file, and what
-// the file needs for it is there as well.
+// the file needs for it can be executed as well.
 func (l Place) executable(name, cwd string) error {
+	for range scripts + 1 {
+		needs, script, err := l.needs(name)
+		if err != nil || needs == "" {
+			return err
+		}
+		at := needs
+		if !path.IsAbs(at) {
+			at = path.Join(cwd, at)
+		}
+		err = l.check(at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(needs, "\r"):
+			return notFound("%s needs %q, since its first line ends with a carriage return, as on Windows", name, needs)
+		case errors.Is(err, fs.ErrNotExist):
+			return notFound("%s needs %s, which the %s does not have", name, needs, l.Noun)
+		case err != nil:
+			return fmt.Errorf("%s needs what can't be executed: %w", name, err)
+		case !script:
+			return nil
+		}
+		name = at
+	}
+	return fmt.Errorf("%s is the last of more scripts than may interpret each other: %w: %w", name, unix.ELOOP, errdefs.ErrInvalidArgument)
+}
+
+// needs gives the file by which the kernel executes another: a script's
+// interpreter, or a program's loader; "" if it needs none.
+func (l Place) needs(name string) (needs string, script bool, err error) {
 	f, err := l.Root.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
-		return err
+		return "", false, err
 	}
 	defer f.Close()
 	head, err := io.ReadAll(io.NewSectionReader(f, 0, 256)) // the kernel's BINPRM_BUF_SIZE
 	if err != nil {
-		return err
+		return "", false, err
 	}
-	var needs string
 	switch {
 	case bytes.HasPrefix(head, []byte("#!")):
-		line, _, _ := bytes.Cut(head[2:], []byte("\n"))
-		if words := bytes.Fields(line); len(words) > 0 {
-			needs = string(words[0])
+		if needs = interpreter(head); needs == "" {
+			return "", false, fmt.Errorf("%s names no interpreter after #!, or one too long: %w: %w", name, unix.ENOEXEC, errdefs.ErrInvalidArgument)
 		}
+		return needs, true, nil
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
-		needs = loader(f)
+		return loader(f), false, nil
 	case !otherFormat(name, head):
-		return fmt.Errorf("%s is neither a program nor a script that begins with #!: %w: %w", name, unix.ENOEXEC, errdefs.ErrInvalidArgument)
+		return "", false, fmt.Errorf("%s is neither a program nor a script that begins with #!: %w: %w", name, unix.ENOEXEC, errdefs.ErrInvalidArgument)
 	}
-	if needs == "" {
-		return nil
+	return "", false, nil
+}
+
+// interpreter reads a script's, as load_script of the kernel's
+// fs/binfmt_script.c does: its name ends at a blank, a tab, a zero byte or the
+// end of the line, and at no other space. "" is none.
+func interpreter(head []byte) string {
+	line, _, whole := bytes.Cut(head[2:], []byte("\n"))
+	line = bytes.TrimLeft(line, " \t")
+	end := bytes.IndexAny(line, " \t\x00")
+	if end < 0 {
+		if end = len(line); !whole && len(head) == 256 {
+			return "" // it may go on
+		}
 	}
-	if !path.IsAbs(needs) {
-		needs = path.Join(cwd, needs)
-	}
-	if _, err := l.Root.Stat(needs); errors.Is(err, fs.ErrNotExist) {
-		return notFound("%s needs %s, which the %s does not have", name, needs, l.Noun)
-	}
-	return nil
+	return string(line[:end])
 }
 
 // loader gives the dynamic loader that an ELF file names, "" if none.

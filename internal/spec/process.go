@@ -182,10 +182,9 @@ func (c Command) args(at Place, p *specs.Process, firstEnv []string) ([]string, 
 	if meant, err := at.lookPath(p, args[0]); err != nil || meant != file {
 		args[0] = file
 	}
-	if err := checkStrings(args, p.Env); err != nil {
-		return nil, err
-	}
-	return args, nil
+	checked := *p
+	checked.Args = args
+	return args, checkStrings(&checked)
 }
 
 func lookupEnv(env []string, name string) (value string, ok bool) {

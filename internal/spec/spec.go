@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -22,6 +23,7 @@ import (
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Options are the caller's wishes. Zero values mean what the image says.
@@ -64,6 +66,9 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	if p.Cwd, err = workingDir(image, o); err != nil {
 		return nil, err
 	}
+	if err := checkStrings(p); err != nil {
+		return nil, err
+	}
 	p.User = o.User
 	p.Terminal = o.TTY
 	p.Rlimits = nil // the program's own: what it may, its containers may
@@ -93,13 +98,13 @@ func Check(s *specs.Spec) error {
 	if s.Process == nil || len(s.Process.Args) == 0 || s.Linux == nil {
 		return fmt.Errorf("it leaves no process, no arguments or nothing of Linux: %w", errdefs.ErrInvalidArgument)
 	}
-	return checkStrings(s.Process.Args, s.Process.Env)
+	return checkStrings(s.Process)
 }
 
 // checkStrings finds what execve(2) would not take.
-func checkStrings(args, env []string) error {
-	total := 0
-	for _, a := range slices.Concat(args, env) {
+func checkStrings(p *specs.Process) error {
+	total := len(p.Args[0]) + 1 // the file's name is there once more
+	for _, a := range slices.Concat(p.Args, p.Env) {
 		if strings.ContainsRune(a, 0) {
 			return fmt.Errorf("argument %q holds a zero byte: %w", a, errdefs.ErrInvalidArgument)
 		}
@@ -107,20 +112,33 @@ func checkStrings(args, env []string) error {
 			return fmt.Errorf("an argument or environment variable has %d bytes, and the kernel takes less than %d (%.20q...): %w",
 				len(a), maxString, a, errdefs.ErrInvalidArgument)
 		}
-		total += len(a) + 1
+		total += len(a) + 1 + int(unsafe.Sizeof(uintptr(0)))
 	}
-	if total > maxStrings {
-		return fmt.Errorf("arguments and environment have %d bytes, and the kernel takes %d: %w", total, maxStrings, errdefs.ErrInvalidArgument)
+	if most := maxStrings(p.Rlimits); total > most {
+		return fmt.Errorf("arguments and environment take %d bytes, and the kernel has %d for them, a quarter of the limit of the stack: %w", total, most, errdefs.ErrInvalidArgument)
 	}
 	return nil
 }
 
-// What execve(2) takes: MAX_ARG_STRLEN, and in all 3/4 of _STK_LIM. A small
-// stack limit makes the latter smaller still.
-const (
-	maxString  = 128 << 10
-	maxStrings = 6 << 20
-)
+// maxString is the kernel's MAX_ARG_STRLEN.
+const maxString = 128 << 10
+
+// maxStrings is what execve(2) takes in all, with a pointer for each string:
+// bprm_stack_limits of the kernel's fs/exec.c.
+func maxStrings(limits []specs.POSIXRlimit) int {
+	const least, most = 128 << 10, 6 << 20 // ARG_MAX, and 3/4 of _STK_LIM
+	var own unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_STACK, &own); err != nil {
+		return most
+	}
+	stack := own.Cur
+	for _, l := range limits {
+		if l.Type == "RLIMIT_STACK" {
+			stack = l.Soft
+		}
+	}
+	return int(max(least, min(stack/4, most)))
+}
 
 // args joins entrypoint and command the way Docker does: a caller's entrypoint
 // drops the image's command along with its entrypoint.
@@ -136,7 +154,7 @@ func args(image ocispec.ImageConfig, o Options) ([]string, error) {
 	if len(all) == 0 || all[0] == "" {
 		return nil, fmt.Errorf("the image names no command to run, and Config.Args is empty: %w", errdefs.ErrInvalidArgument)
 	}
-	return all, checkStrings(all, nil)
+	return all, nil
 }
 
 // workingDir is absolute: a relative one counts from the root.

@@ -16,7 +16,7 @@ import (
 // said is the command's own words, with the class that they mean.
 type said struct {
 	words string
-	class error // nil: none that is known
+	class error // never nil: what unwraps to nil has a shim panic that sends it
 }
 
 func (s *said) Error() string { return s.words }
@@ -63,7 +63,11 @@ func explain(log string, err error) error {
 	for _, prefix := range []string{"runc create failed: ", "exec failed: ", "unable to start container process: "} {
 		words = strings.TrimPrefix(words, prefix)
 	}
-	return &said{words: words, class: classOf(words)}
+	class := classOf(words)
+	if class == nil {
+		return errors.New(words)
+	}
+	return &said{words: words, class: class}
 }
 
 // classOf is what words mean; nil is not known.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/stretchr/testify/require"
 )
 
@@ -36,4 +37,14 @@ func TestExplain(t *testing.T) {
 	err := explain(filepath.Join(t.TempDir(), "log"), unlogged)
 	require.ErrorIs(t, err, errdefs.ErrNotImplemented)
 	require.ErrorIs(t, err, unlogged)
+}
+
+// Words that mean nothing known are an error like any, also among others: a shim
+// sends it.
+func TestExplainUnknown(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	require.NoError(t, os.WriteFile(log, []byte(`{"level":"error","msg":"whatever"}`), 0o600))
+	err := explain(log, errors.New("exit status 1"))
+	require.EqualError(t, err, "whatever")
+	require.ErrorContains(t, errgrpc.ToGRPC(errors.Join(errdefs.ErrUnavailable, err)), "whatever")
 }

@@ -54,21 +54,40 @@ func (f *family) know(pid int) {
 	f.known[pid] = true
 }
 
-// wait reaps a known child if it has ended, and tells whether there is nothing
-// to wait for any more.
-func (f *family) wait(p Process) (ws unix.WaitStatus, done bool, err error) {
+// end is what is known of a process that has been reaped.
+type end struct {
+	ws       unix.WaitStatus
+	executed bool // it had executed its command
+	reaped   bool
+}
+
+// wait reaps a known child if it has ended, notes how, and tells whether there
+// is nothing to wait for any more.
+func (f *family) wait(p Process, how *end) (done bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var info unix.Siginfo
 	err = unix.Waitid(unix.P_PID, p.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	if err == nil && info.Signo == 0 {
-		return 0, false, nil
+		return false, nil
 	}
 	delete(f.known, p.Pid)
+	how.reaped = true
 	if err == nil {
-		ws, err = p.wait()
+		how.executed = progressOf(p.Pid).executed
+		how.ws, err = p.wait()
 	}
-	return ws, true, err
+	return true, err
+}
+
+// progress is how far a known child has come, or had when it was reaped.
+func (f *family) progress(pid int, how *end) progress {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if how.reaped {
+		return progress{executed: how.executed, ended: true}
+	}
+	return progressOf(pid)
 }
 
 // forget notes that a child was waited for otherwise.

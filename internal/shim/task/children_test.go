@@ -47,17 +47,15 @@ func TestKnownChildren(t *testing.T) {
 	children.know(pid)
 	leave()
 	require.Never(t, func() bool { children.look(); return !exists(pid) }, 50*time.Millisecond, 5*time.Millisecond)
-	var ws unix.WaitStatus
+	var how end
 	require.Eventually(t, func() bool {
-		var (
-			done bool
-			err  error
-		)
-		ws, done, err = children.wait(Process{Pid: pid})
+		done, err := children.wait(Process{Pid: pid}, &how)
 		return done && err == nil
 	}, 10*time.Second, time.Millisecond)
-	require.Equal(t, 3, ws.ExitStatus())
-	_, done, err := children.wait(Process{Pid: pid})
+	require.Equal(t, 3, how.ws.ExitStatus())
+	require.True(t, how.executed)
+	require.Equal(t, progress{executed: true, ended: true}, children.progress(pid, &how))
+	done, err := children.wait(Process{Pid: pid}, &how)
 	require.True(t, done)
 	require.ErrorIs(t, err, unix.ECHILD)
 	_ = cmd.Wait()

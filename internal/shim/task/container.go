@@ -34,6 +34,8 @@ type container struct {
 	life context.Context // done when the first process has ended
 	end  context.CancelFunc
 
+	allowance allowance // of processes, beside its limit
+
 	oomWatch sync.Once // begun, and ended by life
 	orphans  sync.Once // looked for, until life's end
 
@@ -83,8 +85,8 @@ func (s *Service) newContainer(ctx context.Context, o order) (_ *container, err 
 	if c.bundle.Spec, err = bundle.Spec(o.dir); err != nil {
 		return nil, err
 	}
-	if c.bundle.Spec.Process == nil {
-		return nil, fmt.Errorf("the configuration names no process: %w", errdefs.ErrInvalidArgument)
+	if p := c.bundle.Spec.Process; p == nil || len(p.Args) == 0 && o.images == "" {
+		return nil, fmt.Errorf("the configuration names no process, or nothing for it to execute: %w", errdefs.ErrInvalidArgument)
 	}
 	s.note(bundle.Parent(c.bundle.Spec))
 	c.shared = sharedPids(c.bundle.Spec)

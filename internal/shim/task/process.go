@@ -37,6 +37,7 @@ type process struct {
 	pidfd    *os.File // nil: not started
 	streams  *streams // nil: not started
 	inClosed bool     // CloseIO came, perhaps before there were streams
+	last     end      // guarded by the family
 	exited   chan struct{}
 	status   uint32
 	at       time.Time
@@ -64,13 +65,15 @@ func (p *process) born(started Process, s *streams) error {
 	return nil
 }
 
-// discard ends a process that nobody is told of.
-func (p Process) discard() {
+// discard ends a process that nobody is told of, and gives how it ended: perhaps
+// by itself, before.
+func (p Process) discard() unix.WaitStatus {
 	if p.Console != nil {
 		p.Console.Close()
 	}
 	_ = unix.Kill(p.Pid, unix.SIGKILL)
-	_, _ = p.wait()
+	ws, _ := p.wait()
+	return ws
 }
 
 // wait waits for the end of a process, and reaps it.
@@ -88,17 +91,15 @@ func (p Process) wait() (ws unix.WaitStatus, err error) {
 // wait waits for the process's end, in Go's poller: thousands of waits hold no
 // thread. It is called once, and reaps.
 func (p *process) wait() uint32 {
-	var (
-		ws   unix.WaitStatus
-		werr error
-	)
+	var werr error
 	raw, err := p.pidfd.SyscallConn()
 	if err == nil {
 		err = raw.Read(func(uintptr) (done bool) {
-			ws, done, werr = children.wait(p.started)
+			done, werr = children.wait(p.started, &p.last)
 			return done
 		})
 	}
+	ws := p.last.ws
 	switch {
 	case err != nil, werr != nil: // somebody else has waited for it
 		return unknown

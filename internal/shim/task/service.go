@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -194,7 +195,7 @@ func (s *Service) startInit(ctx context.Context, c *container) error {
 		defer context.AfterFunc(s.ending, cancel)()
 		err = s.restore(ctx, c)
 	} else {
-		err = c.call(func() error { return c.handle.Start(ctx) })
+		err = c.begin(ctx)
 	}
 	if err != nil {
 		c.init.advance(tasktypes.Status_RUNNING, tasktypes.Status_CREATED)
@@ -202,6 +203,23 @@ func (s *Service) startInit(ctx context.Context, c *container) error {
 	}
 	s.events.send(c.bundle.Namespace, &eventtypes.TaskStart{ContainerID: c.bundle.ID, Pid: uint32(c.init.pid)})
 	return nil
+}
+
+// begin has the first process execute its command.
+func (c *container) begin(ctx context.Context) (err error) {
+	name, p := c.bundle.Spec.Process.Args[0], c.init
+	why := c.atLimit(name)
+	defer func() { err = why(err) }()
+	if err := c.call(func() error { return c.handle.Start(ctx) }); err != nil {
+		return err
+	}
+	// It goes on, whoever hears of it.
+	err = awaitExec(context.WithoutCancel(ctx), func() progress { return children.progress(p.pid, &p.last) })
+	if errors.Is(err, errUnexecuted) {
+		<-c.life.Done() // it is reaped
+		err = c.refused(name, p.last.ws)
+	}
+	return err
 }
 
 // Delete removes an ended process, and with the first the container.

@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -37,6 +38,9 @@ func (s *Service) Exec(ctx context.Context, r *taskapi.ExecProcessRequest) (*emp
 		return nil, errgrpc.ToGRPC(fmt.Errorf("process: %w: %w", err, errdefs.ErrInvalidArgument))
 	}
 	p.spec.Terminal = r.Terminal
+	if len(p.spec.Args) == 0 {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("process: it has no arguments: %w", errdefs.ErrInvalidArgument))
+	}
 	if err := c.add(p); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
@@ -85,9 +89,8 @@ func (s *Service) startExec(ctx context.Context, c *container, p *process) (err 
 }
 
 func (c *container) exec(ctx context.Context, p *process, st *streams, child Stdio) error {
-	started, err := c.handle.Exec(ctx, p.id, p.spec, child)
+	started, err := c.execute(ctx, p, child)
 	if err != nil {
-		c.suspect()
 		return err
 	}
 	if err := p.born(started, st); err != nil {
@@ -95,6 +98,26 @@ func (c *container) exec(ctx context.Context, p *process, st *streams, child Std
 		return err
 	}
 	return nil
+}
+
+// execute has the executor start a process, and the process execute its command.
+func (c *container) execute(ctx context.Context, p *process, child Stdio) (started Process, err error) {
+	name := p.spec.Args[0]
+	why := c.atLimit(name)
+	defer func() { err = why(err) }()
+	defer c.makeRoom()()
+	if started, err = c.handle.Exec(ctx, p.id, p.spec, child); err != nil {
+		c.suspect()
+		return started, err
+	}
+	// It can't be reaped meanwhile: nobody knows of it.
+	if err = awaitExec(ctx, func() progress { return progressOf(started.Pid) }); err != nil {
+		ws := started.discard()
+		if errors.Is(err, errUnexecuted) {
+			err = c.refused(name, ws)
+		}
+	}
+	return started, err
 }
 
 // State tells how a process is.
@@ -254,7 +277,10 @@ func (s *Service) Update(ctx context.Context, r *taskapi.UpdateTaskRequest) (*em
 	if c.handle == nil {
 		return nil, errgrpc.ToGRPC(c.isUnmade())
 	}
-	if err := c.call(func() error { return c.handle.Update(ctx, &res) }); err != nil {
+	c.allowance.mu.Lock() // which would take what is written meanwhile for its own
+	err = c.call(func() error { return c.handle.Update(ctx, &res) })
+	c.allowance.mu.Unlock()
+	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
 	if limited(&res) {

@@ -3,9 +3,13 @@ package tasktest
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	"github.com/containerd/containerd/api/types"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
 )
@@ -21,6 +25,15 @@ func (b *bed) fails(text string, s setup) {
 	x := b.start(setup{id: s.id, args: []string{"true"}})
 	x.wait()
 	x.delete()
+}
+
+// unexecutable are commands that execve(2) refuses.
+func unexecutable() [][]string {
+	return [][]string{
+		{"/bin/crlf"}, {"/bin/text"}, {"/bin/none"},
+		// Each of them would be fine, and all are more than the stack may have.
+		slices.Repeat([]string{"/bin/true", strings.Repeat("a", 100<<10)}, 70),
+	}
 }
 
 var failures = map[string]func(*bed){
@@ -70,6 +83,23 @@ var failures = map[string]func(*bed){
 			_, err := b.svc.Create(b.ctx, &taskapi.CreateTaskRequest{ID: id, Bundle: b.dir})
 			require.Error(b, err, id)
 		}
+	},
+	// Executors see no more than that they have forked.
+	"what the kernel does not execute": func(b *bed) {
+		x := b.start(setup{args: []string{"sleep", "1000"}})
+		for _, args := range unexecutable() {
+			y := b.create(setup{args: args})
+			require.ErrorIs(b, y.tryStart(b.ctx), errdefs.ErrInvalidArgument, args[0])
+			y.wait()
+			require.Equal(b, tasktypes.Status_STOPPED, y.status(), args[0])
+			y.delete()
+
+			e := x.add(setup{args: args})
+			require.ErrorIs(b, e.tryStart(b.ctx), errdefs.ErrInvalidArgument, args[0])
+			require.EqualValues(b, 255, e.wait())
+			e.delete()
+		}
+		x.end()
 	},
 	"too little memory": func(b *bed) {
 		x, err := b.tryCreate(b.ctx, setup{args: []string{"sleep", "1000"}, edit: limited(1 << 20)})

@@ -38,6 +38,10 @@ func (x *box) tryUpdate(r specs.LinuxResources) error {
 	return errgrpc.ToNative(err)
 }
 
+func processes(limit int64) func(*specs.Spec) {
+	return func(s *specs.Spec) { s.Linux.Resources.Pids = &specs.LinuxPids{Limit: &limit} }
+}
+
 var limits = map[string]func(*bed){
 	"update": func(b *bed) {
 		x := b.start(setup{args: []string{"sleep", "1000"}, edit: limited(64 << 20)})
@@ -71,6 +75,24 @@ var limits = map[string]func(*bed){
 		require.Equal(b, 1, named)
 		x.end()
 		e.pipes.close()
+	},
+	// Until it executes the command, a process has threads of the executor.
+	"the least of processes": func(b *bed) {
+		x := b.start(setup{args: []string{"sleep", "1000"}, edit: processes(1)})
+		for range often(20) {
+			status, out := x.run(setup{args: []string{"true"}})
+			require.Zero(b, status)
+			require.Empty(b, out)
+		}
+		require.Equal(b, "1", x.control("pids", "pids.max", "pids.max"))
+		e := x.add(setup{args: []string{"sh", "-c", "read x; true & wait; true"}, stdin: true})
+		e.start()
+		_, err := e.in.Write([]byte("\n"))
+		require.NoError(b, err)
+		require.NotZero(b, e.wait(), "the limit is the command's")
+		require.Contains(b, e.output(), "fork")
+		e.delete()
+		x.end()
 	},
 	"statistics": func(b *bed) {
 		x := b.start(setup{args: []string{"sh", "-c", "echo up; exec sleep 1000"}})

@@ -62,6 +62,10 @@ func busybox(dir string) error {
 		"bin/busybox": string(b),
 		"etc/passwd":  "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/tmp:/bin/sh\n",
 		"etc/group":   "root:x:0:\napp:x:1000:\n",
+		// What exists and may be executed, and the kernel does not execute.
+		"bin/crlf": "#!/bin/sh\r\necho hi\r\n",
+		"bin/text": "#!/etc/passwd\n",
+		"bin/none": "",
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {

@@ -63,9 +63,14 @@
 // The package changes nothing of the process: no signal handler, no
 // environment, no working directory, no umask. Engines with different roots
 // live in one process and share nothing. Containers are run by another
-// process, the shim, which is this same program executed again under another
-// name: an init function of this module catches it before main. Code of the
-// program runs in no container.
+// process, the shim, which is this same program executed again: an init function
+// of this module catches it before main. Code of the program runs in no container.
+// Nor does what the program was started with reach its shims, images and
+// containers: umask, ignored and blocked signals, priorities, environment,
+// descriptors. Resource limits do, as with os/exec.
+//
+// A program with more rights than the user who executes it (set-uid, set-gid, file
+// capabilities) can't open an engine, and is never executed as a shim.
 //
 // One thing is process-wide. containerd's code writes a few lines to a logger
 // of its own, log.L of github.com/containerd/log, which by default writes to

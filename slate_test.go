@@ -42,6 +42,11 @@ func helpDirty(args []string) error {
 		if err := c.Command(ctx, "sleep", args[3+2*n]).Start(); err != nil {
 			return err
 		}
+		tty := c.Command(ctx, "tty")
+		tty.TTY = true
+		if out, err := tty.Output(); err != nil || !strings.Contains(string(out), "/dev/") {
+			return fmt.Errorf("terminal: %q, %w", out, err)
+		}
 	}
 	ready()
 	return e.Close()
@@ -146,6 +151,33 @@ func TestKilledCgroup(t *testing.T) {
 	require.NotEmpty(t, cgroups())
 	h.kill(t)
 	require.Eventually(t, func() bool { return len(cgroups()) == 0 }, prompt, time.Millisecond)
+}
+
+// A root that can be written to is all of the host's directories that an engine
+// needs.
+func TestRootIsEnough(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+	require.NoError(t, err)
+	ref := fixture.Busybox(t, e).Ref()
+	require.NoError(t, e.Close())
+	cmd := helper("dirty", root, ref, "1", "1", "1", "1")
+	program, err := os.Executable()
+	require.NoError(t, err)
+	script := `mount --make-rprivate / && mount --bind "$1" "$1" && mount -o remount,bind,ro / || exit 1
+		for dir in $(awk '$5 !~ "^/(sys|proc|dev)" && $5 != "/" {print $5}' /proc/self/mountinfo); do
+			[ "$dir" = "$1" ] || mount -o remount,bind,ro "$dir" || exit 1
+		done
+		exec "$0" "$@"`
+	cmd.Args = append([]string{"unshare", "-m", "bash", "-c", script, program}, cmd.Args[1:]...)
+	cmd.Path, err = exec.LookPath("unshare")
+	require.NoError(t, err)
+	startHelper(t, cmd).end(t)
+	e = open(t, ctor.Config{Root: root})
+	c, err := container.Get(t.Context(), e, "c1")
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
 }
 
 // clean is what a process inherits from a shim.

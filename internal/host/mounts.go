@@ -81,8 +81,8 @@ func cgroupMounts(all []mounted) []string {
 }
 
 // SweepMounts undoes the mounts that a killed program has left of the engine
-// in root: containerd mounts what it compares or unpacks for a moment, in the
-// system's temporary directory.
+// in root: containerd mounts what it compares for a moment, in the system's
+// temporary directory.
 func SweepMounts(root string) error {
 	b, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {

@@ -38,6 +38,7 @@ func Run(t *testing.T, newExecutor func(t *testing.T) task.Executor) {
 	all("stdio", true, stdio)
 	all("terminal", true, terminals)
 	all("exec", true, execs)
+	all("slate", true, slates)
 	all("life", true, lives)
 	all("kill", true, kills)
 	all("limits", true, limits)

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/slate"
 )
 
 // applets are busybox's commands that the root file system has by name.
@@ -31,6 +33,9 @@ func Main(m *testing.M) {
 func run(m *testing.M) (code int, err error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return 0, fmt.Errorf("become subreaper: %w", err)
+	}
+	if err := slate.Settle(2); err != nil { // as a shim does
+		return 0, err
 	}
 	dir, err := os.MkdirTemp("", "tasktest-rootfs-")
 	if err != nil {

@@ -229,12 +229,13 @@ func (s *Service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskap
 		return nil, err
 	}
 	if p != c.init {
-		if err := p.abandon(); err != nil {
+		answer, err := p.abandon()
+		if err != nil {
 			return nil, errgrpc.ToGRPC(err)
 		}
 		p.streams.settle()
 		c.drop(p.id)
-		return p.deleted(), nil
+		return answer, nil
 	}
 	if err := s.deleteInit(ctx, c); err != nil {
 		return nil, errgrpc.ToGRPC(err)

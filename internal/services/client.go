@@ -49,7 +49,9 @@ func (s *Services) newClient(events *exchange) (*containerd.Client, error) {
 			return containerd.WithNamespaceClient(c)
 		}),
 		// Not needed by much, but NewContainer panics without it.
-		wire(&w, plugins.ServicePlugin, srv.IntrospectionService, func(i introspection.Service) containerd.ServicesOpt { return containerd.WithIntrospectionService(i) }),
+		wire(&w, plugins.ServicePlugin, srv.IntrospectionService, func(i introspection.Service) containerd.ServicesOpt {
+			return containerd.WithIntrospectionService(introspector{i, s.cfg.Shim})
+		}),
 	}
 	if w.err != nil {
 		return nil, w.err

@@ -121,8 +121,13 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	}
 	if r.Options.GetTypeUrl() == link.SpecType {
 		o.spec = r.Options.GetValue()
+	} else {
+		err = o.heed(r.Options)
 	}
-	c, err := s.newContainer(ctx, o)
+	var c *container
+	if err == nil {
+		c, err = s.newContainer(ctx, o)
+	}
 	if err != nil {
 		if s.ending.Err() != nil {
 			err = fmt.Errorf("%w: %w", errEnding, err)

@@ -61,7 +61,7 @@ func (s *bases) use(ctx context.Context, chain string) (*base, error) {
 	}
 	b.users++
 	s.last++
-	key := fmt.Sprintf("base:%d", s.last) // no container can have that name
+	key := fmt.Sprintf("io.ctor.base:%d", s.last) // no container can have that name
 	s.mu.Unlock()
 	if err := s.fill(ctx, b, key); err != nil {
 		s.leave(b)
@@ -184,10 +184,25 @@ func (s *bases) keeps(ctx context.Context, key string) bool {
 
 // dropUnused lets go of the bases that no container has.
 func (s *bases) dropUnused(ctx context.Context) error {
+	_, err := s.dropIf(ctx, func(*base) bool { return true })
+	return err
+}
+
+// dropChain lets go of a chain's base if no container has it, and tells whether
+// there was one.
+func (s *bases) dropChain(ctx context.Context, chain string) (bool, error) {
+	ns, err := namespaces.NamespaceRequired(ctx)
+	if err != nil {
+		return false, err
+	}
+	return s.dropIf(ctx, func(b *base) bool { return b.namespace == ns && b.chain == chain })
+}
+
+func (s *bases) dropIf(ctx context.Context, ours func(*base) bool) (dropped bool, err error) {
 	var unused []*base
 	s.mu.Lock()
 	for k, b := range s.all {
-		if b.users == 0 {
+		if b.users == 0 && ours(b) {
 			delete(s.all, k)
 			unused = append(unused, b)
 		}
@@ -201,9 +216,11 @@ func (s *bases) dropUnused(ctx context.Context) error {
 		if err := s.drop(ctx, b); err != nil {
 			errs = append(errs, err)
 			s.retry(b)
+		} else {
+			dropped = true
 		}
 	}
-	return errors.Join(errs...)
+	return dropped, errors.Join(errs...)
 }
 
 // retry has the next dropUnused drop a base again, which nobody uses: there may

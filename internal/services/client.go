@@ -2,7 +2,6 @@ package services
 
 import (
 	"fmt"
-	"maps"
 
 	"github.com/containerd/containerd/api/services/diff/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
@@ -36,18 +35,23 @@ func (s *Services) newClient(events *exchange) (*containerd.Client, error) {
 		wire(&w, plugins.ServicePlugin, srv.ContentService, func(c content.Store) containerd.ServicesOpt { return containerd.WithContentStore(c) }),
 		wire(&w, plugins.ServicePlugin, srv.ImagesService, func(c imagesapi.ImagesClient) containerd.ServicesOpt { return containerd.WithImageClient(c) }),
 		wire(&w, plugins.ServicePlugin, srv.SnapshotsService, func(m map[string]snapshots.Snapshotter) containerd.ServicesOpt {
-			if s.layers != nil {
-				m = maps.Clone(m)
-				m[overlayfs] = s.layers
+			shared := map[string]snapshots.Snapshotter{}
+			for name, sn := range m {
+				shared[name] = unclosed{sn}
 			}
-			return containerd.WithSnapshotters(m)
+			if s.layers != nil {
+				shared[overlayfs] = s.layers
+			}
+			return containerd.WithSnapshotters(shared)
 		}),
 		wire(&w, plugins.ServicePlugin, srv.DiffService, func(c diff.DiffClient) containerd.ServicesOpt { return containerd.WithDiffClient(c) }),
 		wire(&w, plugins.ServicePlugin, srv.NamespacesService, func(c namespacesapi.NamespacesClient) containerd.ServicesOpt {
 			return containerd.WithNamespaceClient(c)
 		}),
 		// Not needed by much, but NewContainer panics without it.
-		wire(&w, plugins.ServicePlugin, srv.IntrospectionService, func(i introspection.Service) containerd.ServicesOpt { return containerd.WithIntrospectionService(i) }),
+		wire(&w, plugins.ServicePlugin, srv.IntrospectionService, func(i introspection.Service) containerd.ServicesOpt {
+			return containerd.WithIntrospectionService(introspector{i, s.cfg.Shim})
+		}),
 	}
 	if w.err != nil {
 		return nil, w.err
@@ -57,6 +61,13 @@ func (s *Services) newClient(events *exchange) (*containerd.Client, error) {
 		containerd.WithDefaultNamespace(s.cfg.Namespace),
 		containerd.WithDefaultRuntime(link.Runtime))
 }
+
+// unclosed is a snapshotter whose clients may close it, as they may one behind a
+// socket: it ends with the engine.
+type unclosed struct{ snapshots.Snapshotter }
+
+// Close implements snapshots.Snapshotter.
+func (unclosed) Close() error { return nil }
 
 // wiring keeps the first error while instances are looked up.
 type wiring struct {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/filters"
-	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
 
@@ -27,27 +25,15 @@ import (
 // no record. A program that was killed has no use for them, and in the two
 // databases each would cost twelve writes that wait for the disk.
 type layers struct {
-	snapshots.Snapshotter
-	dir   string
-	label string // of layers to be held
-	bases *bases
+	overlay snapshots.Snapshotter
+	dir     string
+	label   string // of layers to be held
+	bases   *bases
 
 	mu   sync.Mutex
-	last int               // the last directory's number
+	last int               // the last number given
 	held map[string]*layer // by namespace/key; nil: being made
 }
-
-type layer struct {
-	info   snapshots.Info
-	base   *base
-	dir    string
-	mounts []mount.Mount
-}
-
-const (
-	upper = "fs"
-	work  = "work"
-)
 
 // newLayers makes it over the real one. What an earlier program left in dir is
 // removed.
@@ -59,108 +45,72 @@ func newLayers(overlay snapshots.Snapshotter, dir, label, owner string) (*layers
 		return nil, err
 	}
 	return &layers{
-		Snapshotter: overlay, dir: dir, label: label,
+		overlay: overlay, dir: dir, label: label,
 		bases: newBases(overlay, owner), held: map[string]*layer{},
 	}, nil
 }
 
+// Close implements snapshots.Snapshotter: the overlay snapshotter ends with the
+// engine, and not with a client.
+func (*layers) Close() error { return nil }
+
 // Prepare implements snapshots.Snapshotter.
 func (l *layers) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	k, err := recordKey(ctx, key)
+	k, err := l.name(ctx, key, parent)
 	if err != nil {
 		return nil, err
 	}
 	info := snapshots.Info{Name: key, Parent: parent, Kind: snapshots.KindActive}
 	for _, o := range opts {
 		if err := o(&info); err != nil {
+			l.release(k)
 			return nil, err
 		}
 	}
-	// Whoever is first has the name in both places: the loser of two at once
-	// would else remove what it takes for its own.
-	if !l.reserve(k) {
-		return nil, exists(key)
-	}
-	if info.Labels[l.label] == "" || parent == "" {
+	if !l.holds(info) {
 		defer l.release(k)
-		return l.Snapshotter.Prepare(ctx, key, parent, opts...)
+		return l.overlay.Prepare(ctx, key, parent, opts...)
 	}
 	made, err := l.prepare(ctx, info)
 	if err != nil {
 		l.release(k)
 		return nil, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.held[k] = made
+	l.put(k, made)
 	return made.mounts, nil
 }
 
-func (l *layers) prepare(ctx context.Context, info snapshots.Info) (*layer, error) {
-	if _, err := l.Snapshotter.Stat(ctx, info.Name); err == nil {
-		return nil, exists(info.Name)
-	} else if !errdefs.IsNotFound(err) {
-		return nil, err
-	}
-	made, err := l.make(ctx, info)
-	if err != nil {
-		return nil, fmt.Errorf("layer of %s: %w", info.Name, err)
-	}
-	return made, nil
+// holds tells whether a layer is to be held. One that has instructions for the
+// snapshotter, of another user's ids for one, is made by it.
+func (l *layers) holds(info snapshots.Info) bool {
+	return info.Labels[l.label] != "" && info.Parent != "" && len(snapshots.FilterInheritedLabels(info.Labels)) == 0
 }
 
-func exists(key string) error { return fmt.Errorf("snapshot %q: %w", key, errdefs.ErrAlreadyExists) }
-
-func (l *layers) release(k string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.held, k)
-}
-
-func (l *layers) reserve(k string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if _, taken := l.held[k]; taken {
-		return false
-	}
-	l.held[k] = nil
-	return true
-}
-
-func (l *layers) make(ctx context.Context, info snapshots.Info) (_ *layer, err error) {
-	for k, v := range info.Labels {
-		if err := labels.Validate(k, v); err != nil {
-			return nil, err
-		}
-	}
-	b, err := l.bases.use(ctx, info.Parent)
+// View implements snapshots.Snapshotter.
+func (l *layers) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
+	k, err := l.name(ctx, key, parent)
 	if err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	l.last++
-	n := l.last
-	l.mu.Unlock()
-	info.Created = time.Now().UTC()
-	info.Updated = info.Created
-	made := &layer{info: info, base: b, dir: filepath.Join(l.dir, strconv.Itoa(n))}
-	if made.mounts, err = b.under(made.dir); err != nil {
-		err = errors.Join(err, os.RemoveAll(made.dir))
-		l.bases.leave(b)
-		return nil, err
-	}
-	return made, nil
+	defer l.release(k)
+	return l.overlay.View(ctx, key, parent, opts...)
 }
 
-// find gives a held layer, nil if there is none.
-func (l *layers) find(ctx context.Context, key string) *layer {
+// name reserves the name of a snapshot that is to be made on parent.
+func (l *layers) name(ctx context.Context, key, parent string) (string, error) {
 	k, err := recordKey(ctx, key)
 	if err != nil {
-		return nil // the real one says so
+		return "", err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.held[k]
+	if l.find(ctx, parent) != nil {
+		return "", fmt.Errorf("parent %q is not committed: %w", parent, errdefs.ErrInvalidArgument)
+	}
+	// Whoever is first has the name in both places: the loser of two at once
+	// would else remove what it takes for its own.
+	if !l.reserve(k) {
+		return "", exists(key)
+	}
+	return k, nil
 }
 
 // Mounts implements snapshots.Snapshotter.
@@ -168,7 +118,10 @@ func (l *layers) Mounts(ctx context.Context, key string) ([]mount.Mount, error) 
 	if h := l.find(ctx, key); h != nil {
 		return h.mounts, nil
 	}
-	return l.Snapshotter.Mounts(ctx, key)
+	if err := l.hidden(ctx, key); err != nil {
+		return nil, err
+	}
+	return l.overlay.Mounts(ctx, key)
 }
 
 // Stat implements snapshots.Snapshotter.
@@ -178,13 +131,10 @@ func (l *layers) Stat(ctx context.Context, key string) (snapshots.Info, error) {
 		defer l.mu.Unlock()
 		return h.copy(), nil
 	}
-	return l.Snapshotter.Stat(ctx, key)
-}
-
-func (h *layer) copy() snapshots.Info {
-	info := h.info
-	info.Labels = maps.Clone(info.Labels)
-	return info
+	if err := l.hidden(ctx, key); err != nil {
+		return snapshots.Info{}, err
+	}
+	return l.overlay.Stat(ctx, key)
 }
 
 // Usage implements snapshots.Snapshotter.
@@ -193,7 +143,10 @@ func (l *layers) Usage(ctx context.Context, key string) (snapshots.Usage, error)
 		u, err := fs.DiskUsage(ctx, filepath.Join(h.dir, upper))
 		return snapshots.Usage(u), err
 	}
-	return l.Snapshotter.Usage(ctx, key)
+	if err := l.hidden(ctx, key); err != nil {
+		return snapshots.Usage{}, err
+	}
+	return l.overlay.Usage(ctx, key)
 }
 
 // Update implements snapshots.Snapshotter. Of a held layer labels can be
@@ -201,7 +154,10 @@ func (l *layers) Usage(ctx context.Context, key string) (snapshots.Usage, error)
 func (l *layers) Update(ctx context.Context, info snapshots.Info, fields ...string) (snapshots.Info, error) {
 	h := l.find(ctx, info.Name)
 	if h == nil {
-		return l.Snapshotter.Update(ctx, info, fields...)
+		if err := l.hidden(ctx, info.Name); err != nil {
+			return snapshots.Info{}, err
+		}
+		return l.overlay.Update(ctx, info, fields...)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -231,34 +187,70 @@ func (l *layers) Update(ctx context.Context, info snapshots.Info, fields ...stri
 	return h.copy(), nil
 }
 
-// Commit implements snapshots.Snapshotter. A held layer can't become a part of
-// an image as it is, only by a copy of it, as image.Commit makes.
+// Commit implements snapshots.Snapshotter. A held layer becomes a snapshot of
+// the database's then.
 func (l *layers) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
-	if l.find(ctx, key) != nil {
-		return fmt.Errorf("snapshot %q ends with the program, and can't be committed: %w", key, errdefs.ErrFailedPrecondition)
+	n, err := l.name(ctx, name, "")
+	if err != nil {
+		return err
 	}
-	return l.Snapshotter.Commit(ctx, name, key, opts...)
+	defer l.release(n)
+	if err := l.hidden(ctx, key); err != nil {
+		return err
+	}
+	k, h := l.take(ctx, key)
+	if h == nil {
+		return l.overlay.Commit(ctx, name, key, opts...)
+	}
+	if err := l.hand(ctx, h, name, opts); err != nil {
+		l.put(k, h)
+		return fmt.Errorf("commit snapshot %q: %w", key, err)
+	}
+	defer l.bases.leave(h.base)
+	l.release(k)
+	return rootfs.Discard(h.dir)
 }
 
 // Remove implements snapshots.Snapshotter. The directories of a held layer are
 // removed at once.
 func (l *layers) Remove(ctx context.Context, key string) error {
-	h := l.find(ctx, key)
+	if err := l.hidden(ctx, key); err != nil {
+		return err
+	}
+	k, h := l.take(ctx, key)
 	if h == nil {
-		return l.Snapshotter.Remove(ctx, key)
+		return l.removeCommitted(ctx, key)
 	}
 	if err := rootfs.Discard(h.dir); err != nil {
+		l.put(k, h)
 		return fmt.Errorf("remove snapshot %q: %w", key, err)
 	}
-	k, _ := recordKey(ctx, key) // find has checked it
-	l.mu.Lock()
-	mine := l.held[k] == h // else another call was here first
-	if mine {
-		delete(l.held, k)
+	l.release(k)
+	l.bases.leave(h.base)
+	return nil
+}
+
+// removeCommitted removes a snapshot of the database's. What its user does not
+// see does not keep it: a base that no container has any more.
+func (l *layers) removeCommitted(ctx context.Context, key string) error {
+	err := l.overlay.Remove(ctx, key)
+	if !errdefs.IsFailedPrecondition(err) {
+		return err
 	}
-	l.mu.Unlock()
-	if mine {
-		l.bases.leave(h.base)
+	dropped, derr := l.bases.dropChain(ctx, key)
+	if derr != nil {
+		return errors.Join(err, derr)
+	}
+	if dropped {
+		return l.overlay.Remove(ctx, key)
+	}
+	return err
+}
+
+// hidden is an error for a snapshot that only bases know of.
+func (l *layers) hidden(ctx context.Context, key string) error {
+	if l.bases.keeps(ctx, key) {
+		return fmt.Errorf("snapshot %q: %w", key, errdefs.ErrNotFound)
 	}
 	return nil
 }
@@ -273,7 +265,7 @@ func (l *layers) Walk(ctx context.Context, fn snapshots.WalkFunc, fs ...string) 
 	if err != nil {
 		return err
 	}
-	err = l.Snapshotter.Walk(ctx, func(ctx context.Context, info snapshots.Info) error {
+	err = l.overlay.Walk(ctx, func(ctx context.Context, info snapshots.Info) error {
 		if l.bases.keeps(ctx, info.Name) {
 			return nil
 		}
@@ -296,22 +288,4 @@ func (l *layers) Walk(ctx context.Context, fn snapshots.WalkFunc, fs ...string) 
 		}
 	}
 	return nil
-}
-
-// adaptSnapshot lets filters see the fields that the database's do.
-func adaptSnapshot(info snapshots.Info) filters.Adaptor {
-	return filters.AdapterFunc(func(path []string) (string, bool) {
-		switch {
-		case len(path) == 1 && path[0] == "kind":
-			return strings.ToLower(info.Kind.String()), true
-		case len(path) == 1 && path[0] == "name":
-			return info.Name, true
-		case len(path) == 1 && path[0] == "parent":
-			return info.Parent, info.Parent != ""
-		case len(path) > 1 && path[0] == "labels":
-			v, ok := info.Labels[strings.Join(path[1:], ".")]
-			return v, ok
-		}
-		return "", false
-	})
 }

@@ -2,6 +2,7 @@ package services
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,14 +30,15 @@ type records struct {
 	events *exchange
 	label  string // of records to be held
 
-	mu   sync.Mutex
-	held map[string]containers.Container // by namespace/id
+	mu    sync.Mutex
+	held  map[string]containers.Container // by namespace/id
+	taken map[string]bool                 // names that a create or update is at, likewise
 }
 
 var _ containers.Store = (*records)(nil)
 
 func newRecords(db containers.Store, events *exchange, label string) *records {
-	return &records{db: db, events: events, label: label, held: map[string]containers.Container{}}
+	return &records{db: db, events: events, label: label, held: map[string]containers.Container{}, taken: map[string]bool{}}
 }
 
 func recordKey(ctx context.Context, id string) (string, error) {
@@ -90,6 +92,11 @@ func (r *records) Create(ctx context.Context, c containers.Container) (_ contain
 	if err != nil {
 		return containers.Container{}, err
 	}
+	// Whoever is first has the name in both places.
+	if !r.take(k) {
+		return containers.Container{}, fmt.Errorf("container %q: %w", c.ID, errdefs.ErrAlreadyExists)
+	}
+	defer r.release(k)
 	if c.Labels[r.label] == "" {
 		c, err = r.db.Create(ctx, c)
 	} else {
@@ -108,23 +115,35 @@ func (r *records) hold(ctx context.Context, k string, c containers.Container) (c
 	if err := valid(c); err != nil {
 		return c, err
 	}
-	// Who is in the database does not change to the worse meanwhile: names are
-	// taken there only by what was held before.
 	if _, err := r.db.Get(ctx, c.ID); !errdefs.IsNotFound(err) {
 		if err == nil {
 			err = fmt.Errorf("container %q: %w", c.ID, errdefs.ErrAlreadyExists)
 		}
 		return c, err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, taken := r.held[k]; taken {
-		return c, fmt.Errorf("container %q: %w", c.ID, errdefs.ErrAlreadyExists)
-	}
 	c.CreatedAt = time.Now().UTC()
 	c.UpdatedAt = c.CreatedAt
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.held[k] = cloned(c)
 	return c, nil
+}
+
+// take keeps a name from others, unless they have it, held or not.
+func (r *records) take(k string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, held := r.held[k]; held || r.taken[k] {
+		return false
+	}
+	r.taken[k] = true
+	return true
+}
+
+func (r *records) release(k string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.taken, k)
 }
 
 // valid checks what the database would.
@@ -149,13 +168,11 @@ func (r *records) Update(ctx context.Context, c containers.Container, fields ...
 	if err != nil {
 		return containers.Container{}, err
 	}
-	r.mu.Lock()
-	old, ok := r.held[k]
-	r.mu.Unlock()
-	if !ok {
-		c, err = r.db.Update(ctx, c, fields...)
-	} else {
-		c, err = r.updateHeld(ctx, k, old, c, fields)
+	old, held := c, false
+	if c, held, err = r.updateHeld(k, c, fields); !held {
+		c, err = r.db.Update(ctx, old, fields...)
+	} else if err == nil && c.Labels[r.label] == "" {
+		c, err = r.keep(ctx, k, c)
 	}
 	if err != nil {
 		return containers.Container{}, err
@@ -165,27 +182,40 @@ func (r *records) Update(ctx context.Context, c containers.Container, fields ...
 	})
 }
 
-func (r *records) updateHeld(ctx context.Context, k string, old, c containers.Container, fields []string) (containers.Container, error) {
+// updateHeld changes a record that is held; it reports whether it is. Without
+// its label it is only changed, for keep.
+func (r *records) updateHeld(k string, c containers.Container, fields []string) (containers.Container, bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, held := r.held[k]
+	if !held {
+		return c, false, nil
+	}
 	c, err := merged(cloned(old), c, fields)
+	if err == nil {
+		err = valid(c)
+	}
+	if err == nil && c.Labels[r.label] != "" {
+		c.UpdatedAt = time.Now().UTC()
+		r.held[k] = cloned(c)
+	}
+	return c, true, err
+}
+
+// keep puts a record that was held into the database.
+func (r *records) keep(ctx context.Context, k string, c containers.Container) (containers.Container, error) {
+	c, err := r.db.Create(ctx, c)
 	if err != nil {
 		return c, err
 	}
-	if err := valid(c); err != nil {
-		return c, err
-	}
-	if c.Labels[r.label] == "" {
-		if c, err = r.db.Create(ctx, c); err != nil {
-			return c, err
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.held, k)
-		return c, nil
-	}
-	c.UpdatedAt = time.Now().UTC()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.held[k] = cloned(c)
+	_, there := r.held[k]
+	delete(r.held, k)
+	r.mu.Unlock()
+	if !there { // it was deleted meanwhile
+		err = fmt.Errorf("container %q: %w", c.ID, errdefs.ErrNotFound)
+		return c, errors.Join(err, r.db.Delete(context.WithoutCancel(ctx), c.ID))
+	}
 	return c, nil
 }
 

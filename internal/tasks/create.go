@@ -37,6 +37,9 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	if err != nil {
 		return nil, err
 	}
+	if err := heed(container.Runtime, r); err != nil {
+		return nil, err
+	}
 	var undo unwind.Stack
 	defer undo.OnError(&err)
 	dir, spec := s.bundle(k), container.Spec.GetValue()

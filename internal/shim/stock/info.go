@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/containerd/containerd/api/types"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -33,6 +34,20 @@ func tell(out io.Writer, describe func() (task.About, error)) error {
 	if err != nil {
 		return err
 	}
+	info, err := Info(about)
+	if err != nil {
+		return err
+	}
+	b, err := proto.Marshal(info)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(b)
+	return err
+}
+
+// Info is what a shim with an executor tells of itself.
+func Info(about task.About) (*types.RuntimeInfo, error) {
 	info := &types.RuntimeInfo{
 		Name:    link.Runtime,
 		Version: &types.RuntimeVersion{},
@@ -47,20 +62,15 @@ func tell(out io.Writer, describe func() (task.About, error)) error {
 	if about.Features != nil {
 		j, err := json.Marshal(about.Features)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		info.Features = &anypb.Any{TypeUrl: featuresType, Value: j}
 	}
-	b, err := proto.Marshal(info)
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(b)
-	return err
+	return info, nil
 }
 
-// ParseInfo reads what a shim of whatever version answers to -info, but for the
-// features: what runs its containers, and the protocol that it speaks with engines.
+// ParseInfo reads what a shim of whatever version answers to -info: what runs its
+// containers, and the protocol that it speaks with engines.
 func ParseInfo(answer []byte) (about task.About, protocol string, err error) {
 	var info types.RuntimeInfo
 	if err := proto.Unmarshal(answer, &info); err != nil {
@@ -71,6 +81,12 @@ func ParseInfo(answer []byte) (about task.About, protocol string, err error) {
 		return about, "", fmt.Errorf("it calls itself %q, not %q", info.Name, link.Runtime)
 	}
 	about.Name, about.Version = says[nameKey], says[versionKey]
+	if info.Features != nil {
+		about.Features = new(features.Features)
+		if err := json.Unmarshal(info.Features.Value, about.Features); err != nil {
+			return about, "", err
+		}
+	}
 	about.Seccomp, err = strconv.ParseBool(says[seccompKey])
 	return about, says[protocolKey], err
 }

@@ -151,5 +151,9 @@ func (c *container) callOff() bool {
 	}
 	c.init.starting.Lock()
 	defer c.init.starting.Unlock()
-	return c.handle == nil && c.init.abandon() == nil
+	if c.handle != nil {
+		return false
+	}
+	_, err := c.init.abandon()
+	return err == nil
 }

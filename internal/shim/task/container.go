@@ -193,7 +193,7 @@ func (c *container) unmount() error {
 // interrupted: half a deletion is hard to take up again.
 func (c *container) delete(ctx context.Context) error {
 	for _, p := range c.all() {
-		_ = p.abandon() // whoever waits for one that was never started
+		_, _ = p.abandon() // whoever waits for one that was never started
 		p.streams.settle()
 	}
 	c.init.streams.settle()

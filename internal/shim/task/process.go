@@ -140,17 +140,20 @@ func (p *process) failed() {
 	p.end(unknown)
 }
 
-// abandon ends a process that was not started. It is an error if it runs.
-func (p *process) abandon() error {
+// abandon ends a process that was not started, for whoever waits for it, and
+// gives the answer to its deletion: there was nothing to end, and all is well,
+// as containerd's own shim has it. It is an error if the process runs.
+func (p *process) abandon() (*taskapi.DeleteResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch p.state {
 	case tasktypes.Status_RUNNING:
-		return fmt.Errorf("the process runs: %w", errdefs.ErrFailedPrecondition)
+		return nil, fmt.Errorf("the process runs: %w", errdefs.ErrFailedPrecondition)
 	case tasktypes.Status_CREATED:
 		p.end(unknown)
+		return &taskapi.DeleteResponse{}, nil
 	}
-	return nil
+	return p.answer(), nil
 }
 
 // signal sends a signal through the pidfd: no other process can have got the
@@ -226,5 +229,10 @@ func (p *process) await(ctx context.Context) error {
 func (p *process) deleted() *taskapi.DeleteResponse {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.answer()
+}
+
+// answer is called with mu held.
+func (p *process) answer() *taskapi.DeleteResponse {
 	return &taskapi.DeleteResponse{Pid: uint32(p.pid), ExitStatus: p.status, ExitedAt: protobuf.ToTimestamp(p.at)}
 }

@@ -121,8 +121,13 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	}
 	if r.Options.GetTypeUrl() == link.SpecType {
 		o.spec = r.Options.GetValue()
+	} else {
+		err = o.heed(r.Options)
 	}
-	c, err := s.newContainer(ctx, o)
+	var c *container
+	if err == nil {
+		c, err = s.newContainer(ctx, o)
+	}
 	if err != nil {
 		if s.ending.Err() != nil {
 			err = fmt.Errorf("%w: %w", errEnding, err)
@@ -229,12 +234,13 @@ func (s *Service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskap
 		return nil, err
 	}
 	if p != c.init {
-		if err := p.abandon(); err != nil {
+		answer, err := p.abandon()
+		if err != nil {
 			return nil, errgrpc.ToGRPC(err)
 		}
 		p.streams.settle()
 		c.drop(p.id)
-		return p.deleted(), nil
+		return answer, nil
 	}
 	if err := s.deleteInit(ctx, c); err != nil {
 		return nil, errgrpc.ToGRPC(err)

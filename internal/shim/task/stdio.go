@@ -70,8 +70,12 @@ func (p paths) open(ctx context.Context, ns, id string) (_ *streams, child Stdio
 		if child.Out, err = s.openOut(ctx, p.out, mode); err != nil {
 			return nil, child, fmt.Errorf("stdout: %w", err)
 		}
-		if child.Err, err = s.openOut(ctx, p.err, mode); err != nil {
-			return nil, child, fmt.Errorf("stderr: %w", err)
+		// With a terminal clients name a fifo that they don't make: there is but
+		// one output.
+		if !p.terminal {
+			if child.Err, err = s.openOut(ctx, p.err, mode); err != nil {
+				return nil, child, fmt.Errorf("stderr: %w", err)
+			}
 		}
 	}
 	if p.terminal {

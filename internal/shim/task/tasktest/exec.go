@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -52,6 +53,18 @@ var execs = map[string]func(*bed){
 		require.ErrorIs(b, err, errdefs.ErrFailedPrecondition)
 		x.delete()
 		e.pipes.close()
+	},
+	"never started": func(b *bed) {
+		x := b.start(setup{args: []string{"sleep", "1000"}})
+		e := x.add(setup{args: []string{"true"}})
+		r, err := e.svc.Delete(e.ctx, &taskapi.DeleteRequest{ID: e.id, ExecID: e.exec})
+		require.NoError(b, err)
+		require.Zero(b, r.ExitStatus, "as containerd's own shim has it")
+		require.Zero(b, r.Pid)
+		_, err = e.tryDelete(b.ctx)
+		require.ErrorIs(b, err, errdefs.ErrNotFound)
+		e.pipes.close()
+		x.end()
 	},
 	"of a missing binary": func(b *bed) {
 		x := b.start(setup{args: []string{"sleep", "1000"}})

@@ -50,14 +50,18 @@ func (b *bed) pipes(s setup) *pipes {
 		p.outPath, p.errPath = s.out, s.out
 		return p
 	}
-	var r io.Reader
-	r, p.outPath = open("out", syscall.O_RDONLY)
-	p.copies.Go(func() { _, _ = io.Copy(p, r) })
-	if !s.tty {
-		var r io.Reader
-		r, p.errPath = open("err", syscall.O_RDONLY)
+	read := func(kind string) (path string) {
+		r, path := open(kind, syscall.O_RDONLY)
 		p.copies.Go(func() { _, _ = io.Copy(p, r) })
+		return path
 	}
+	p.outPath = read("out")
+	if s.tty {
+		// containerd's client names a fifo for it as well, and makes none.
+		p.errPath = filepath.Join(b.dir, "no-such-fifo")
+		return p
+	}
+	p.errPath = read("err")
 	return p
 }
 

@@ -1,0 +1,45 @@
+package services
+
+import (
+	"context"
+
+	api "github.com/containerd/containerd/api/services/introspection/v1"
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/v2/core/introspection"
+	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/typeurl/v2"
+
+	"github.com/ctorhq/ctor/internal/shim"
+	"github.com/ctorhq/ctor/internal/shim/stock"
+	"github.com/ctorhq/ctor/internal/tasks"
+)
+
+// introspector tells of the runtime as well, which is no plugin here.
+type introspector struct {
+	introspection.Service
+	shim string // path, from shim.Find
+}
+
+// PluginInfo implements introspection.Service.
+func (i introspector) PluginInfo(ctx context.Context, kind, id string, options any) (*api.PluginInfoResponse, error) {
+	asked, ok := options.(*types.RuntimeRequest)
+	if kind != plugins.RuntimePluginV2.String() || id != "task" || !ok {
+		return i.Service.PluginInfo(ctx, kind, id, options)
+	}
+	if err := tasks.Runs(asked.RuntimePath); err != nil {
+		return nil, err
+	}
+	about, err := shim.Describe(ctx, i.shim)
+	if err != nil {
+		return nil, err
+	}
+	info, err := stock.Info(about)
+	if err != nil {
+		return nil, err
+	}
+	extra, err := typeurl.MarshalAnyToProto(info)
+	if err != nil {
+		return nil, err
+	}
+	return &api.PluginInfoResponse{Plugin: &api.Plugin{Type: kind, ID: id}, Extra: extra}, nil
+}

@@ -1,0 +1,45 @@
+package tasks
+
+import (
+	"fmt"
+
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
+	shimtask "github.com/ctorhq/ctor/internal/shim/task"
+)
+
+// Runs tells whether containers that name a runtime can be run here: with our
+// shim, which is what runc's name means as well. Any other stands for another
+// kind of isolation, and whoever asks for that must not get less.
+func Runs(runtime string) error {
+	switch runtime {
+	case link.Runtime, plugins.RuntimeRuncV2:
+		return nil
+	}
+	return fmt.Errorf("runtime %q: %w by an engine in this process: Dial a containerd that has it, or name %s",
+		runtime, errdefs.ErrNotImplemented, link.Runtime)
+}
+
+// heed does what a container asks of its runtime before it is made, or refuses.
+func heed(r containers.RuntimeInfo, c *api.CreateTaskRequest) error {
+	if err := Runs(r.Name); err != nil {
+		return err
+	}
+	given := c.Options
+	if len(given.GetValue()) == 0 && r.Options != nil { // as in containerd: the task's, or else the container's
+		given = typeurl.MarshalProto(r.Options)
+	}
+	asked, err := shimtask.ParseOptions(given)
+	if err != nil {
+		return err
+	}
+	if asked.ShimCgroup != "" {
+		return fmt.Errorf("runtime option shim_cgroup: %w: the shim is all containers': leave it out", errdefs.ErrNotImplemented)
+	}
+	return asked.Own(c.Stdin, c.Stdout, c.Stderr)
+}

@@ -3,7 +3,6 @@ package ctor
 import (
 	"context"
 	"fmt"
-	"os/exec"
 	"strings"
 
 	"github.com/containerd/containerd/v2/version"
@@ -27,8 +26,9 @@ type Info struct {
 	Containerd string
 
 	// Shim is the file of the process between the engine and its containers.
-	// "" is this program, executed again, and of an engine that Dial made
-	// whatever that containerd has.
+	// "" is this program, executed again, with which containers take twice as
+	// long to start, and of an engine that Dial made whatever that containerd
+	// has.
 	Shim string
 
 	// Executor is what the shim makes containers with: "libcontainer", which
@@ -56,9 +56,11 @@ type Info struct {
 	Systemd bool   // systemd is the host's process 1
 	Kernel  string // its release, as uname -r tells it
 
-	// Lacks says what the host has not, one sentence each, that ends with the
-	// command that mends it. What no container can be without comes first, and
-	// New fails with the same words. It is empty where all is well.
+	// Lacks says what the host has not that containers are to have, one sentence
+	// each, that ends with the command that mends it. What no container can be
+	// without comes first, and New fails with the same words. It is empty where
+	// all is well: what one may do without, as checkpoints, tells by itself what
+	// it needs.
 	Lacks []string
 }
 
@@ -109,17 +111,8 @@ func (i *Info) embedded(ctx context.Context, path string) {
 		i.Lacks = append(i.Lacks, noSeccomp(about.Name))
 	}
 	i.Executor, i.ExecutorVersion = about.Name, about.Version
-	checkpoints := []string{"criu"}
 	if path != shim.Self {
 		i.Shim = path
-		checkpoints = append(checkpoints, "runc")
-	} else {
-		i.Lacks = append(i.Lacks, "no shim is installed, with which containers start twice as fast: "+shim.Install())
-	}
-	for _, command := range checkpoints {
-		if _, err := exec.LookPath(command); err != nil {
-			i.Lacks = append(i.Lacks, fmt.Sprintf("no %s is on PATH, without which there are no checkpoints: apt-get install %[1]s", command))
-		}
 	}
 	if host.Snapshotter(i.Root) == "native" {
 		i.Lacks = append(i.Lacks, host.NoOverlay(i.Root))

@@ -8,6 +8,7 @@ import (
 	"github.com/containerd/containerd/v2/version"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
+	"github.com/ctorhq/ctor/internal/apparmor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/shim"
@@ -43,6 +44,16 @@ type Info struct {
 	// unless its Config says otherwise. "" is none: Executor has no seccomp,
 	// and refuses to make containers with a profile.
 	Seccomp string
+
+	// AppArmor names the profile of each container's processes, unless its
+	// Config says otherwise. "" is none: the kernel has AppArmor off, or Lacks
+	// says why the profile can't be loaded.
+	AppArmor string
+
+	// SELinux tells whether the host has it on. Containers get no label of
+	// their own: their processes have the one of the shim, unless Config.Spec
+	// sets Process.SelinuxLabel and Linux.MountLabel.
+	SELinux bool
 
 	// Cgroup is how the host's cgroups are mounted: "v2"; "v1"; "hybrid", with
 	// the controllers in version 1; "" is not at all.
@@ -80,7 +91,7 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 		Containerd: number(version.Version),
 		Cgroup:     facts.Cgroup, CgroupParent: host.CgroupParent(e.in.Root, e.in.Namespace),
 		Systemd: facts.Systemd, Kernel: facts.Kernel,
-		Seccomp: spec.Seccomp,
+		Seccomp: spec.Seccomp, SELinux: facts.SELinux,
 	}
 	i.add(facts.Lacks, true)
 	if err := e.about(ctx, &i); err != nil {
@@ -88,6 +99,9 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 	}
 	if err := ctx.Err(); err != nil {
 		return Info{}, fmt.Errorf("info of engine: %w", context.Cause(ctx))
+	}
+	if i.AppArmor, err = apparmor.Profile(); err != nil {
+		i.Lacks = append(i.Lacks, err.Error())
 	}
 	i.add(facts.Lacks, false)
 	return i, nil

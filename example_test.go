@@ -137,7 +137,7 @@ func ExampleEngine_Info() {
 	}
 	fmt.Println(info.Executor, info.ExecutorVersion, "on cgroup", info.Cgroup) // libcontainer 1.5.2 on cgroup v2
 	for _, l := range info.Lacks {
-		fmt.Println(l) // no shim is installed, ...: go install ...
+		fmt.Println(l) // there is no cgroup controller memory, so ...: boot with ...
 	}
 }
 

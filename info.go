@@ -3,12 +3,12 @@ package ctor
 import (
 	"context"
 	"fmt"
-	"os/exec"
 	"strings"
 
 	"github.com/containerd/containerd/v2/version"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
+	"github.com/ctorhq/ctor/internal/apparmor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/shim"
@@ -27,8 +27,9 @@ type Info struct {
 	Containerd string
 
 	// Shim is the file of the process between the engine and its containers.
-	// "" is this program, executed again, and of an engine that Dial made
-	// whatever that containerd has.
+	// "" is this program, executed again, with which containers take twice as
+	// long to start, and of an engine that Dial made whatever that containerd
+	// has.
 	Shim string
 
 	// Executor is what the shim makes containers with: "libcontainer", which
@@ -44,6 +45,16 @@ type Info struct {
 	// and refuses to make containers with a profile.
 	Seccomp string
 
+	// AppArmor names the profile of each container's processes, unless its
+	// Config says otherwise. "" is none: the kernel has AppArmor off, or Lacks
+	// says why the profile can't be loaded.
+	AppArmor string
+
+	// SELinux tells whether the host has it on. Containers get no label of
+	// their own: their processes have the one of the shim, unless Config.Spec
+	// sets Process.SelinuxLabel and Linux.MountLabel.
+	SELinux bool
+
 	// Cgroup is how the host's cgroups are mounted: "v2"; "v1"; "hybrid", with
 	// the controllers in version 1; "" is not at all.
 	Cgroup string
@@ -56,9 +67,11 @@ type Info struct {
 	Systemd bool   // systemd is the host's process 1
 	Kernel  string // its release, as uname -r tells it
 
-	// Lacks says what the host has not, one sentence each, that ends with the
-	// command that mends it. What no container can be without comes first, and
-	// New fails with the same words. It is empty where all is well.
+	// Lacks says what the host has not that containers are to have, one sentence
+	// each, that ends with the command that mends it. What no container can be
+	// without comes first, and New fails with the same words. It is empty where
+	// all is well: what one may do without, as checkpoints, tells by itself what
+	// it needs.
 	Lacks []string
 }
 
@@ -78,7 +91,7 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 		Containerd: number(version.Version),
 		Cgroup:     facts.Cgroup, CgroupParent: host.CgroupParent(e.in.Root, e.in.Namespace),
 		Systemd: facts.Systemd, Kernel: facts.Kernel,
-		Seccomp: spec.Seccomp,
+		Seccomp: spec.Seccomp, SELinux: facts.SELinux,
 	}
 	i.add(facts.Lacks, true)
 	if err := e.about(ctx, &i); err != nil {
@@ -86,6 +99,9 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 	}
 	if err := ctx.Err(); err != nil {
 		return Info{}, fmt.Errorf("info of engine: %w", context.Cause(ctx))
+	}
+	if i.AppArmor, err = apparmor.Profile(); err != nil {
+		i.Lacks = append(i.Lacks, err.Error())
 	}
 	i.add(facts.Lacks, false)
 	return i, nil
@@ -109,17 +125,8 @@ func (i *Info) embedded(ctx context.Context, path string) {
 		i.Lacks = append(i.Lacks, noSeccomp(about.Name))
 	}
 	i.Executor, i.ExecutorVersion = about.Name, about.Version
-	checkpoints := []string{"criu"}
 	if path != shim.Self {
 		i.Shim = path
-		checkpoints = append(checkpoints, "runc")
-	} else {
-		i.Lacks = append(i.Lacks, "no shim is installed, with which containers start twice as fast: "+shim.Install())
-	}
-	for _, command := range checkpoints {
-		if _, err := exec.LookPath(command); err != nil {
-			i.Lacks = append(i.Lacks, fmt.Sprintf("no %s is on PATH, without which there are no checkpoints: apt-get install %[1]s", command))
-		}
 	}
 	if host.Snapshotter(i.Root) == "native" {
 		i.Lacks = append(i.Lacks, host.NoOverlay(i.Root))

@@ -17,6 +17,7 @@ import (
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/fixture"
+	installs "github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
@@ -57,7 +58,7 @@ func TestOtherShim(t *testing.T) {
 	shim := otherProtocol(t)
 	e := open(t, ctor.Config{Shim: shim})
 	says := "shim " + shim + " is of another version: it speaks protocol other, and this program protocol " + link.Protocol +
-		" (unavailable): go install -tags seccomp github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2@latest"
+		" (unavailable): " + installs.Install()
 	i, err := e.Info(t.Context())
 	require.NoError(t, err)
 	require.Contains(t, i.Lacks, says)
@@ -93,7 +94,7 @@ func TestNoShim(t *testing.T) {
 	e := open(t, ctor.Config{Shim: "/bin/true"})
 	_, err := fixture.Busybox(t, e).New(t.Context(), container.Config{})
 	require.ErrorIs(t, err, ctor.ErrUnavailable)
-	require.ErrorContains(t, err, `shim /bin/true does not tell what it is: it calls itself "", not "io.containerd.ctor.v2" (unavailable): go install`)
+	require.ErrorContains(t, err, `shim /bin/true does not tell what it is: it calls itself "", not "io.containerd.ctor.v2" (unavailable): `+installs.Install())
 }
 
 // detached opens an engine with detached containers, and tells what there was

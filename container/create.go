@@ -23,6 +23,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/apparmor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/spec"
@@ -247,6 +248,7 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 		return nil, err
 	}
 	o.Files = dir
+	o.AppArmor, _ = apparmor.Profile() // Engine.Info tells why there is none
 	o.Cgroup = filepath.Join(host.CgroupParent(b.in.Root, b.in.Namespace), b.cfg.Name)
 	s, err := spec.New(ctx, img.Config, o)
 	if err != nil {

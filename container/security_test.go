@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor/container/containertest"
+	"github.com/ctorhq/ctor/internal/host"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -37,6 +40,26 @@ func TestSecurityDefaults(t *testing.T) {
 	cfg := sh("cat /proc/1/status")
 	cfg.User = "app"
 	require.Contains(t, stdout(t, img, cfg), "CapEff:\t0000000000000000\n")
+}
+
+// Where the kernel has AppArmor on, the first process and commands have a profile
+// as Docker's, and Info says which; else it says that there is none.
+func TestAppArmor(t *testing.T) {
+	t.Parallel()
+	e := containertest.Engine(t)
+	i, err := e.Info(t.Context())
+	require.NoError(t, err)
+	cfg := sh("sleep 1000")
+	c := containertest.Run(t, busybox(t), cfg)
+	out, err := c.Command(t.Context(), "cat", "/proc/1/attr/current", "/proc/self/attr/current").Output()
+	if !host.AppArmor() {
+		require.Empty(t, i.AppArmor)
+		require.NotContains(t, string(out), "(enforce)")
+		return
+	}
+	require.NoError(t, err)
+	require.Equal(t, "ctor-default", i.AppArmor)
+	require.Equal(t, "ctor-default (enforce)\nctor-default (enforce)\n", string(out))
 }
 
 func TestMaskedPaths(t *testing.T) {

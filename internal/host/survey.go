@@ -18,6 +18,8 @@ type Facts struct {
 	Cgroup      string   // V1, Hybrid or V2; "": no cgroups are mounted
 	Controllers []string // of the cgroups that containers get
 	Systemd     bool     // it is process 1
+	AppArmor    bool     // it is on
+	SELinux     bool     // likewise
 	Lacks       []Lack
 
 	boxed bool // the root of version 2's hierarchy is not the host's
@@ -59,6 +61,7 @@ func survey(root fs.FS) Facts {
 		f.Kernel = strings.TrimSpace(string(b))
 	}
 	f.Systemd = has(root, "run/systemd/system") // sd_booted(3)
+	f.AppArmor, f.SELinux = appArmor(root), seLinux(root)
 	f.checkKernel(root)
 	f.checkCgroups(root)
 	return f

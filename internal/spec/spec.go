@@ -41,6 +41,7 @@ type Options struct {
 	Home       string     // of the user
 	Cgroup     string     // path of the container's own
 	Files      string     // host directory for hosts and hostname
+	AppArmor   string     // profile; "" is none
 }
 
 // Seccomp names the profile that New writes.
@@ -71,6 +72,7 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	}
 	p.User = o.User
 	p.Terminal = o.TTY
+	p.ApparmorProfile = o.AppArmor
 	p.Rlimits = nil // the program's own: what it may, its containers may
 	s.Hostname = o.Hostname
 	s.Linux.CgroupsPath = o.Cgroup

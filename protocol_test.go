@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
@@ -17,6 +18,7 @@ import (
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/internal/reexec"
 	installs "github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/shim/link"
 )
@@ -81,8 +83,14 @@ func TestOtherShim(t *testing.T) {
 // A program that names none, as one before there were protocols, is refused as
 // well.
 func TestNoProtocol(t *testing.T) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+	defer ours.Close()
+	defer theirs.Close()
 	self := exec.Command("/proc/self/exe")
-	self.Args = []string{link.Name, link.Attached}
+	self.Args = reexec.Args(link.Name, link.Role, link.Attached)
+	self.ExtraFiles = []*os.File{theirs} // link.Tasks
 	out, err := self.CombinedOutput()
 	require.Error(t, err)
 	require.Equal(t, link.Name+": the program that started it speaks no protocol, and this shim protocol "+link.Protocol+"\n", string(out))

@@ -86,6 +86,7 @@ func TestCleanSlate(t *testing.T) {
 	cmd.Path, err = exec.LookPath("bash")
 	require.NoError(t, err)
 	cmd.Env = append(cmd.Env, "LOCK="+lock)
+	t.Cleanup(func() { closeAll(t, root) })
 	running := startHelper(t, cmd)
 	require.Equal(t, "077", umask(t, running.Process.Pid), "the library has changed nothing of the program")
 	require.NotEqual(t, clean(t), inherited(t, running.Process.Pid))
@@ -129,7 +130,19 @@ func TestCleanSlate(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, mode, info.Mode().Perm(), path)
 	}
-	require.NoError(t, c.Close())
+}
+
+// closeAll closes the containers that programs have left in a root.
+func closeAll(t *testing.T, root string) {
+	ctx := context.Background()
+	e, err := ctor.Open(ctx, ctor.Config{Root: root})
+	require.NoError(t, err)
+	all, err := container.List(ctx, e)
+	require.NoError(t, err)
+	for _, c := range all {
+		require.NoError(t, c.Close())
+	}
+	require.NoError(t, e.Close())
 }
 
 // A program that is killed leaves no cgroup either, not even the empty one that
@@ -173,11 +186,8 @@ func TestRootIsEnough(t *testing.T) {
 	cmd.Args = append([]string{"unshare", "-m", "bash", "-c", script, program}, cmd.Args[1:]...)
 	cmd.Path, err = exec.LookPath("unshare")
 	require.NoError(t, err)
+	t.Cleanup(func() { closeAll(t, root) })
 	startHelper(t, cmd).end(t)
-	e = open(t, ctor.Config{Root: root})
-	c, err := container.Get(t.Context(), e, "c1")
-	require.NoError(t, err)
-	require.NoError(t, c.Close())
 }
 
 // clean is what a process inherits from a shim.

@@ -36,6 +36,8 @@ func TestCgroupMounts(t *testing.T) {
 		"docker": {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/memory"},
 		"none":   nil,
 		"odd":    {"/mnt/with blank", "/mnt/again"},
+		// What another mount is on top of is not where its path leads.
+		"covered": {"/sys/fs/cgroup/pids"}, "covered above": nil, "chroot": {"/sys/fs/cgroup/cpu"},
 	} {
 		require.Equal(t, want, cgroupMounts(parseMounts(recorded(t, name))), name)
 	}

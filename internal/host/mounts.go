@@ -16,12 +16,13 @@ import (
 
 // mounted is a line of proc_pid_mountinfo(5).
 type mounted struct {
-	device  string // major:minor
-	root    string // of the mount, in its file system
-	at      string
-	flags   string // the mount's options
-	kind    string // the file system's type
-	options string // the file system's
+	id, parent string
+	device     string // major:minor
+	root       string // of the mount, in its file system
+	at         string
+	flags      string // the mount's options
+	kind       string // the file system's type
+	options    string // the file system's
 }
 
 func parseMounts(mountinfo []byte) []mounted {
@@ -33,11 +34,38 @@ func parseMounts(mountinfo []byte) []mounted {
 			continue
 		}
 		all = append(all, mounted{
-			device: f[2], root: unescape(f[3]), at: unescape(f[4]),
+			id: f[0], parent: f[1], device: f[2], root: unescape(f[3]), at: unescape(f[4]),
 			flags: f[5], kind: g[0], options: unescape(g[2]),
 		})
 	}
 	return all
+}
+
+// hidden tells of one of all mounts whether another is on top of it, or of one
+// that it is in: then its path leads somewhere else, and what is made there is
+// not in its file system.
+func hidden(m mounted, all []mounted) bool {
+	way := map[string]mounted{m.id: m} // m, and what it is in
+	for found := true; found; {
+		found = false
+		for _, k := range all {
+			if _, known := way[k.id]; !known && k.id == m.parent {
+				m, way[k.id], found = k, k, true
+			}
+		}
+	}
+	return slices.ContainsFunc(all, func(k mounted) bool {
+		if _, ok := way[k.id]; ok {
+			return false
+		}
+		for _, c := range way {
+			beside := k.parent == c.parent && k.at != c.at && below(c.at, k.at)
+			if beside || k.parent == c.id && k.at == c.at {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // unescape undoes the kernel's writing of blanks: \040.
@@ -73,7 +101,7 @@ var hierarchies = sync.OnceValues(func() ([]string, error) {
 func cgroupMounts(all []mounted) []string {
 	var found []string
 	for _, m := range all {
-		if (m.kind == "cgroup" || m.kind == "cgroup2") && !slices.Contains(found, m.at) {
+		if (m.kind == "cgroup" || m.kind == "cgroup2") && !slices.Contains(found, m.at) && !hidden(m, all) {
 			found = append(found, m.at)
 		}
 	}

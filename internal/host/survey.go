@@ -115,9 +115,10 @@ const cgroupRoot = "/sys/fs/cgroup"
 func (f *Facts) checkCgroups(root fs.FS) {
 	b, _ := fs.ReadFile(root, "proc/thread-self/mountinfo")
 	one, two := false, ""
-	for _, m := range parseMounts(b) {
+	all := parseMounts(b)
+	for _, m := range all {
 		switch {
-		case !below(m.at, cgroupRoot):
+		case !below(m.at, cgroupRoot) || hidden(m, all):
 		case m.kind == "cgroup":
 			names := slices.DeleteFunc(strings.Split(m.options, ","), notController)
 			one = one || len(names) > 0

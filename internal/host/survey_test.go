@@ -88,6 +88,8 @@ func TestSurveyLacks(t *testing.T) {
 			"the kernel has no net namespaces: boot one that was built with CONFIG_NAMESPACES and all below it", true},
 		"no cgroups": {"bare", func(f fstest.MapFS) { f[mountinfo].Data = recorded(t, "none") },
 			"no cgroups are mounted, which bound what containers use: mount -t cgroup2 cgroup2 /sys/fs/cgroup", true},
+		"covered": {"bare", func(f fstest.MapFS) { f[mountinfo].Data = recorded(t, "covered above") },
+			"no cgroups are mounted, which bound what containers use: mount -t cgroup2 cgroup2 /sys/fs/cgroup", true},
 		"elsewhere": {"bare", func(f fstest.MapFS) { f[mountinfo].Data = recorded(t, "odd") },
 			"no cgroups are mounted, which bound what containers use: mount -t cgroup2 cgroup2 /sys/fs/cgroup", true},
 		"memory": {"bare", func(f fstest.MapFS) { f["sys/fs/cgroup/cgroup.controllers"].Data = []byte("cpu pids\n") },

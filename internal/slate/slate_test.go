@@ -147,7 +147,7 @@ func soil() {
 	var one unix.CPUSet
 	one.Set(0)
 	_ = unix.SchedSetaffinity(0, &one)
-	_, _, _ = unix.RawSyscall(unix.SYS_SET_MEMPOLICY, 4, 0, 0)        // MPOL_LOCAL
+	_, _, _ = unix.RawSyscall(unix.SYS_SET_MEMPOLICY, 4, 0, 0)       // MPOL_LOCAL
 	_, _, _ = unix.RawSyscall(unix.SYS_PERSONALITY, 0x0040000, 0, 0) // ADDR_NO_RANDOMIZE
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 70_000, 0, 0, 0)
 	_, _ = unix.KeyctlJoinSessionKeyring("dirty")

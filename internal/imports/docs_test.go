@@ -5,7 +5,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -29,6 +32,41 @@ func TestExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	complain(t, bad, examplesWhy)
+}
+
+const securityWhy = "docs/security.md promises a wall for each test that it names: one that is gone shows nothing"
+
+// Every test that docs/security.md names is there.
+func TestSecurityDoc(t *testing.T) {
+	text, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]bool{}
+	err = filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		for _, found := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(b, -1) {
+			tests[string(found[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bad []string
+	named := regexp.MustCompile("`(Test\\w+)`").FindAllSubmatch(text, -1)
+	for _, name := range named {
+		if !tests[string(name[1])] {
+			bad = append(bad, string(name[1])+" is named, and not there")
+		}
+	}
+	if len(named) == 0 {
+		bad = append(bad, "it names no test")
+	}
+	complain(t, bad, securityWhy)
 }
 
 // checkDocs reports each exported name without a comment. What the comment

@@ -57,36 +57,67 @@ func Spec(dir string) (*specs.Spec, error) {
 }
 
 // Annotate adds an annotation to the configuration, unless it has one of that
-// name, and makes it one of an OCI version, unless that is "". What else is in
-// it stays as it is, known here or not.
+// name, and makes it one of an OCI version, unless that is "".
 func Annotate(dir, name, value, version string) error {
+	return edit(dir, func(all map[string]json.RawMessage) error {
+		annotations := map[string]string{}
+		if all["annotations"] != nil {
+			if err := json.Unmarshal(all["annotations"], &annotations); err != nil {
+				return fmt.Errorf("%s: %w: %w", config, err, errdefs.ErrInvalidArgument)
+			}
+		}
+		if _, ok := annotations[name]; !ok {
+			annotations[name] = value
+		}
+		if version != "" {
+			if err := set(all, "ociVersion", version); err != nil {
+				return err
+			}
+		}
+		return set(all, "annotations", annotations)
+	})
+}
+
+// Move says that the root file system is elsewhere than in the bundle.
+func Move(dir, rootfs string) error {
+	return edit(dir, func(all map[string]json.RawMessage) error {
+		root := map[string]json.RawMessage{}
+		if all["root"] != nil {
+			if err := json.Unmarshal(all["root"], &root); err != nil {
+				return fmt.Errorf("%s: %w: %w", config, err, errdefs.ErrInvalidArgument)
+			}
+		}
+		if err := set(root, "path", rootfs); err != nil {
+			return err
+		}
+		return set(all, "root", root)
+	})
+}
+
+// edit changes the configuration. What else is in it stays as it is, known here
+// or not.
+func edit(dir string, change func(map[string]json.RawMessage) error) error {
 	path := filepath.Join(dir, config)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	all, annotations := map[string]json.RawMessage{}, map[string]string{}
-	if err = json.Unmarshal(b, &all); err == nil && all["annotations"] != nil {
-		err = json.Unmarshal(all["annotations"], &annotations)
-	}
-	if err != nil {
+	all := map[string]json.RawMessage{}
+	if err := json.Unmarshal(b, &all); err != nil {
 		return fmt.Errorf("%s: %w: %w", config, err, errdefs.ErrInvalidArgument)
 	}
-	if _, ok := annotations[name]; !ok {
-		annotations[name] = value
-	}
-	if version != "" {
-		if all["ociVersion"], err = json.Marshal(version); err != nil {
-			return err
-		}
-	}
-	if all["annotations"], err = json.Marshal(annotations); err != nil {
+	if err := change(all); err != nil {
 		return err
 	}
 	if b, err = json.Marshal(all); err != nil {
 		return err
 	}
 	return os.WriteFile(path, b, 0o600)
+}
+
+func set(all map[string]json.RawMessage, name string, value any) (err error) {
+	all[name], err = json.Marshal(value)
+	return err
 }
 
 func parse(b []byte) (*specs.Spec, error) {

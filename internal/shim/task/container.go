@@ -24,6 +24,7 @@ type container struct {
 	handle Container
 	init   *process
 	ours   bool // the bundle: removed with the container
+	placed bool // its root file system is not in the bundle, but in the lobby
 	shared bool // its pid namespace is another's: its processes outlive the first
 
 	// Execs hold starts for reading while they start a process. Pause and the
@@ -91,11 +92,15 @@ func (s *Service) newContainer(ctx context.Context, o order) (_ *container, err 
 	s.note(bundle.Parent(c.bundle.Spec))
 	c.shared = sharedPids(c.bundle.Spec)
 	if len(o.rootfs) > 0 {
-		if err := os.MkdirAll(c.bundle.Rootfs, 0o711); err != nil {
+		if err := s.settleRoot(c); err != nil {
 			return nil, err
 		}
 		undo.Push(c.unmount) // before, for one of several mounts may fail
-		if err := mount.All(o.rootfs, c.bundle.Rootfs); err != nil {
+		if err := os.MkdirAll(c.bundle.Rootfs, 0o711); err != nil {
+			return nil, err
+		}
+		// It has a child where ids are mapped.
+		if err := c.call(func() error { return mount.All(o.rootfs, c.bundle.Rootfs) }); err != nil {
 			return nil, fmt.Errorf("mount root file system: %w", err)
 		}
 	} else if r := c.bundle.Spec.Root; r != nil && filepath.IsAbs(r.Path) {
@@ -111,7 +116,7 @@ func (s *Service) newContainer(ctx context.Context, o order) (_ *container, err 
 
 // make has the executor make the container.
 func (c *container) make(ctx context.Context, e Executor) (err error) {
-	st, child, err := c.init.paths.open(ctx, c.bundle.Namespace, c.bundle.ID)
+	st, child, err := c.open(ctx, c.init.paths)
 	if err != nil {
 		return err
 	}
@@ -141,6 +146,17 @@ func (c *container) make(ctx context.Context, e Executor) (err error) {
 	defer c.mu.Unlock()
 	c.group = cgroupOf(started.Pid)
 	return nil
+}
+
+// open opens the streams of a process. Those that have names belong to the root
+// of the container's user namespace, which may open them anew.
+func (c *container) open(ctx context.Context, p paths) (*streams, Stdio, error) {
+	var root Options
+	root.UID, root.GID = bundle.Root(c.bundle.Spec)
+	if err := root.Own(p.in, p.out, p.err); err != nil {
+		return nil, Stdio{}, err
+	}
+	return p.open(ctx, c.bundle.Namespace, c.bundle.ID)
 }
 
 // family has the shim look after the processes that a container without a pid
@@ -183,6 +199,9 @@ func (c *container) call(f func() error) error {
 // unmount takes away the root file system, and what is mounted on top of and
 // below it.
 func (c *container) unmount() error {
+	if c.placed {
+		return errors.Join(mount.UnmountAll(c.bundle.Rootfs, unix.MNT_DETACH), leave(c.bundle.Rootfs))
+	}
 	if c.bundle.Rootfs != bundle.Rootfs(c.bundle.Dir) {
 		return nil // it is somebody else's
 	}

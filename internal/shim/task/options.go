@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/errdefs"
@@ -47,8 +48,8 @@ func ParseOptions(a *anypb.Any) (Options, error) {
 	return Options{UID: int(o.IoUid), GID: int(o.IoGid), ShimCgroup: o.ShimCgroup}, nil
 }
 
-// Own gives the fifos among a process's streams to their owner: one whose root
-// is another user opens them anew, as /dev/stdout.
+// Own gives the fifos among a process's streams that are root's to their owner:
+// a process whose root is another user opens them anew, as /dev/stdout.
 func (o Options) Own(streams ...string) error {
 	if o.UID == 0 && o.GID == 0 {
 		return nil
@@ -56,13 +57,10 @@ func (o Options) Own(streams ...string) error {
 	for _, path := range streams {
 		path = strings.TrimPrefix(path, "fifo://")
 		st, err := os.Stat(path)
-		if err == nil && st.Mode()&fs.ModeNamedPipe == 0 || errors.Is(err, fs.ErrNotExist) {
+		if err != nil || st.Mode()&fs.ModeNamedPipe == 0 || st.Sys().(*syscall.Stat_t).Uid != 0 {
 			continue // a URI, or nothing, as with a terminal's stderr
 		}
-		if err == nil {
-			err = os.Chown(path, o.UID, o.GID)
-		}
-		if err != nil {
+		if err := os.Chown(path, o.UID, o.GID); err != nil {
 			return fmt.Errorf("owner of streams: %w", err)
 		}
 	}

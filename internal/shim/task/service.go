@@ -26,6 +26,7 @@ const killSignal = unix.SIGKILL
 // Service serves containerd's task API.
 type Service struct {
 	executor Executor
+	lobby    lobby
 	events   *outbox
 	shutdown func() // ends the shim; nil: it does not end on request
 

@@ -64,7 +64,7 @@ func (s *Service) startExec(ctx context.Context, c *container, p *process) (err 
 			err = c.hasEnded()
 		}
 	}()
-	st, child, err := p.paths.open(ctx, c.bundle.Namespace, c.bundle.ID)
+	st, child, err := c.open(ctx, p.paths)
 	if err != nil {
 		return err
 	}

@@ -95,6 +95,7 @@ func helpDialed(args []string) error {
 	for name, cfg := range map[string]container.Config{
 		"attached": {},
 		"detached": {Detach: true},
+		"kept":     {Keep: true},
 	} {
 		cfg.Name, cfg.Args = name, []string{"sh", "-c", "echo from " + name + "; exec sleep 1000"}
 		if _, err := img.Run(ctx, cfg); err != nil {
@@ -141,6 +142,7 @@ func TestDial(t *testing.T) {
 	t.Run("commands", d.commands)
 	t.Run("network", d.network)
 	t.Run("files", d.files)
+	t.Run("again", d.again)
 	t.Run("errors", d.errors)
 	t.Run("programs that were closed", func(t *testing.T) { d.programs(t, (*running).end) })
 	t.Run("programs that were killed", func(t *testing.T) { d.programs(t, (*running).kill) })
@@ -290,6 +292,42 @@ func (d *dialed) close(t *testing.T) {
 	sameFootprint(t, goroutines, files)
 }
 
+// again starts containers of each kind again.
+func (d *dialed) again(t *testing.T) {
+	for kind, cfg := range map[string]container.Config{"attached": {}, "detached": {Detach: true}, "kept": {Keep: true}} {
+		cfg.Args = []string{"sh", "-c", "n=$(cat /n 2>/dev/null); n=$((n+1)); echo $n >/n; echo life $n; exit $n"}
+		c, err := d.img.New(t.Context(), cfg)
+		require.NoError(t, err)
+		follower, err := c.Logs(t.Context(), &container.LogOptions{Follow: true})
+		require.NoError(t, err)
+		want := ""
+		for n := 1; n <= 3; n++ {
+			require.NoError(t, c.Start(t.Context()), kind)
+			var exit *container.ExitError
+			require.ErrorAs(t, c.Wait(t.Context()), &exit)
+			require.Equal(t, n, exit.Code)
+			i, err := c.Info(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, n, i.Lives)
+			require.Equal(t, n, i.ExitCode)
+			life := fmt.Sprintf("life %d\n", n)
+			want += life
+			b, err := io.ReadAll(follower)
+			require.NoError(t, err)
+			require.Equal(t, life, string(b), kind)
+		}
+		logs, err := c.Logs(t.Context(), nil)
+		require.NoError(t, err)
+		b, err := io.ReadAll(logs)
+		require.NoError(t, err)
+		require.Equal(t, want, string(b))
+		require.NoError(t, logs.Close())
+		require.NoError(t, follower.Close())
+		require.NoError(t, c.Remove(t.Context()))
+	}
+	d.same(t)
+}
+
 // programs of others that have containers here are left in peace while they
 // live, and swept after.
 func (d *dialed) programs(t *testing.T, end func(*running, *testing.T)) {
@@ -318,6 +356,22 @@ func (d *dialed) programs(t *testing.T, end func(*running, *testing.T)) {
 	require.NoError(t, logs.Close())
 	require.Equal(t, "from detached\n", string(all))
 	require.NoError(t, c.Close())
+	kept, err := container.Get(t.Context(), next, "kept")
+	require.NoError(t, err)
+	i, err = kept.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, container.Exited, i.State)
+	require.Equal(t, 1, i.Lives)
+	require.NoError(t, kept.Start(t.Context()))
+	require.NoError(t, kept.WaitReady(t.Context(), container.Log("from kept", 1)))
+	_, err = container.Get(t.Context(), other, "kept")
+	require.NoError(t, err, "it is this program's, and another engine's")
+	require.NoError(t, other.Close())
+	i, err = kept.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, container.Running, i.State)
+	require.Equal(t, 2, i.Lives)
+	require.NoError(t, kept.Remove(t.Context()))
 	d.same(t)
 	require.NoError(t, next.Close())
 	require.NoError(t, other.Close())

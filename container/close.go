@@ -6,6 +6,8 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+
+	"github.com/ctorhq/ctor/internal/life"
 )
 
 // patience is how long Close lets the last of the output go to a writer of
@@ -13,35 +15,91 @@ import (
 const patience = 5 * time.Second
 
 // Close kills the container if it runs and deletes all of it: process,
-// writable layer, log. For an end in good order call Stop before. It returns
-// within two minutes whatever happens, as a rule within a tenth of a second. A
-// second Close waits for the first and returns what it returned. After the
-// engine's Close an attached container is closed, and a detached one goes on.
+// writable layer, log. Of one that is kept it ends the processes that this
+// program runs, and leaves the rest for the next Get, which gives another
+// Container. For an end in good order call Stop before. It returns within two
+// minutes whatever happens, as a rule within a tenth of a second. A second Close
+// waits for the first and returns what it returned. After the engine's Close an
+// attached or kept container is closed, and a detached one goes on.
 func (c *Container) Close() error {
-	c.closing.Do(func() {
-		defer c.door.Close() // again, for files that another Container has opened meanwhile
-		defer close(c.closed)
-		c.ending.Store(true)
-		_ = c.door.Close()
-		c.err = c.wrap("close", c.destroy())
-	})
+	c.finish("close", c.release)
 	<-c.closed
 	return c.err
 }
 
-func (c *Container) destroy() error {
-	ctx := context.Background()
-	if c.e.Attached(c.ID()) != c { // it does not end with the engine, but its calls do
-		inside, leave, err := c.e.Enter(ctx)
-		if err != nil {
-			return nil
+// Remove kills the container if it runs and deletes all of it, whatever it is:
+// attached, detached or kept, also one that is kept and was closed. What is
+// gone already is no error. A start that is under way is seen through before. ctx
+// is looked at before the first step.
+func (c *Container) Remove(ctx context.Context) error {
+	ctx, leave, err := c.e.Enter(ctx)
+	if err != nil {
+		return c.wrap("remove", err)
+	}
+	defer leave()
+	if c.finish("remove", c.delete) {
+		<-c.closed
+		return c.err
+	}
+	<-c.closed
+	if !c.kept() {
+		return c.err
+	}
+	own, cancel := c.e.Cleanup(ctx)
+	defer cancel()
+	return c.wrap("remove", c.e.Remove(own, c.record))
+}
+
+// finish ends the use of the container, once, and says whether it was now.
+func (c *Container) finish(op string, end func(context.Context) error) (now bool) {
+	c.closing.Do(func() {
+		now = true
+		defer c.door.Close() // again, for files that another Container has opened meanwhile
+		defer close(c.closed)
+		c.ending.Store(true)
+		_ = c.door.Close()
+		c.starting.Lock() // what is being started is started
+		defer c.starting.Unlock()
+		ctx := context.Background()
+		if c.e.Attached(c.ID()) != c { // it does not end with the engine, but its calls do
+			inside, leave, err := c.e.Enter(ctx)
+			if err != nil {
+				return
+			}
+			defer leave()
+			ctx = inside
 		}
-		defer leave()
-		ctx = inside
+		c.err = c.wrap(op, end(ctx))
+	})
+	return now
+}
+
+// release is Close.
+func (c *Container) release(ctx context.Context) error {
+	if !c.kept() {
+		return c.delete(ctx)
+	}
+	defer c.e.Forget(c.ID(), c)
+	if _, ours := c.life().(*life.Seen); !ours {
+		return nil
 	}
 	c.kill(ctx)
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
+	c.awaitCommands()
+	return c.e.DeleteEnded(ctx, c.ID())
+}
+
+// delete ends all there is of the container.
+func (c *Container) delete(ctx context.Context) error {
+	own, cancel := c.e.Cleanup(ctx)
+	defer cancel()
+	if unlock, err := c.journal().Lock(own); err == nil { // an error: it is gone, or what has it hangs
+		defer unlock()
+	}
+	c.kill(ctx)
+	ctx, cancelRest := c.e.Cleanup(ctx)
+	defer cancelRest()
 	c.awaitCommands()
 	if err := c.e.RemoveEnded(ctx, c.record); err != nil {
 		return err
@@ -52,18 +110,19 @@ func (c *Container) destroy() error {
 
 // kill ends the container, and the copying of its streams.
 func (c *Container) kill(ctx context.Context) {
-	defer c.life.GiveUp()
+	l := c.life()
+	defer l.GiveUp()
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if s, err := c.life.Status(ctx); err == nil && s.State != containerd.Stopped {
+	if s, err := l.Status(ctx); err == nil && s.State != containerd.Stopped {
 		_ = c.first().Signal(ctx, syscall.SIGKILL) // an error: it has ended
 	}
-	if _, err := c.life.Exited(ctx); err != nil {
+	if _, err := l.Exited(ctx); err != nil {
 		return
 	}
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, _ = c.life.Drained(soon)
+	_, _ = l.Drained(soon)
 }
 
 // awaitCommands lets those who wait for the container's commands, which have

@@ -82,7 +82,7 @@ func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProces
 	if err != nil {
 		return err
 	}
-	if r.c.life.Started().IsZero() {
+	if r.c.life().Started().IsZero() {
 		return invalid("it does not run")
 	}
 	v, err := r.c.door.Visit(ctx)
@@ -114,7 +114,7 @@ func (r running) whyNot(ctx context.Context, err error) error {
 	if r.c.ending.Load() {
 		return errContainerClosed
 	}
-	s, serr := r.c.life.Status(ctx)
+	s, serr := r.c.life().Status(ctx)
 	if serr != nil || s.State == containerd.Running {
 		return err
 	}

@@ -72,9 +72,9 @@ func (i *instance) start(ctx context.Context, cmd spec.Command, in, out, eout st
 		defer leave()
 		return nil, errors.Join(err, c.Close())
 	}
-	p := newProcess(c, c.first(), c.life, cmd)
+	p := newProcess(c, c.first(), c.life(), cmd)
 	p.leave, p.release = leave, func() { _ = c.Close() }
-	p.Pid, _ = c.life.Pid(inside) // which this program knows
+	p.Pid, _ = c.life().Pid(inside) // which this program knows
 	go p.watch(inside)
 	return p, nil
 }

@@ -49,15 +49,20 @@ type Config struct {
 
 	// Stdin is copied to the container's standard input, which ends when
 	// Stdin does; Wait tells of a Read that fails. A Read that does not return
-	// keeps a goroutine, but neither Wait nor Close waits for it. nil is no
-	// input. It can't be used with Detach.
+	// keeps a goroutine, but neither Wait nor Close waits for it. A container
+	// that is started again reads on where its last life stopped, as two
+	// commands of os/exec do that are run one after the other; what a Read gives
+	// between two lives is the next one's. nil is no input. It can't be used
+	// with Detach, and a later program that finds a kept container has none.
 	Stdin io.Reader
 
 	// Stdout and Stderr receive the container's output as it comes; Logs keeps
 	// it too. If they are the same writer, at most one goroutine at a time
 	// writes to it. A writer that fails gets no more, and Wait says so; one
-	// that is slow slows the container down. nil is Logs only. They can't be
-	// used with Detach.
+	// that is slow slows the container down. When the container is started
+	// again, they get the output of the next life as well, also one that has
+	// failed. nil is Logs only. They can't be used with Detach, and a later
+	// program that finds a kept container has none.
 	Stdout, Stderr io.Writer
 
 	// TTY gives the container a terminal. It has no stderr then: a terminal is
@@ -103,6 +108,14 @@ type Config struct {
 	// then the container runs on, and each call but Logs and Close says so.
 	Detach bool
 
+	// Keep lets the container's files outlive this program, and not its
+	// processes: they end with the engine, or the program, like those of a
+	// container that is neither kept nor detached. Its writable layer, its log
+	// and its record stay; a later engine on the same root finds it with Get,
+	// and starts it again. Close ends its processes and lets go of it, Remove
+	// deletes it. It can't be used with Detach.
+	Keep bool
+
 	// Spec has the last word on the OCI runtime configuration, once, within
 	// New; its error ends New. It can also weaken what the defaults protect.
 	// nil changes nothing.
@@ -136,6 +149,9 @@ func (cfg Config) check() error {
 	}
 	if cfg.Detach && (cfg.Stdin != nil || cfg.Stdout != nil || cfg.Stderr != nil) {
 		return invalid("a detached container outlives the program's readers and writers: leave Stdin, Stdout and Stderr nil and read Logs")
+	}
+	if cfg.Detach && cfg.Keep {
+		return invalid("Detach and Keep: the processes of a container go on without the program, or they end with it")
 	}
 	if len(cfg.Hostname) > maxHostname || strings.Trim(cfg.Hostname, hostnameChars) != "" {
 		return invalid("hostname %q: it must be at most %d letters, digits, '-', '.' and '_'", cfg.Hostname, maxHostname)

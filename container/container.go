@@ -22,18 +22,20 @@ type Container struct {
 	ctor   *ctor.Engine
 	e      *engine.Engine
 	record containers.Container
-	life   life.Life // of the first process
+	now    atomic.Pointer[life.Life] // of the first process; see life
 
-	starting sync.Mutex
+	ends     engine.Ends                   // what the program has of its streams
+	limit    int64                         // of the log
+	starting sync.Mutex                    // held while a life begins, and while all of it ends
 	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
 	door     reach.Door
 	cgroup   func() string // where it is in every hierarchy; "": unknown
 	commands sync.Map      // *Process of those that have not ended, beside the first
 
 	closing sync.Once
-	ending  atomic.Bool   // Close has begun
-	closed  chan struct{} // after Close
-	err     error         // of Close
+	ending  atomic.Bool   // Close or Remove has begun
+	closed  chan struct{} // after it
+	err     error         // of it
 }
 
 // Get finds a container by id, which is the name it was given, if any. An
@@ -99,15 +101,42 @@ func found(ctx context.Context, e *ctor.Engine, record containers.Container) (*C
 		return nil, errdefs.ErrNotFound
 	}
 	c := newContainer(e, in, record)
-	c.life = c.asked()
+	c.limit = recordedLimit(record)
+	c.setLife(c.asked())
 	_, err := c.first().Status(ctx)
 	switch {
-	case in.Backend.Gone(err) && !owned: // the host was restarted, or the shim killed
-		return c, nil
+	case in.Backend.Gone(err) && !owned: // the host was restarted, or the shim or the program killed
 	case errdefs.IsFailedPrecondition(err): // of another version: each call will say so
+	case err != nil:
+		return nil, err
+	}
+	if !c.kept() {
 		return c, nil
 	}
-	return c, err
+	// Its next life is this program's, so there is one Container of it.
+	a, err := in.Share(record.ID, c)
+	if err != nil {
+		return nil, err
+	}
+	return a.(*Container), nil
+}
+
+// life is what the container lives through now, or has last lived through.
+func (c *Container) life() life.Life { return *c.now.Load() }
+
+func (c *Container) setLife(l life.Life) { c.now.Store(&l) }
+
+// detached and kept tell whose the container is; one that is neither is
+// attached.
+func (c *Container) detached() bool { return c.record.Labels[detachedLabel] != "" }
+func (c *Container) kept() bool     { return c.record.Labels[keptLabel] != "" }
+
+// journal is where its lives are written down, if a later program can find it.
+func (c *Container) journal() *life.Journal {
+	if c.detached() || c.kept() {
+		return &life.Journal{Dir: c.e.Dir(c.ID())}
+	}
+	return nil
 }
 
 func newContainer(e *ctor.Engine, in *engine.Engine, record containers.Container) *Container {

@@ -27,6 +27,7 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/spec"
+	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -142,13 +143,16 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	c := newContainer(b.ctor, b.in, record)
 	c.process.Store(s.Process)
 	c.cgroup = func() string { return s.Linux.CgroupsPath }
-	if err := c.create(own, b.cfg, labelled(mounts, s.Linux.MountLabel), b.instead, &b.undo); err != nil {
+	c.limit, c.ends = b.cfg.logLimit(), engine.Ends{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
+	l, err := c.create(own, labelled(mounts, s.Linux.MountLabel), b.instead, b.cfg.TTY, &b.undo)
+	if err != nil {
 		return nil, err
 	}
+	c.setLife(l)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := c.adopt(own, b.cfg.Detach); err != nil {
+	if err := c.adopt(own); err != nil {
 		return nil, err
 	}
 	built = true
@@ -196,7 +200,7 @@ func (b *builder) unpack(ctx context.Context) (class engine.Class, chain string,
 func (b *builder) snapshot(ctx context.Context, chain string) ([]mount.Mount, error) {
 	sn := b.in.Client.SnapshotService(b.in.Snapshotter)
 	labels := engine.OwnRoot()
-	if !b.cfg.Detach {
+	if !b.cfg.Detach && !b.cfg.Keep {
 		labels[engine.ScratchLabel] = "true"
 	}
 	mounts, err := sn.Prepare(ctx, b.cfg.Name, chain, snapshots.WithLabels(labels))

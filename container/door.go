@@ -29,11 +29,11 @@ func (i inside) Cgroup() string { return i.c.cgroup() }
 
 func (i inside) Dir() string { return i.c.e.Dir(i.c.ID()) }
 
-func (i inside) Ended(ctx context.Context) <-chan struct{} { return life.Ended(ctx, i.c.life) }
+func (i inside) Ended(ctx context.Context) <-chan struct{} { return life.Ended(ctx, i.c.life()) }
 
 // Pid implements reach.Container.
 func (i inside) Pid(ctx context.Context) (int, error) {
-	pid, err := i.c.life.Pid(ctx)
+	pid, err := i.c.life().Pid(ctx)
 	if err == nil && pid == 0 {
 		err = unix.ESRCH
 	}
@@ -41,7 +41,7 @@ func (i inside) Pid(ctx context.Context) (int, error) {
 }
 
 func (i inside) Running(ctx context.Context) error {
-	s, err := i.c.life.Status(ctx)
+	s, err := i.c.life().Status(ctx)
 	if err == nil && s.State == containerd.Stopped {
 		err = unix.ESRCH
 	}
@@ -60,15 +60,18 @@ func (c *Container) whyNot(ctx context.Context, err error) error {
 	if c.ending.Load() {
 		return reach.ErrClosed
 	}
-	s, serr := c.life.Status(ctx)
+	s, serr := c.life().Status(ctx)
 	if serr != nil {
 		return serr
 	}
 	return over(s)
 }
 
-// over is the error of what can't be done after the end.
+// over is the error of what can't be done without a process.
 func over(s life.Status) error {
+	if s.State == containerd.Created {
+		return invalid("it was not started")
+	}
 	if s.State != containerd.Stopped || s.Exit.Code == life.Unknown {
 		return invalid("it has ended")
 	}

@@ -50,7 +50,7 @@ type patient struct {
 
 // begin notes when the container was started, once it is.
 func (p *patient) begin(c *Container) {
-	if at := c.life.Started(); !at.IsZero() && p.started.IsZero() {
+	if at := c.life().Started(); !at.IsZero() && p.started.IsZero() {
 		p.started = at
 		p.due = p.started.Add(p.interval(p.started))
 	}

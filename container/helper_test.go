@@ -53,6 +53,19 @@ var helpers = map[string]func(context.Context) error{
 		}
 		select {}
 	},
+	"kept": func(ctx context.Context) error {
+		cfg := sh(counts + "; sleep 1000")
+		cfg.Keep, cfg.Name = true, "kept"
+		c, err := helperRun(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		if err := c.WaitReady(ctx, container.Log("life 1", 1)); err != nil {
+			return err
+		}
+		fmt.Println("ready")
+		select {}
+	},
 	"attached": func(ctx context.Context) error {
 		for i := range 5 {
 			if _, err := helperRun(ctx, container.Config{Name: fmt.Sprint("attached", i), Args: []string{"sh", "-c", "sleep 1000 & sleep 1000"}}); err != nil {

@@ -28,12 +28,14 @@ type Info struct {
 	ExitCode  int               // once State is Exited; 128+n where signal n ended it; -1: not known
 	OOMKilled bool              // the kernel has killed a process of it for want of memory
 	Created   time.Time         // when New made it
-	Started   time.Time         // zero: not yet
-	Finished  time.Time         // zero: not yet, or not known
+	Lives     int               // how often it was started
+	Started   time.Time         // the last time; zero: not yet
+	Finished  time.Time         // the last time, once State is Exited; zero: not known
 	ImageRef  string            // the name it was made from; may mean another image now
 	Image     string            // the digest of the manifest it was made from
 	Labels    map[string]string // as given in Config; the caller's to change
 	Detached  bool              // as given in Config
+	Kept      bool              // as Keep in Config
 }
 
 // Info asks for the container's state. After Close it is ctor.ErrNotFound.
@@ -46,11 +48,12 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 	i := Info{
 		ID: c.ID(), Created: c.record.CreatedAt,
 		ImageRef: c.record.Labels[refLabel], Image: c.record.Labels[digestLabel],
-		Detached: c.record.Labels[detachedLabel] != "",
-		Labels:   c.userLabels(),
-		Started:  c.life.Started(),
+		Detached: c.detached(), Kept: c.kept(),
+		Labels: c.userLabels(),
 	}
-	s, err := c.life.Status(ctx)
+	l := c.life()
+	i.Lives, i.Started = l.Number(), l.Started()
+	s, err := l.Status(ctx)
 	if err != nil {
 		return Info{}, c.wrap("info of", engine.Cause(ctx, err))
 	}

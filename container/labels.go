@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/labels"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/tasks"
 )
 
@@ -22,6 +25,8 @@ const (
 	stopSignalLabel  = ownLabels + "stop.signal"
 	stopTimeoutLabel = ownLabels + "stop.timeout"
 	emptyLabel       = ownLabels + "labels.empty"
+	keptLabel        = engine.KeptLabel
+	logLimitLabel    = ownLabels + "log.limit"
 	detachedLabel    = tasks.DetachLabel
 )
 
@@ -66,6 +71,12 @@ func (b *builder) labels(img ocispec.Image) (map[string]string, error) {
 	if b.cfg.Detach {
 		all[detachedLabel] = "true"
 	}
+	if b.cfg.Keep {
+		all[keptLabel] = "true"
+	}
+	if b.cfg.LogLimit != 0 {
+		all[logLimitLabel] = strconv.FormatInt(b.cfg.LogLimit, 10)
+	}
 	return all, nil
 }
 
@@ -80,6 +91,12 @@ func (c *Container) userLabels() map[string]string {
 	}
 	maps.DeleteFunc(given, func(name, _ string) bool { return strings.HasPrefix(name, ownLabels) })
 	return given
+}
+
+// recordedLimit is the log's, as logfile.Create takes it.
+func recordedLimit(record containers.Container) int64 {
+	n, _ := strconv.ParseInt(record.Labels[logLimitLabel], 10, 64)
+	return Config{LogLimit: n}.logLimit()
 }
 
 func (c *Container) stopTimeout() time.Duration {

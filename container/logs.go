@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/logfile"
 )
 
@@ -20,6 +21,14 @@ type LogOptions struct {
 	// Follow waits for more until the container has ended. false is what
 	// there is at the call.
 	Follow bool
+
+	// Restarts has Follow wait on when the container has ended: it may be
+	// started again. Then the container's Close or Remove is the end.
+	Restarts bool
+
+	// Current leaves out what came before the last Start, and what comes after
+	// the next one. The zero value is all lives.
+	Current bool
 
 	// Since leaves out what came before this time. What is left may begin
 	// within a line. The zero value is the beginning.
@@ -60,7 +69,9 @@ var ErrLogGap = fmt.Errorf("%w: %w", logfile.ErrGap, errdefs.ErrUnavailable)
 //
 // With Follow a Read waits for more. It ends with io.EOF after the last byte
 // that the container wrote, or that Close, which does not wait for a writer of
-// the program's for ever, let into the log. A reader that is slower than the
+// the program's for ever, let into the log. When the container has been started
+// again, further Reads give the next life's output; so no follower misses a
+// life, and one that is behind gets them all without an io.EOF in between. A reader that is slower than the
 // container loses nothing as long as it is less than three quarters of the
 // limit behind; then one Read gives ErrLogGap, or LogOptions.Gap where that is
 // set. A reader may keep a quarter of the limit more on disk. When the container
@@ -85,8 +96,18 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 		Stdout: o.Stdout || !o.Stderr, Stderr: o.Stderr || !o.Stdout,
 		Since: o.Since, Tail: o.Tail, Timestamps: o.Timestamps, Follow: o.Follow,
 	}
+	if o.Current {
+		of.Once = true
+		if started := c.life().Started(); started.After(of.Since) {
+			of.Since = started
+		}
+	}
 	if o.Follow {
-		of.Ended = c.ended(ctx)
+		f := follower{c: c, ctx: ctx}
+		of.Ended, of.Through = f.ended, o.Restarts && !o.Current
+		if of.Through {
+			of.Ended = func() <-chan struct{} { return c.closed }
+		}
 	}
 	if l.from, err = c.e.Backend.Logs(ctx, c.output(), of); err != nil {
 		l.end()
@@ -98,17 +119,31 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 	return l, nil
 }
 
-// ended is closed when the container has ended and its log is complete, or as
-// complete as it will be, or ctx has ended. The log tells by itself that it is
-// complete, unless the process that kept it was killed.
-func (c *Container) ended(ctx context.Context) <-chan struct{} {
-	ended := make(chan struct{})
+// follower knows when there is no more to wait for in a log. One goroutine asks.
+type follower struct {
+	c   *Container
+	ctx context.Context
+	of  life.Life
+	end <-chan struct{}
+}
+
+// ended is closed when the life that the container is in has ended and its
+// output is complete, or as complete as it will be. The log tells so by itself,
+// unless what kept it was killed.
+func (f *follower) ended() <-chan struct{} {
+	l := f.c.life()
+	if l == f.of {
+		return f.end
+	}
+	end := make(chan struct{})
 	go func() {
-		defer close(ended)
-		_, _ = c.life.Exited(ctx)
-		_, _ = c.life.Drained(ctx)
+		defer close(end)
+		if _, err := l.Exited(f.ctx); err == nil {
+			_, _ = l.Drained(f.ctx)
+		}
 	}()
-	return ended
+	f.of, f.end = l, end
+	return end
 }
 
 type logs struct {

@@ -55,7 +55,7 @@ func (m *matcher) follow(ctx context.Context, c *Container) error {
 }
 
 func (m *matcher) read(ctx context.Context, c *Container, follow bool) error {
-	r, err := c.Logs(ctx, &LogOptions{Follow: follow})
+	r, err := c.Logs(ctx, &LogOptions{Follow: follow, Current: true})
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ const (
 func (c *Container) lastLines(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	r, err := c.Logs(ctx, &LogOptions{Tail: tailLines, Gap: "[output is missing]"})
+	r, err := c.Logs(ctx, &LogOptions{Current: true, Tail: tailLines, Gap: "[output is missing]"})
 	if err != nil {
 		return ""
 	}

@@ -50,7 +50,8 @@ func (c *Container) WaitReady(ctx context.Context, p Probe) error {
 // end waits for the container's end and gives what there is to say of it; nil
 // if ctx ends before.
 func (c *Container) end(ctx context.Context) error {
-	exit, err := c.life.Exited(ctx)
+	l := c.life()
+	exit, err := l.Exited(ctx)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -64,7 +65,7 @@ func (c *Container) end(ctx context.Context) error {
 	// program's must not keep it from its answer.
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, _ = c.life.Drained(soon)
+	_, _ = l.Drained(soon)
 	// Of each exit code: before readiness even 0 is a failure.
 	return newExitError(c.ID(), exit)
 }

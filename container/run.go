@@ -8,7 +8,6 @@ import (
 	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
-	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -17,11 +16,11 @@ func (c *Container) output() engine.Output {
 	return engine.Output{ID: c.ID(), Dir: c.e.Dir(c.ID())}
 }
 
-// create has the runtime create the first process.
-func (c *Container) create(ctx context.Context, cfg Config, rootfs []mount.Mount, instead *replacement, undo *unwind.Stack) error {
-	streams, err := c.streams(cfg, instead)
+// create has the runtime create the first process of a life.
+func (c *Container) create(ctx context.Context, rootfs []mount.Mount, instead *replacement, tty bool, undo *unwind.Stack) (life.Life, error) {
+	streams, err := c.streams(instead, tty)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	undo.Push(func() error {
 		streams.Drop()
@@ -35,27 +34,35 @@ func (c *Container) create(ctx context.Context, cfg Config, rootfs []mount.Mount
 	})
 	pid, err := c.createTask(ctx, rootfs, streams.Config())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if cfg.Detach {
-		c.life = c.asked()
-	} else {
-		c.life = life.New(c.first(), life.Watching{Gone: c.e.Backend.Gone, Streams: streams, Pid: pid})
+	if err := streams.Given(pid); err != nil {
+		return nil, err
 	}
-	return streams.Given(pid)
+	if c.detached() {
+		return c.asked(), nil
+	}
+	before := 0
+	if l := c.now.Load(); l != nil {
+		before = (*l).Number()
+	}
+	return life.New(c.first(), life.Watching{
+		Gone: c.e.Backend.Gone, Streams: streams, Pid: pid,
+		Before: before, Journal: c.journal(), Owner: engine.Owner(),
+	}), nil
 }
 
 // streams makes the streams of the first process.
-func (c *Container) streams(cfg Config, instead *replacement) (engine.Streams, error) {
+func (c *Container) streams(instead *replacement, tty bool) (engine.Streams, error) {
 	if instead != nil {
 		return backend.Hand(instead.streams), nil
 	}
 	out := c.output()
-	out.Limit, out.TTY, out.EndInput = cfg.logLimit(), cfg.TTY, c.endInput
-	if cfg.Detach {
+	out.Limit, out.TTY, out.EndInput = c.limit, tty, c.endInput
+	if c.detached() {
 		return c.e.Backend.Detach(out)
 	}
-	return c.e.Backend.Attach(out, stdio.Streams{In: cfg.Stdin, Out: cfg.Stdout, Err: cfg.Stderr, TTY: cfg.TTY})
+	return c.e.Backend.Attach(out, c.ends)
 }
 
 // endInput tells the runtime that there is no more input.
@@ -65,22 +72,27 @@ func (c *Container) endInput() {
 	_ = c.first().CloseInput(ctx) // an error: the process is gone, and its input with it
 }
 
-// adopt settles to whom the finished container belongs: to the engine, or to
-// nobody.
-func (c *Container) adopt(ctx context.Context, detach bool) (err error) {
-	if !detach {
+// adopt settles to whom the finished container belongs: its processes to the
+// engine or to nobody, and the same with its files and its record.
+func (c *Container) adopt(ctx context.Context) (err error) {
+	if c.detached() || c.kept() {
+		delete(c.record.Labels, engine.OwnerLabel)
+		if c.record, err = c.e.Client.ContainerService().Update(ctx, c.record, "labels"); err != nil {
+			return err
+		}
+	}
+	if !c.detached() {
 		if err := c.e.Attach(c.ID(), c); err != nil {
 			return err
 		}
-		go c.watch(c.life.(*life.Seen))
-		return nil
 	}
-	delete(c.record.Labels, engine.OwnerLabel)
-	c.record, err = c.e.Client.ContainerService().Update(ctx, c.record, "labels")
-	return err
+	c.watch(c.life())
+	return nil
 }
 
-// watch sees the first process to its end.
-func (c *Container) watch(l *life.Seen) {
-	l.Watch(c.e.Context(context.Background()), func(e *life.Exit) { e.OOMKilled = c.oomKilled() })
+// watch has a life that is this program's seen to its end.
+func (c *Container) watch(l life.Life) {
+	if l, ok := l.(*life.Seen); ok {
+		go l.Watch(c.e.Context(context.Background()), func(e *life.Exit) { e.OOMKilled = c.oomKilled() })
+	}
 }

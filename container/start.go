@@ -2,16 +2,35 @@ package container
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/unwind"
 )
 
-// Start runs the process that New created. A container is started once: a
-// second Start, or one after the end, fails with ctor.ErrInvalid. ctx is looked
-// at before: a start that has begun is seen through, so that an error always
-// means that the container does not run.
+// Start runs the process that New created, or, when the container has ended,
+// runs it anew: the next life of the same container, with the same id,
+// configuration and files. Its log goes on. How it ended does not matter, nor
+// who started it the last time: a detached or kept one may have ended because
+// the program or the host went down.
+//
+// One that runs, or that another call is starting, is ctor.ErrInvalid, and so
+// is one that is attached to another program. A next life begins when the
+// output of the last one is written, so a writer that does not return holds it
+// up, until ctx ends. Calls on FS that are under way then fail, and listeners of
+// Listen are closed, as they are at every end.
+//
+// ctx is looked at before the first step: a start that has begun is seen
+// through, so that an error always means that the container does not run. It can
+// be started again then. What runs it is not made ready: ask with WaitReady, in
+// each life.
 func (c *Container) Start(ctx context.Context) error {
 	ctx, leave, err := c.enter(ctx)
 	if err != nil {
@@ -22,19 +41,84 @@ func (c *Container) Start(ctx context.Context) error {
 }
 
 func (c *Container) start(ctx context.Context) error {
-	c.starting.Lock()
+	if !c.starting.TryLock() {
+		if c.ending.Load() {
+			return reach.ErrClosed
+		}
+		return life.ErrBusy
+	}
 	defer c.starting.Unlock()
-	s, err := c.life.Status(ctx)
+	if c.ending.Load() {
+		return reach.ErrClosed
+	}
+	atOnce, cancel := context.WithCancel(ctx)
+	cancel()
+	unlock, err := c.journal().Lock(atOnce)
 	if err != nil {
 		return err
 	}
-	if s.State != containerd.Created {
-		return invalid("it is %s, and a container is started once", s.State)
+	defer unlock()
+	s, err := c.life().Status(ctx)
+	switch {
+	case err != nil:
+		return err
+	case s.State == containerd.Created && s.Pid != 0:
+		own, cancel := c.e.Cleanup(ctx)
+		defer cancel()
+		err = c.life().Start(own)
+	case s.State == containerd.Created, s.State == containerd.Stopped:
+		err = c.again(ctx, s)
+	default:
+		return invalid("it is %s", s.State)
 	}
-	ctx, cancel := c.e.Cleanup(ctx)
-	defer cancel()
-	if err := c.life.Start(ctx); err != nil {
+	if err != nil {
 		return explain(err)
 	}
+	return nil
+}
+
+// again begins the next life of a container that has ended.
+func (c *Container) again(ctx context.Context, s life.Status) (err error) {
+	last := c.life()
+	if _, watched := last.(*life.Seen); !watched && !c.detached() && !c.kept() {
+		return invalid("it is attached to another program")
+	}
+	if s.Exit.Code != life.Unknown {
+		if _, err := last.Drained(ctx); err != nil {
+			return fmt.Errorf("output of its last life is still to be written: %w", err)
+		}
+	}
+	c.e.Backend.Brace()
+	ctx, cancel := c.e.Cleanup(ctx)
+	defer cancel()
+	var was struct {
+		Process *specs.Process
+		Linux   struct{ MountLabel string }
+	}
+	if err := json.Unmarshal(c.record.Spec.GetValue(), &was); err != nil || was.Process == nil {
+		return errors.Join(invalid("its record names no process"), err)
+	}
+	if err := last.Note(ctx); err != nil {
+		return err
+	}
+	_ = c.door.Renew()
+	if err := c.e.DeleteEnded(ctx, c.ID()); err != nil {
+		return err
+	}
+	mounts, err := c.e.Client.SnapshotService(c.record.Snapshotter).Mounts(ctx, c.record.SnapshotKey)
+	if err != nil {
+		return err
+	}
+	var undo unwind.Stack
+	defer undo.OnError(&err)
+	next, err := c.create(ctx, labelled(mounts, was.Linux.MountLabel), nil, was.Process.Terminal, &undo)
+	if err != nil {
+		return err
+	}
+	if err := next.Start(ctx); err != nil {
+		return err
+	}
+	c.setLife(next)
+	c.watch(next)
 	return nil
 }

@@ -32,11 +32,11 @@ func (c *Container) Stop(ctx context.Context) error {
 }
 
 func (c *Container) stop(ctx context.Context) error {
-	s, err := c.life.Status(ctx)
-	if err != nil || s.State == containerd.Stopped {
+	s, err := c.life().Status(ctx)
+	if err != nil || s.State == containerd.Stopped || s.State == containerd.Created && s.Pid == 0 {
 		return err
 	}
-	ended := life.Ended(ctx, c.life)
+	ended := life.Ended(ctx, c.life())
 	// A process that was only created has no handler for anything.
 	if patience := c.stopTimeout(); patience > 0 && s.State != containerd.Created {
 		if err := c.first().Signal(ctx, c.stopSignal()); err != nil && !c.e.Backend.Gone(err) {
@@ -76,7 +76,7 @@ func (c *Container) thaw(ctx context.Context, s life.Status) error {
 	if err == nil || c.e.Backend.Gone(err) {
 		return nil
 	}
-	if s, serr := c.life.Status(ctx); serr != nil || frozen(s) {
+	if s, serr := c.life().Status(ctx); serr != nil || frozen(s) {
 		return err
 	}
 	return nil
@@ -131,7 +131,7 @@ func (c *Container) tell(ctx context.Context, op string, do func(context.Context
 		return c.wrap(op, err)
 	}
 	defer leave()
-	s, err := c.life.Status(ctx)
+	s, err := c.life().Status(ctx)
 	if err == nil {
 		err = do(ctx, s.State)
 	}

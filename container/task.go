@@ -3,7 +3,6 @@ package container
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types"
@@ -23,7 +22,7 @@ func (c *Container) asked() *life.Asked {
 	return &life.Asked{
 		Process: c.first(), Enter: c.enter, Gone: c.e.Backend.Gone, OOM: c.oomKilled,
 		Complete: func(ctx context.Context) error { return c.e.Backend.Complete(ctx, c.output()) },
-		Mark:     filepath.Join(c.e.Dir(c.ID()), "started"),
+		Journal:  &life.Journal{Dir: c.e.Dir(c.ID())},
 	}
 }
 

@@ -62,13 +62,16 @@ func newExitError(id string, e life.Exit) *ExitError {
 // error means that Stdin or a writer failed, which it gives only for exit code
 // 0, or that the end was not seen, which is ctor.ErrUnavailable.
 //
-// Any number of goroutines may wait, from before Start to after Close. The end
-// of ctx ends the wait, not the container.
+// Of a container that is started again it means the life that it is in at the
+// call: the one that runs, else the first one to come, else the last one, which
+// has ended. Any number of goroutines may wait, from before Start to after
+// Close. The end of ctx ends the wait, not the container.
 func (c *Container) Wait(ctx context.Context) error {
-	exit, err := c.life.Exited(ctx)
+	l := c.life()
+	exit, err := l.Exited(ctx)
 	var copies error
 	if err == nil {
-		copies, err = c.life.Drained(ctx)
+		copies, err = l.Drained(ctx)
 	}
 	switch {
 	case errors.Is(err, life.ErrGivenUp):

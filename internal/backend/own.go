@@ -66,7 +66,7 @@ func (*Own) Relays(tty bool) bool { return tty }
 
 // Attach implements engine.Backend. The shim is this program's child, and opens
 // pipes that have no names.
-func (*Own) Attach(out engine.Output, ends stdio.Streams) (engine.Streams, error) {
+func (*Own) Attach(out engine.Output, ends engine.Ends) (engine.Streams, error) {
 	return attach(out, ends, stdio.Pipe)
 }
 

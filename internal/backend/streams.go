@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 
@@ -16,18 +17,21 @@ type attached struct {
 	*stdio.Connection
 	log      *logfile.Writer
 	endInput func()
+	ended    chan struct{}
+	ending   sync.Once
 }
 
-func attach(out engine.Output, ends stdio.Streams, connect func(stdio.Streams, *logfile.Writer) (*stdio.Connection, error)) (engine.Streams, error) {
+func attach(out engine.Output, ends engine.Ends, connect func(stdio.Streams, *logfile.Writer) (*stdio.Connection, error)) (engine.Streams, error) {
 	log, err := logfile.Create(logPath(out), out.Limit)
 	if err != nil {
 		return nil, err
 	}
-	c, err := connect(ends, log)
+	ended := make(chan struct{})
+	c, err := connect(stdio.Streams{In: ends.In.Until(ended), Out: ends.Out, Err: ends.Err, TTY: out.TTY}, log)
 	if err != nil {
 		return nil, errors.Join(err, log.End())
 	}
-	return &attached{c, log, out.EndInput}, nil
+	return &attached{Connection: c, log: log, endInput: out.EndInput, ended: ended}, nil
 }
 
 // Given implements engine.Streams.
@@ -41,6 +45,7 @@ func (a *attached) Begin() { a.Feed(a.endInput) }
 
 // Drain implements life.Streams.
 func (a *attached) Drain(seen bool) error {
+	a.endReading()
 	if !seen {
 		a.Cancel()
 	}
@@ -53,7 +58,12 @@ func (a *attached) Drain(seen bool) error {
 }
 
 // Drop implements life.Streams.
-func (a *attached) Drop() { _ = a.Close() }
+func (a *attached) Drop() {
+	a.endReading()
+	_ = a.Close()
+}
+
+func (a *attached) endReading() { a.ending.Do(func() { close(a.ended) }) }
 
 // detached are streams that this program has nothing to do with.
 type detached struct {

@@ -45,7 +45,7 @@ type Backend interface {
 
 	// Attach connects a first process to the ends that the program has, and
 	// keeps its log.
-	Attach(o Output, ends stdio.Streams) (Streams, error)
+	Attach(o Output, ends Ends) (Streams, error)
 
 	// Detach has the log of a first process kept without this program.
 	Detach(o Output) (Streams, error)
@@ -56,6 +56,13 @@ type Backend interface {
 	// Complete waits until the log of a detached container that has ended has
 	// the last of its output.
 	Complete(ctx context.Context, o Output) error
+}
+
+// Ends are what the program has of a first process's streams, in all its lives.
+// nil is no input, or output to the log only.
+type Ends struct {
+	In       *stdio.Input
+	Out, Err io.Writer
 }
 
 // Output says where the output of a container's first process goes.

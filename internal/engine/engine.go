@@ -117,6 +117,20 @@ func (e *Engine) Attach(id string, a Attached) error {
 	return nil
 }
 
+// Share is Attach, unless something is tied by that id already, which it gives.
+func (e *Engine) Share(id string, a Attached) (Attached, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, ErrClosed
+	}
+	if there := e.attached[id]; there != nil {
+		return there, nil
+	}
+	e.attached[id] = a
+	return a, nil
+}
+
 // Attached finds what Attach has tied.
 func (e *Engine) Attached(id string) Attached {
 	e.mu.Lock()

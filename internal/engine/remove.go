@@ -48,7 +48,7 @@ func (e *Engine) RemoveEnded(ctx context.Context, c containers.Container) error 
 	if !e.Backend.Reaches(c.Snapshotter) {
 		return e.Remove(ctx, c)
 	}
-	if _, err := e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: c.ID}); err != nil {
+	if err := e.DeleteEnded(ctx, c.ID); err != nil {
 		return e.Remove(ctx, c)
 	}
 	records := e.Client.ContainerService()
@@ -69,6 +69,15 @@ func (e *Engine) RemoveEnded(ctx context.Context, c containers.Container) error 
 	}
 	if attached {
 		return records.Delete(ctx, c.ID)
+	}
+	return nil
+}
+
+// DeleteEnded is DeleteTask for a container whose process has ended, as a rule,
+// the short way.
+func (e *Engine) DeleteEnded(ctx context.Context, id string) error {
+	if _, err := e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: id}); err != nil {
+		return e.DeleteTask(ctx, id)
 	}
 	return nil
 }

@@ -10,12 +10,18 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/life"
 )
 
 // OwnerLabel names the process that a container belongs to. The record of an
 // attached one has it, that of a detached one until it is made, and the
 // snapshot of either.
 const OwnerLabel = "io.ctor.owner"
+
+// KeptLabel marks the record of a container whose processes end with its
+// program, and nothing else of it.
+const KeptLabel = "io.ctor.kept"
 
 // ScratchLabel marks the snapshot of an attached container: nothing of it
 // needs to outlast the program.
@@ -50,7 +56,7 @@ func (e *Engine) In(namespace string) *Engine {
 }
 
 func (e *Engine) sweep(ctx context.Context) error {
-	errs := []error{e.sweepContainers(ctx), e.sweepCalls(ctx)}
+	errs := []error{e.sweepContainers(ctx), e.sweepKept(ctx), e.sweepCalls(ctx)}
 	for _, name := range e.Snapshotters {
 		errs = append(errs, e.sweepSnapshots(ctx, e.Client.SnapshotService(name)))
 	}
@@ -73,6 +79,30 @@ func (e *Engine) sweepContainers(ctx context.Context) error {
 		if e.orphan(c.Labels[OwnerLabel]) {
 			errs = append(errs, e.Remove(ctx, c))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// sweepKept ends the processes of kept containers whose program is gone, where
+// they did not end with it.
+func (e *Engine) sweepKept(ctx context.Context) error {
+	list, err := e.Client.ContainerService().List(ctx, fmt.Sprintf("labels.%q", KeptLabel))
+	if err != nil {
+		return fmt.Errorf("sweep kept containers: %w", err)
+	}
+	var errs []error
+	for _, c := range list {
+		j := life.Journal{Dir: e.Dir(c.ID)}
+		past := j.Read()
+		if past.Owner == "" || !e.orphan(past.Owner) {
+			continue
+		}
+		err := e.DeleteTask(ctx, c.ID)
+		if err == nil {
+			past.Owner = ""
+			err = j.Write(past)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

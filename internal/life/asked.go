@@ -3,11 +3,9 @@ package life
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/errdefs"
 )
 
 // Asked is the life of a first process that outlives the program that made it.
@@ -25,44 +23,30 @@ type Asked struct {
 	OOM func() bool
 	// Complete waits until the log has the last of the output.
 	Complete func(context.Context) error
-	// Mark is the path of a file whose time is that of the start.
-	Mark string
+	// Journal is where the lives are written down.
+	Journal *Journal
 }
 
 var _ Life = (*Asked)(nil)
 
 // Start implements Life.
 func (a *Asked) Start(ctx context.Context) error {
-	if err := mark(a.Mark, time.Now()); err != nil {
+	undo, err := a.Journal.begin(time.Now(), "")
+	if err != nil {
 		return err
 	}
 	if _, err := a.Process.Start(ctx); err != nil {
-		_ = os.Remove(a.Mark)
+		undo()
 		return err
 	}
 	return nil
 }
 
-// mark makes a file of that time. The file system's own clock is milliseconds
-// behind: by it a container would have started before it was made.
-func mark(path string, at time.Time) error {
-	made := path + ".new"
-	if err := os.WriteFile(made, nil, 0o600); err != nil {
-		return err
-	}
-	if err := os.Chtimes(made, at, at); err != nil {
-		return err
-	}
-	return os.Rename(made, path)
-}
-
 // Started implements Life.
-func (a *Asked) Started() time.Time {
-	if st, err := os.Stat(a.Mark); err == nil {
-		return st.ModTime()
-	}
-	return time.Time{}
-}
+func (a *Asked) Started() time.Time { return a.Journal.Read().Started }
+
+// Number implements Life.
+func (a *Asked) Number() int { return a.Journal.Read().Lives }
 
 // Pid implements Life.
 func (a *Asked) Pid(ctx context.Context) (int, error) {
@@ -74,12 +58,25 @@ func (a *Asked) Pid(ctx context.Context) (int, error) {
 func (a *Asked) Status(ctx context.Context) (Status, error) {
 	s, err := a.Process.Status(ctx)
 	if a.Gone(err) {
-		s, err = stopped(), nil
+		return a.past(), nil
 	}
 	if s.State == containerd.Stopped {
 		s.Exit.OOMKilled = a.OOM()
 	}
 	return s, err
+}
+
+// past is how a container is of which the runtime has nothing.
+func (a *Asked) past() Status {
+	p := a.Journal.Read()
+	switch {
+	case p.Lives == 0:
+		return Status{State: containerd.Created}
+	case p.Exit != nil:
+		return Status{State: containerd.Stopped, Exit: *p.Exit}
+	default:
+		return stopped()
+	}
 }
 
 // Exited implements Life.
@@ -97,11 +94,23 @@ func (a *Asked) Exited(ctx context.Context) (Exit, error) {
 		return e, nil
 	case ctx.Err() != nil:
 		return none, context.Cause(ctx)
-	case errdefs.IsNotFound(err):
-		return none, unseen(errors.New("the host was restarted, or its shim killed"))
-	default:
+	case !a.Gone(err):
 		return none, unseen(err)
 	}
+	if s := a.past(); s.State == containerd.Stopped && s.Exit.Code != Unknown {
+		return s.Exit, nil
+	}
+	return none, unseen(errors.New("the host was restarted, or its shim or program killed"))
+}
+
+// Note implements Life.
+func (a *Asked) Note(ctx context.Context) error {
+	s, err := a.Process.Status(ctx)
+	if err != nil || s.State != containerd.Stopped {
+		return nil // there is nothing that was not written down
+	}
+	s.Exit.OOMKilled = a.OOM()
+	return a.Journal.end(s.Exit)
 }
 
 // completeLimit is for another process, which has the last bytes soon after.

@@ -25,6 +25,10 @@ type Life interface {
 	// Started is when Start was called; zero: it was not.
 	Started() time.Time
 
+	// Number is how many lives of the container have been started, with this
+	// one.
+	Number() int
+
 	// Pid is that of the process on its host; 0: it has none any more, or not yet.
 	Pid(ctx context.Context) (int, error)
 
@@ -39,6 +43,10 @@ type Life interface {
 	// is what has gone wrong with the streams, err why the wait ended early.
 	Drained(ctx context.Context) (copies, err error)
 
+	// Note writes down what later programs want to know of an end, before the
+	// runtime forgets it.
+	Note(ctx context.Context) error
+
 	// GiveUp ends every wait for a process or an output that does not end.
 	GiveUp()
 }
@@ -46,7 +54,7 @@ type Life interface {
 // Status is how a process is at a moment.
 type Status struct {
 	State containerd.ProcessStatus
-	Pid   int  // as Life gives it
+	Pid   int  // as Life gives it; 0 with Created: the runtime has nothing of it
 	Exit  Exit // once State is Stopped
 }
 

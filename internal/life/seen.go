@@ -25,8 +25,7 @@ type Streams interface {
 // how it has ended when the process, and the runtime, are gone.
 type Seen struct {
 	process Process
-	gone    func(error) bool
-	streams Streams
+	w       Watching
 
 	pid     atomic.Int64
 	started atomic.Pointer[time.Time] // nil: not yet
@@ -52,12 +51,18 @@ type Watching struct {
 	Streams Streams
 	// Pid is known already of a process that the runtime has created.
 	Pid int
+	// Before is how many lives there were before this one.
+	Before int
+	// Journal is where the life is written down; nil: nowhere.
+	Journal *Journal
+	// Owner names this program in it.
+	Owner string
 }
 
 // New is the life of a process that was made, and that was not started.
 func New(p Process, w Watching) *Seen {
 	s := &Seen{
-		process: p, gone: w.Gone, streams: w.Streams,
+		process: p, w: w,
 		exited: make(chan struct{}), drained: make(chan struct{}), given: make(chan struct{}),
 	}
 	s.pid.Store(int64(w.Pid))
@@ -75,27 +80,49 @@ func (s *Seen) Watch(ctx context.Context, note func(*Exit)) {
 		s.unseen = unseen(s.unseen)
 	}
 	note(&s.exit)
+	if s.unseen == nil && s.started.Load() != nil {
+		_ = s.w.Journal.end(s.exit) // else later programs have not seen the end
+	}
 	close(s.exited)
-	if s.streams != nil {
-		s.copies = s.streams.Drain(s.unseen == nil)
+	if s.w.Streams != nil {
+		s.copies = s.w.Streams.Drain(s.unseen == nil)
 	}
 }
 
 // Start implements Life.
 func (s *Seen) Start(ctx context.Context) error {
 	now := time.Now()
+	undo := func() {}
+	if s.w.Journal != nil {
+		var err error
+		if undo, err = s.w.Journal.begin(now, s.w.Owner); err != nil {
+			return err
+		}
+	}
 	s.started.Store(&now)
 	pid, err := s.process.Start(ctx)
 	if err != nil {
 		s.started.Store(nil)
+		undo()
 		return err
 	}
 	s.pid.Store(int64(pid))
-	if s.streams != nil {
-		s.streams.Begin()
+	if s.w.Streams != nil {
+		s.w.Streams.Begin()
 	}
 	return nil
 }
+
+// Number implements Life.
+func (s *Seen) Number() int {
+	if s.started.Load() == nil {
+		return s.w.Before
+	}
+	return s.w.Before + 1
+}
+
+// Note implements Life. Watch has done so.
+func (s *Seen) Note(context.Context) error { return nil }
 
 // Started implements Life.
 func (s *Seen) Started() time.Time {
@@ -127,7 +154,7 @@ func (s *Seen) Status(ctx context.Context) (Status, error) {
 		return Status{State: containerd.Created, Pid: int(s.pid.Load())}, nil
 	}
 	st, err := s.process.Status(ctx)
-	if s.gone(err) {
+	if s.w.Gone(err) {
 		return stopped(), nil
 	}
 	return st, err
@@ -175,8 +202,8 @@ func (s *Seen) await(ctx context.Context, done <-chan struct{}) error {
 func (s *Seen) GiveUp() {
 	s.giving.Do(func() {
 		close(s.given)
-		if s.streams != nil {
-			s.streams.Drop()
+		if s.w.Streams != nil {
+			s.w.Streams.Drop()
 		}
 	})
 }

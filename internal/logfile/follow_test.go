@@ -127,7 +127,7 @@ func TestFollowEnds(t *testing.T) {
 
 	// The writer is gone and has not said that it was the end.
 	ended := make(chan struct{})
-	follow.Ended = ended
+	follow.Ended = func() <-chan struct{} { return ended }
 	r, err = Open(t.Context(), path, follow)
 	require.NoError(t, err)
 	defer r.Close()

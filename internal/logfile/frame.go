@@ -37,8 +37,9 @@ const (
 	Stdout Stream = 1
 	Stderr Stream = 2
 	next   Stream = 3 // the log goes on in the next file
-	end    Stream = 4 // the log is complete
+	end    Stream = 4 // the log is complete, unless it goes on
 	lost   Stream = 5 // there was output here that could not be written
+	again  Stream = 6 // it goes on, with what another writer has of it
 )
 
 const (

@@ -28,16 +28,25 @@ type Options struct {
 	Tail           int       // lines of what there is at the opening; 0: all; less: none
 	Timestamps     bool
 
-	// Follow waits for more until the log is complete, or Ended is closed and
-	// all is read.
+	// Follow waits for more until the log is complete, or what Ended gives is
+	// closed and all is read. That is io.EOF; when the log goes on, so does the
+	// reader.
 	Follow bool
-	Ended  <-chan struct{} // nil: never closed
+	Ended  func() <-chan struct{} // asked while there is nothing to read; nil: never closed
+
+	// Once ends where the log is complete the first time, or goes on the first
+	// time, and does not go on with it. What is before Since does not count.
+	Once bool
+
+	// Through waits for more also where the log is complete: it may go on.
+	Through bool
 }
 
 func (o *Options) want(fr frame) bool {
-	return (o.Stdout && fr.stream == Stdout || o.Stderr && fr.stream == Stderr) &&
-		(o.Since.IsZero() || fr.time >= o.Since.UnixNano())
+	return (o.Stdout && fr.stream == Stdout || o.Stderr && fr.stream == Stderr) && o.late(fr)
 }
+
+func (o *Options) late(fr frame) bool { return o.Since.IsZero() || fr.time >= o.Since.UnixNano() }
 
 // Reader gives the bytes of a log. One goroutine may read, and any close.
 type Reader struct {
@@ -55,7 +64,8 @@ type Reader struct {
 	within  bool   // a line: its stamp was given
 	time    int64  // of pending
 	missed  bool   // a gap was told
-	ended   bool
+	whole   bool   // the last frame was the log's end
+	ended   bool   // there is no more to read
 
 	mu     sync.Mutex
 	f      *os.File
@@ -230,11 +240,14 @@ func (r *Reader) fill() error {
 		if r.watch == nil || final {
 			return r.short()
 		}
+		if r.whole && !r.o.Through {
+			return io.EOF
+		}
 		more, err := r.watch.wait()
 		if err != nil {
 			return err
 		}
-		// What was written before the container ended is read once more.
+		// What was written before the end is looked for once more.
 		final = !more
 	}
 }
@@ -242,9 +255,10 @@ func (r *Reader) fill() error {
 func (r *Reader) take(fr frame) error {
 	skip := r.skip
 	r.skip = 0
+	r.whole = fr.stream == end
 	switch fr.stream {
-	case end:
-		r.ended = true
+	case end, again:
+		r.ended = r.o.Once && r.o.late(fr)
 	case next:
 		if r.watch == nil && r.n >= r.until.n {
 			r.ended = true
@@ -280,8 +294,7 @@ func (r *Reader) short() error {
 	}
 	err := r.advance()
 	if errors.Is(err, ErrDeleted) {
-		r.ended = true
-		return nil
+		return io.EOF // with Follow: it may go on yet
 	}
 	return err
 }

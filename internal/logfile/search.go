@@ -156,10 +156,14 @@ func (s *search) after(b block, newline int) (position, error) {
 func (s *search) ending(b block) (position, error) {
 	at := position{n: b.n, offset: b.begin}
 	err := s.each(b, func(fr frame) bool {
-		if fr.stream == next || fr.stream == end {
+		switch fr.stream {
+		case next:
 			return false
+		case end: // a reader wants to know, unless more follows
+			at.offset = fr.offset
+		default:
+			at.offset = fr.offset + headerSize + int64(len(fr.data))
 		}
-		at.offset = fr.offset + headerSize + int64(len(fr.data))
 		return true
 	})
 	return at, err

@@ -14,7 +14,7 @@ import (
 // has none to give; instances of it a user has 128 as a rule.
 type watch struct {
 	ctx     context.Context
-	ended   <-chan struct{}
+	ended   func() <-chan struct{}
 	notify  *os.File // nil: there is none
 	file    int      // inotify's number for the file; -1: none yet
 	ticking bool
@@ -27,7 +27,7 @@ type watch struct {
 // interval is how often the clock looks.
 const interval = 50 * time.Millisecond
 
-func newWatch(ctx context.Context, ended <-chan struct{}) *watch {
+func newWatch(ctx context.Context, ended func() <-chan struct{}) *watch {
 	w := &watch{ctx: ctx, ended: ended, file: -1, events: make(chan struct{}, 1), closed: make(chan struct{})}
 	if fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err == nil {
 		w.notify = os.NewFile(uintptr(fd), "inotify")
@@ -98,12 +98,22 @@ func (w *watch) wait() (bool, error) {
 	if err := w.over(); err != nil {
 		return false, err
 	}
-	select {
-	case <-w.events:
-		return true, nil
-	case <-w.ended:
-	case <-w.closed:
-	case <-w.ctx.Done():
+	for {
+		var ended <-chan struct{}
+		if w.ended != nil {
+			ended = w.ended()
+		}
+		select {
+		case <-w.events:
+			return true, nil
+		case <-ended:
+			if ended != w.ended() {
+				continue // what it was the end of has begun again
+			}
+		case <-w.closed:
+		case <-w.ctx.Done():
+		}
+		break
 	}
 	// It may have been the end of ctx that ended the watching for ended.
 	return false, w.over()

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // files is how many files there are at most of a log that has a bound.
@@ -30,21 +32,23 @@ type Writer struct {
 	lost bool  // since the last frame something could not be written
 }
 
-// Create starts the log at path. With a limit it never has more bytes on disk,
-// the oldest quarter being dropped for new ones; 0 or less is no limit. It is
-// an error if there is a log already, unless nothing was ever written to it.
-func Create(path string, limit int64) (*Writer, error) {
+// Create starts the log at path, or goes on with the one that is there, behind
+// what an earlier writer has left of it. With a limit it never has more bytes on
+// disk, the oldest quarter being dropped for new ones; 0 or less is no limit.
+// There is one writer at a time: the next waits for it to End, and not for long.
+func Create(path string, limit int64) (_ *Writer, err error) {
 	w := &Writer{path: path, n: 1}
 	if limit > 0 {
 		w.full = max(limit, MinLimit) / files
 	}
-	var err error
-	if w.f, err = os.OpenFile(file(path, 1), os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
+	if all, err := list(path); err == nil && len(all) > 0 {
+		w.n = all[len(all)-1]
+	}
+	if w.f, err = os.OpenFile(file(path, w.n), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, err
 	}
-	st, err := w.f.Stat()
-	if err == nil && st.Size() > 0 {
-		err = &os.PathError{Op: "create log", Path: path, Err: fs.ErrExist}
+	if err = w.take(w.f); err == nil {
+		err = w.goOn()
 	}
 	if err != nil {
 		w.f.Close()
@@ -53,13 +57,59 @@ func Create(path string, limit int64) (*Writer, error) {
 	return w, nil
 }
 
+// takeLimit is how long the writer before may take to end: it has no more to
+// write, or is dead, and what it had open is being closed.
+const takeLimit = 10 * time.Second
+
+// take makes a file this writer's alone, as long as it has it open.
+func (w *Writer) take(f *os.File) error {
+	for late := time.Now().Add(takeLimit); ; time.Sleep(time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(late) {
+			return os.NewSyscallError("flock", err)
+		}
+	}
+}
+
+// goOn finds the end of what there is. A frame that was cut off goes.
+func (w *Writer) goOn() error {
+	st, err := w.f.Stat()
+	if err != nil || st.Size() == 0 && w.n == 1 {
+		return err
+	}
+	p := part{n: w.n, size: st.Size()}
+	last := extent{p}.block(p.blocks() - 1)
+	var r frames
+	r.read(w.f, last.begin, last.end)
+	for {
+		fr, err := r.next()
+		if errors.Is(err, errShort) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		w.time = fr.time
+	}
+	w.size = r.offset
+	if err := w.f.Truncate(w.size); err != nil {
+		return err
+	}
+	return w.write(again, make([]byte, headerSize))
+}
+
 // Announce makes the log at path for a process that will Create it: it can be
 // followed from now on.
-func Announce(path string) error { return os.WriteFile(file(path, 1), nil, 0o600) }
+func Announce(path string) error {
+	if all, err := list(path); err != nil || len(all) > 0 {
+		return err
+	}
+	return os.WriteFile(file(path, 1), nil, 0o600)
+}
 
 func file(path string, n int) string { return path + "." + strconv.Itoa(n) }
 
-// End marks the log complete and closes it.
+// End marks the log complete and closes it. Another writer may go on with it.
 func (w *Writer) End() error {
 	return errors.Join(w.write(end, make([]byte, headerSize)), w.f.Close())
 }
@@ -118,6 +168,9 @@ func (w *Writer) turn() error {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
+	}
+	if err := w.take(f); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(name))
 	}
 	var b [headerSize]byte
 	put(b[:], next, w.time)

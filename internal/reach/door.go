@@ -55,6 +55,11 @@ type Door interface {
 	// ListenPacket is Listen for datagrams.
 	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
 
+	// Renew is called before the container is started again: it ends listeners
+	// and the use of files, also what goes on, and the door leads to the next
+	// life from then on.
+	Renew() error
+
 	// Close ends listeners and the use of files, also what goes on, and for
 	// every other Door to the same container the use of files. It may be called
 	// again, for files that another Door has opened meanwhile.

@@ -87,11 +87,16 @@ type door struct {
 	closed  bool
 }
 
+// Renew implements Door.
+func (d *door) Renew() error { return d.end(false) }
+
 // Close implements Door. It keeps no file or network of the container from
 // ending.
-func (d *door) Close() error {
+func (d *door) Close() error { return d.end(true) }
+
+func (d *door) end(forGood bool) error {
 	d.mu.Lock()
-	d.closed = true
+	d.closed = d.closed || forGood
 	serving := slices.Collect(maps.Keys(d.serving))
 	process := d.process
 	d.process = nil

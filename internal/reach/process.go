@@ -45,6 +45,10 @@ func (d *door) known() (*os.File, error) {
 	if d.closed {
 		return nil, ErrClosed
 	}
+	if d.process != nil && !alive(d.process) { // there may be another: it was started again
+		d.process.Close()
+		d.process = nil
+	}
 	return d.process, nil
 }
 

@@ -1,0 +1,107 @@
+package life
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// Journal is the directory where the lives of a container are written down for
+// later programs. nil is none: of a container that ends with this one.
+type Journal struct{ Dir string }
+
+// Past is what a journal says.
+type Past struct {
+	Lives   int       // how many were begun
+	Started time.Time // the last one
+	Exit    *Exit     // how it ended; nil: it has not, or it was not seen
+	Owner   string    // the program that it ends with; "": none
+}
+
+func (j *Journal) path() string { return filepath.Join(j.Dir, "lives") }
+
+// Read gives what the journal says; nothing, where it can't be read.
+func (j *Journal) Read() (p Past) {
+	if j == nil {
+		return p
+	}
+	if b, err := os.ReadFile(j.path()); err != nil || json.Unmarshal(b, &p) != nil {
+		return Past{}
+	}
+	return p
+}
+
+// Write replaces what the journal says.
+func (j *Journal) Write(p Past) error {
+	if j == nil {
+		return nil
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	made := j.path() + ".new"
+	if err := os.WriteFile(made, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(made, j.path())
+}
+
+// begin notes the beginning of a life. undo takes it back.
+func (j *Journal) begin(at time.Time, owner string) (undo func(), err error) {
+	past := j.Read()
+	if err := j.Write(Past{Lives: past.Lives + 1, Started: at, Owner: owner}); err != nil {
+		return nil, err
+	}
+	return func() { _ = j.Write(past) }, nil
+}
+
+// end notes how the life ended that is the last one.
+func (j *Journal) end(e Exit) error {
+	past := j.Read()
+	past.Exit, past.Owner = &e, ""
+	return j.Write(past)
+}
+
+// ErrBusy is the class of a Lock that somebody else has.
+var ErrBusy = fmt.Errorf("it is being started or removed: %w", errdefs.ErrInvalidArgument)
+
+// Lock keeps others from beginning a life or removing the container, also other
+// programs. It waits until ctx ends; one that has ended is ErrBusy at once. A
+// container that is gone is errdefs.ErrNotFound.
+func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
+	if j == nil {
+		return func() {}, nil
+	}
+	f, err := os.Open(j.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("it was removed: %w", errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			f.Close()
+			return nil, os.NewSyscallError("flock", err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, ErrBusy
+		case <-time.After(time.Millisecond):
+		}
+	}
+}

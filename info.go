@@ -118,7 +118,7 @@ func (i *Info) embedded(ctx context.Context, path string) {
 	}
 	for _, command := range checkpoints {
 		if _, err := exec.LookPath(command); err != nil {
-			i.Lacks = append(i.Lacks, fmt.Sprintf("no %s is on PATH, without which there are no checkpoints: apt-get install %[1]s", command))
+			i.Lacks = append(i.Lacks, fmt.Sprintf("no %s is on PATH, without which there are no checkpoints: %s", command, host.Provide(command)))
 		}
 	}
 	if host.Snapshotter(i.Root) == "native" {

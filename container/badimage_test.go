@@ -1,7 +1,9 @@
 package container_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -65,5 +67,50 @@ func TestBadImage(t *testing.T) {
 		}
 		require.ErrorIs(t, err, ctor.ErrInvalid, test.name)
 		require.NotErrorIs(t, err, ctor.ErrUnavailable, test.name)
+	}
+}
+
+// Runtimes complain on a container's standard error, and so does what was forked
+// and is not executed. Nobody takes that for the container's own.
+func TestFailureSaysNothing(t *testing.T) {
+	t.Parallel()
+	e := fixture.Open(t)
+	img, err := fixture.Busybox(t, e).Derive(t.Context(), "ctor.test/none", nil, layer.FromFS(fstest.MapFS{
+		"bin/none": {Data: []byte("\x7fELF\x02\x01\x01 and nothing"), Mode: 0o755},
+	}, nil))
+	require.NoError(t, err)
+	idle, err := img.Run(t.Context(), sh("sleep 1000"))
+	require.NoError(t, err)
+	defer idle.Close()
+	for name, cmd := range map[string]*container.Cmd{
+		"container": idle.Command(t.Context(), "none"),
+		"image":     img.Command(t.Context(), "none"),
+	} {
+		out, err := cmd.CombinedOutput()
+		require.ErrorIs(t, err, ctor.ErrInvalid, name)
+		require.Empty(t, out, name)
+	}
+	var out bytes.Buffer
+	badMount := container.Mount{Source: "/etc/passwd", Target: "/tmp"} // a file on a directory
+	_, err = img.Run(t.Context(), container.Config{Args: []string{"true"}, Mounts: []container.Mount{badMount}, Stdout: &out, Stderr: &out})
+	require.ErrorIs(t, err, ctor.ErrInvalid)
+	require.Empty(t, out.String())
+
+	for _, detach := range []bool{false, true} {
+		cfg := container.Config{Args: []string{"none"}, Detach: detach}
+		if !detach {
+			cfg.Stdout, cfg.Stderr = &out, &out
+		}
+		c, err := img.New(t.Context(), cfg)
+		require.NoError(t, err)
+		require.ErrorIs(t, c.Start(t.Context()), ctor.ErrInvalid)
+		logs, err := c.Logs(t.Context(), &container.LogOptions{Follow: true})
+		require.NoError(t, err)
+		text, err := io.ReadAll(logs)
+		require.NoError(t, err)
+		require.Empty(t, string(text))
+		require.Empty(t, out.String())
+		require.NoError(t, logs.Close())
+		require.NoError(t, c.Close())
 	}
 }

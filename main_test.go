@@ -24,13 +24,14 @@ import (
 const helperVar = "CTOR_TEST_HELPER"
 
 var helpers = map[string]func(args []string) error{
-	"open":   helpOpen,
-	"hold":   helpHold,
-	"work":   helpWork,
-	"churn":  helpChurn,
-	"quiet":  helpQuiet,
-	"dialed": helpDialed,
-	"dirty":  helpDirty,
+	"open":    helpOpen,
+	"hold":    helpHold,
+	"work":    helpWork,
+	"churn":   helpChurn,
+	"quiet":   helpQuiet,
+	"dialed":  helpDialed,
+	"dirty":   helpDirty,
+	"lacking": helpLacking,
 }
 
 func TestMain(m *testing.M) {

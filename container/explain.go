@@ -3,10 +3,19 @@ package container
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
 )
+
+// misplaced are what a runtime complains of where the image has something else in
+// the place of a directory: of its working directory, or of what is mounted on.
+var misplaced = []string{
+	"not a directory", "is a directory", "must be mounted on ordinary directory",
+	"too many levels of symbolic links", "file name too long", "file exists",
+	"container init: mkdir /", // a working directory in /proc or /sys
+}
 
 // explain gives the runtime's complaints a class and fewer words. What can be
 // known beforehand has been found before; this is for the rest, and knows the
@@ -27,7 +36,7 @@ func explain(err error) error {
 		has("executable file `") && has("not found"):
 		class = errdefs.ErrNotFound
 	case has("exec: ") && (has("exec format error") || has("permission denied") || has("is a directory") || has("operation not permitted")),
-		has("mount") && has("not a directory"):
+		!has("cgroup") && slices.ContainsFunc(misplaced, has):
 		class = errdefs.ErrInvalidArgument
 	}
 	if i := strings.Index(text, "exec: "); i >= 0 {

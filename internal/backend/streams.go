@@ -41,7 +41,7 @@ func (a *attached) Given(int) error {
 }
 
 // Begin implements life.Streams.
-func (a *attached) Begin() { a.Feed(a.endInput) }
+func (a *attached) Begin() { a.Connection.Begin(a.endInput) }
 
 // Drain implements life.Streams.
 func (a *attached) Drain(seen bool) error {

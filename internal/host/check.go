@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,12 +26,30 @@ func runtime(survey func() Facts) (string, error) {
 		return "runc", nil
 	}
 	if _, err := exec.LookPath("crun"); err != nil {
-		return "", fmt.Errorf("no runc or crun on PATH to run containers with (%w): apt-get install runc", errdefs.ErrUnavailable)
+		return "", fmt.Errorf("no runc or crun on PATH to run containers with (%w): %s", errdefs.ErrUnavailable, Provide("runc"))
 	}
 	if survey().Cgroup == Hybrid {
-		return "", fmt.Errorf("crun does not work on a host with hybrid cgroups, and there is no runc on PATH (%w): apt-get install runc", errdefs.ErrUnavailable)
+		return "", fmt.Errorf("crun does not work on a host with hybrid cgroups, and there is no runc on PATH (%w): %s", errdefs.ErrUnavailable, Provide("runc"))
 	}
 	return "crun", nil
+}
+
+// usualPath is where a distribution has its commands.
+const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Provide is the shell command by which a program that is not on PATH comes to
+// be there: it may be installed, and PATH without its directory, or empty.
+func Provide(program string) string {
+	for dir := range strings.SplitSeq(usualPath, ":") {
+		if st, err := os.Stat(filepath.Join(dir, program)); err != nil || !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
+			continue
+		}
+		if os.Getenv("PATH") == "" {
+			return "export PATH=" + usualPath
+		}
+		return "export PATH=$PATH:" + dir
+	}
+	return "apt-get install " + program
 }
 
 // CheckRoot says what is missing to open an engine.

@@ -13,8 +13,8 @@ import (
 type Streams interface {
 	// Begin is called when the process runs: there is a reader of its input.
 	Begin()
-	// Drain is called when the process has ended, and returns when all of its
-	// output has come. seen is false where the runtime is gone, which else ends
+	// Drain is called when the process has ended, after Begin if it was started,
+	// and returns when all of its output has come. seen is false where the runtime is gone, which else ends
 	// the streams.
 	Drain(seen bool) error
 	// Drop gives up what does not end.
@@ -26,6 +26,10 @@ type Streams interface {
 type Seen struct {
 	process Process
 	w       Watching
+
+	// starting is held by Start: a process may have ended before it returns, and
+	// the streams are to begin before they are drained.
+	starting sync.Mutex
 
 	pid     atomic.Int64
 	started atomic.Pointer[time.Time] // nil: not yet
@@ -85,12 +89,21 @@ func (s *Seen) Watch(ctx context.Context, note func(*Exit)) {
 	}
 	close(s.exited)
 	if s.w.Streams != nil {
+		s.awaitStart()
 		s.copies = s.w.Streams.Drain(s.unseen == nil)
 	}
 }
 
+// awaitStart waits until no Start is under way.
+func (s *Seen) awaitStart() {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+}
+
 // Start implements Life.
 func (s *Seen) Start(ctx context.Context) error {
+	s.starting.Lock()
+	defer s.starting.Unlock()
 	now := time.Now()
 	undo := func() {}
 	if s.w.Journal != nil {

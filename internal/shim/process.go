@@ -19,6 +19,8 @@ type process struct {
 	pid      int
 	pidfd    *os.File
 	commands bool // it has commands of its own, as a rule
+	log      string
+	before   int64 // size of the log when it was started
 	done     chan struct{}
 	once     sync.Once
 }

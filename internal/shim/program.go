@@ -123,6 +123,10 @@ func (p *Program) start(kind, dir, log string, files ...*os.File) (*process, err
 	if err := unix.Flock(int(out.Fd()), unix.LOCK_SH); err != nil {
 		return nil, fmt.Errorf("lock shim log: %w", err)
 	}
+	before, err := out.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err
@@ -147,7 +151,12 @@ func (p *Program) start(kind, dir, log string, files ...*os.File) (*process, err
 		return nil, fmt.Errorf("start shim: %w", err)
 	}
 	defer child.Release()
-	return adopt(child, pidfd, p.Path == Self)
+	c, err := adopt(child, pidfd, p.Path == Self)
+	if err != nil {
+		return nil, err
+	}
+	c.log, c.before = log, before
+	return c, nil
 }
 
 // logLimit is the size from which on a log is begun anew by the next shim. A

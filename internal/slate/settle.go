@@ -21,10 +21,10 @@ import (
 // be called first, and may execute the program again.
 func Settle(last int) error {
 	unix.Umask(thread.Umask)
-	// Not everybody may lower it. An engine that is to survive is one thing, its
+	// Not everybody may lower it, and nobody where /proc is read-only. An engine that is to survive is one thing, its
 	// containers another: they have 0, and so has the shim that they get it from.
 	err := os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0)
-	if err != nil && !errors.Is(err, fs.ErrPermission) {
+	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, unix.EROFS) {
 		return err
 	}
 	_ = unix.Prctl(unix.PR_SET_THP_DISABLE, 0, 0, 0, 0)

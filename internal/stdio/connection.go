@@ -28,6 +28,7 @@ type Connection struct {
 	files  []io.Closer
 	in     io.Reader
 	stdin  io.WriteCloser
+	output []func() // copies that are to begin
 	copies sync.WaitGroup
 	err    error // of the copies
 	mu     sync.Mutex
@@ -44,7 +45,7 @@ type ends interface {
 }
 
 // Connect makes a connection through fifos in dir, which any runtime of this
-// host can open, and begins to copy output, into log too.
+// host can open. Output is copied into log too.
 func Connect(dir string, s Streams, log *logfile.Writer) (*Connection, error) {
 	return connect(newFifos(dir), s, log)
 }
@@ -70,10 +71,10 @@ func connect(e ends, s Streams, log *logfile.Writer) (_ *Connection, err error) 
 		}
 	}
 	s.Out, s.Err = share(s.Out, s.Err)
-	if c.config.Stdout, err = c.output(log, logfile.Stdout, s.Out, "stdout"); err != nil || s.TTY {
+	if c.config.Stdout, err = c.outputTo(log, logfile.Stdout, s.Out, "stdout"); err != nil || s.TTY {
 		return c, err
 	}
-	c.config.Stderr, err = c.output(log, logfile.Stderr, s.Err, "stderr")
+	c.config.Stderr, err = c.outputTo(log, logfile.Stderr, s.Err, "stderr")
 	return c, err
 }
 
@@ -85,10 +86,13 @@ func (c *Connection) open(name string, input bool) (io.ReadWriteCloser, string, 
 	return f, path, err
 }
 
-func (c *Connection) output(log *logfile.Writer, s logfile.Stream, w io.Writer, name string) (string, error) {
+func (c *Connection) outputTo(log *logfile.Writer, s logfile.Stream, w io.Writer, name string) (string, error) {
 	f, path, err := c.open(name, false)
 	if err == nil {
-		c.copy(log, s, w, f)
+		c.output = append(c.output, func() {
+			c.failed(log.Copy(s, w, f))
+			f.Close()
+		})
 	}
 	return path, err
 }
@@ -96,27 +100,31 @@ func (c *Connection) output(log *logfile.Writer, s logfile.Stream, w io.Writer, 
 // Given says that the runtime has opened its ends of the streams.
 func (c *Connection) Given() { c.ends.given() }
 
-func (c *Connection) copy(log *logfile.Writer, s logfile.Stream, w io.Writer, r io.ReadCloser) {
-	c.copies.Go(func() {
-		c.failed(log.Copy(s, w, r))
-		r.Close()
-	})
-}
-
 func (c *Connection) failed(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.err = errors.Join(c.err, err)
 }
 
-// Feed copies the input, and calls eof when there is no more. It returns at
+// Begin begins to copy, once the process has been started. What is in the pipes
+// of one that could not be is not the container's: runtimes have its standard
+// error while they make it, and complain there.
+func (c *Connection) Begin(eof func()) {
+	for _, copy := range c.output {
+		c.copies.Go(copy)
+	}
+	c.output = nil
+	c.feed(eof)
+}
+
+// feed copies the input, and calls eof when there is no more. It returns at
 // once. A Read of the program's that never returns keeps its goroutine, as
 // with os/exec.
 //
 // A terminal's input does not end by being closed: that hangs it up, and what
 // the container has to say after it is lost. So it ends as it does under a
 // person's hands, by the character for it, and eof is not called.
-func (c *Connection) Feed(eof func()) {
+func (c *Connection) feed(eof func()) {
 	if c.stdin == nil {
 		return
 	}
@@ -188,7 +196,8 @@ func (c *Connection) Err() error {
 // Config implements cio.IO.
 func (c *Connection) Config() cio.Config { return c.config }
 
-// Wait implements cio.IO: it returns when all output is copied, or given up.
+// Wait implements cio.IO: it returns when all output is copied, or given up. It
+// is called after Begin, or when there will be none.
 func (c *Connection) Wait() { c.copies.Wait() }
 
 // Cancel implements cio.IO: it ends opens that wait for the other end, and

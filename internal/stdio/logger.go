@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/runtime/v2/logging"
@@ -90,10 +91,14 @@ func keep(ctx context.Context, path string, limit int64, grace time.Duration, ou
 		time.Sleep(grace)
 		ended.Close()
 	}()
-	var f Connection
-	f.copy(log, logfile.Stdout, nil, draining{out, stop})
-	f.copy(log, logfile.Stderr, nil, draining{eout, stop})
-	f.Wait()
+	var copies sync.WaitGroup
+	for s, f := range map[logfile.Stream]*os.File{logfile.Stdout: out, logfile.Stderr: eout} {
+		copies.Go(func() {
+			defer f.Close()
+			_ = log.Copy(s, nil, draining{f, stop}) // the log itself says what it lacks
+		})
+	}
+	copies.Wait()
 	return log.End()
 }
 
@@ -148,5 +153,3 @@ func (d draining) Read(p []byte) (int, error) {
 		}
 	}
 }
-
-func (d draining) Close() error { return d.pipe.Close() }

@@ -118,6 +118,8 @@ func (s *Service) lost(c *kept, spec []byte, err error) error {
 	c.Ended()
 	if refusal := s.program.Refusal(); refusal != nil {
 		err = refusal
+	} else {
+		err = c.explain(err)
 	}
 	return errors.Join(err, bundle.SweepSpec(spec))
 }

@@ -105,6 +105,14 @@ func (s *Service) left(c *kept) (keys []string) {
 	return keys
 }
 
+// explain adds to the error of a shim that is gone what it has said of that.
+func (c *kept) explain(err error) error {
+	if words := c.LastWords(); words != "" {
+		return fmt.Errorf("%w: it said %q", err, words)
+	}
+	return err
+}
+
 // settle waits until a shim that is gone was mourned.
 func (c *kept) settle(ctx context.Context) {
 	select {

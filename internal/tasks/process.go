@@ -41,6 +41,7 @@ func call[Q, A any](ctx context.Context, s *Service, id string, verb func(*shim.
 	a, err := verb(t.shim.Shim, ctx, q)
 	if err = reached(id, err); errors.Is(err, errGone) {
 		t.shim.settle(ctx)
+		err = t.shim.explain(err)
 	}
 	return a, errgrpc.ToGRPC(err)
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/host"
 )
 
 // said is the command's own words, with the class that they mean.
@@ -51,7 +53,7 @@ func explain(log string, err error) error {
 		return nil
 	}
 	if errors.Is(err, exec.ErrNotFound) {
-		return fmt.Errorf("%w (%w): apt-get install runc", err, errdefs.ErrUnavailable)
+		return fmt.Errorf("%w (%w): %s", err, errdefs.ErrUnavailable, host.Provide("runc"))
 	}
 	words := last(log)
 	if words == "" {

@@ -117,13 +117,16 @@ func awaitEnd() { _, _ = io.Copy(io.Discard, os.NewFile(link.Lifeline, "lifeline
 func become() error {
 	// The mount namespace is a copy of the program's. Mounts made here stay
 	// here; mounts the host makes later still arrive, for bind mounts.
-	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+	err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, "")
+	if errors.Is(err, unix.EINVAL) {
+		return errors.New("the root directory is no mount point, as after a chroot into a plain directory: mount --rbind DIR DIR before chroot DIR")
+	}
+	if err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	// It may be that of the descriptor which the program was executed by.
-	if err := os.WriteFile("/proc/self/comm", []byte(link.Name), 0); err != nil {
-		return fmt.Errorf("set name: %w", err)
-	}
+	// It may be that of the descriptor which the program was executed by. This is
+	// for people: where /proc is read-only it stays that.
+	_ = os.WriteFile("/proc/self/comm", []byte(link.Name), 0)
 	// runc create leaves the container's init to the nearest subreaper.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become subreaper: %w", err)

@@ -18,6 +18,7 @@ import (
 type log struct {
 	w       *logfile.Writer
 	sources []*os.File // of output, on this side
+	pipes   []func()   // copies that are to begin
 	copies  sync.WaitGroup
 	once    sync.Once
 }
@@ -64,13 +65,29 @@ func (l *log) pipe(s logfile.Stream) (*os.File, error) {
 		unix.Close(fds[1])
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	l.copy(s, os.NewFile(uintptr(fds[0]), "output"))
+	from := os.NewFile(uintptr(fds[0]), "output")
+	l.sources = append(l.sources, from)
+	l.pipes = append(l.pipes, func() { l.copy(s, from) })
 	return os.NewFile(uintptr(fds[1]), "output"), nil
+}
+
+// begin begins to copy from the pipes, once the process was started. Before, what
+// is in them is not its: an executor complains there.
+func (l *log) begin() {
+	for _, copy := range l.pipes {
+		copy()
+	}
+	l.pipes = nil
+}
+
+// console begins to copy from a terminal.
+func (l *log) console(from *os.File) {
+	l.sources = append(l.sources, from)
+	l.copy(logfile.Stdout, from)
 }
 
 // copy begins to copy a source, in Go's poller.
 func (l *log) copy(s logfile.Stream, from *os.File) {
-	l.sources = append(l.sources, from)
 	l.copies.Go(func() {
 		_ = l.w.Copy(s, nil, &source{f: from, left: -1}) // the log itself says what it lacks
 	})

@@ -33,6 +33,7 @@ func TestLogHeldOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l, out, errs, err := openLog(link.LogURI(path, 0).String(), false)
 	require.NoError(t, err)
+	l.begin()
 	defer out.Close()
 	defer errs.Close()
 	flags, err := unix.FcntlInt(out.Fd(), unix.F_GETFL, 0)
@@ -54,12 +55,27 @@ func TestLogHeldOpen(t *testing.T) {
 	_ = chatter.Wait()
 }
 
+// What an executor has written before the process was started is not its.
+func TestLogUnbegun(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l, out, errs, err := openLog(link.LogURI(path, 0).String(), false)
+	require.NoError(t, err)
+	defer out.Close()
+	defer errs.Close()
+	_, err = errs.WriteString("runc create failed\n")
+	require.NoError(t, err)
+	l.finish()
+	require.Empty(t, readLog(t, path))
+	require.NoError(t, logfile.Complete(t.Context(), path))
+}
+
 // What is in the pipe when the process ends is in the log when that is told.
 func TestLogRest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	for range 50 {
 		l, out, errs, err := openLog(link.LogURI(path, 0).String(), false)
 		require.NoError(t, err)
+		l.begin()
 		text := bytes.Repeat([]byte("0123456789abcde\n"), 4096)
 		_, err = out.Write(text)
 		require.NoError(t, err)
@@ -110,6 +126,7 @@ func TestLogStuck(t *testing.T) {
 	path := filepath.Join(dir, "log")
 	l, out, errs, err := openLog(link.LogURI(path, 0).String(), false)
 	require.NoError(t, err)
+	l.begin()
 	freeze()
 	_, err = out.WriteString("hello\n")
 	require.NoError(t, err)

@@ -207,6 +207,7 @@ func (s *Service) startInit(ctx context.Context, c *container) error {
 		c.init.advance(tasktypes.Status_RUNNING, tasktypes.Status_CREATED)
 		return err
 	}
+	c.init.streams.begin()
 	s.events.send(c.bundle.Namespace, &eventtypes.TaskStart{ContainerID: c.bundle.ID, Pid: uint32(c.init.pid)})
 	return nil
 }

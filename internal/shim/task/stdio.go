@@ -122,6 +122,13 @@ func (s *streams) attach(console *os.File) {
 	}
 }
 
+// begin is called when the process was started.
+func (s *streams) begin() {
+	if s.log != nil {
+		s.log.begin()
+	}
+}
+
 // resize sets the terminal's size.
 func (s *streams) resize(width, height uint32) error {
 	if s.tty == nil {

@@ -10,8 +10,6 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
-
-	"github.com/ctorhq/ctor/internal/logfile"
 )
 
 // terminal copies between the master of a process's terminal and the process's
@@ -38,7 +36,7 @@ func (t *terminal) attach(console *os.File) {
 	}
 	// It ends when nobody has the terminal open any more.
 	if t.log != nil {
-		t.log.copy(logfile.Stdout, console)
+		t.log.console(console)
 	} else {
 		t.copies.Go(func() { _, _ = io.Copy(out, console) })
 	}

@@ -83,6 +83,7 @@ func (s *Service) startExec(ctx context.Context, c *container, p *process) (err 
 		st.close()
 		return err
 	}
+	st.begin()
 	s.events.send(c.bundle.Namespace, &eventtypes.TaskExecStarted{ContainerID: c.bundle.ID, ExecID: p.id, Pid: uint32(p.pid)})
 	go s.watch(c, p)
 	return nil

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,7 +56,7 @@ type Diff struct {
 func (d *Diff) Walk(ctx context.Context, yield func(name string, kind Kind) error) error {
 	w := differ{Diff: d, ctx: ctx, yield: yield, made: map[string]bool{}}
 	for _, name := range d.Made {
-		for name = d.Before.real(name); name != "."; name = path.Dir(name) {
+		for name = d.Before.Real(name); name != "."; name = path.Dir(name) {
 			w.made[name] = true
 		}
 	}
@@ -333,32 +332,4 @@ func (w *differ) rewritten(was, is *file) (bool, error) {
 			}
 		}
 	}
-}
-
-// real gives the name that a name leads to, as far as there is something that
-// leads: clean, and from the root.
-func (r *Root) real(name string) string {
-	at, rest := ".", name
-	for links := 0; rest != ""; {
-		var elem string
-		elem, rest, _ = strings.Cut(rest, "/")
-		next := path.Join("/", at, elem)[1:]
-		if next == "" {
-			next = "."
-		}
-		target := ""
-		if r != nil && links < maxLinks {
-			target, _ = r.ReadLink(next)
-		}
-		if target == "" {
-			at = next
-			continue
-		}
-		links++
-		if path.IsAbs(target) {
-			at = "."
-		}
-		rest = target + "/" + rest
-	}
-	return at
 }

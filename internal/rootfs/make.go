@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -179,7 +180,7 @@ func (m *maker) fill(f *os.File, content io.Reader) error {
 // finish gives directories the times they are to have.
 func (m *maker) finish() error {
 	for _, n := range slices.Backward(m.dirs) {
-		err := m.root.onFile(n.name, unix.O_NOFOLLOW|unix.O_DIRECTORY, n.age)
+		err := m.root.alter(n.name, unix.O_NOFOLLOW|unix.O_DIRECTORY, n.age)
 		if err != nil && err != unix.ENOENT && err != unix.ENOTDIR { // it may be gone again
 			return fmt.Errorf("%s: %w", n.name, err)
 		}
@@ -190,6 +191,9 @@ func (m *maker) finish() error {
 // dress gives a new file its owner, mode and extended attributes, in an order
 // in which the kernel takes none of them back.
 func (n node) dress(h handle) error {
+	if !isID(n.uid) || !isID(n.gid) {
+		return errID
+	}
 	if err := unix.Chown(h.path(), n.uid, n.gid); err != nil {
 		return err
 	}
@@ -201,6 +205,12 @@ func (n node) dress(h handle) error {
 	}
 	return setXattrs(h.path(), n.xattrs)
 }
+
+// errID is that of a number that the kernel would take for another one: it sees
+// the lower 32 bits, and of the last leaves a file whose it is.
+var errID = &classed{errors.New("its owner or group is no number from 0 to 4294967294"), []error{errdefs.ErrInvalidArgument, fs.ErrInvalid}}
+
+func isID(id int) bool { return id >= 0 && int64(id) < 1<<32-1 }
 
 func (n node) age(h handle) error {
 	if n.mtime.IsZero() {

@@ -32,6 +32,9 @@ func (r *Root) pack(ctx context.Context, name string, w io.Writer) error {
 		return err
 	}
 	defer root.Close()
+	if err := root.with(func(dir int) error { return handle(dir).notKernels() }); err != nil {
+		return err
+	}
 	p := packer{ctx: ctx, root: root, tar: tar.NewWriter(w), linked: map[fileID]link{}}
 	if err := p.add(base, 0); err != nil {
 		return err
@@ -85,7 +88,7 @@ func (p *packer) one(name string, h handle, dev uint64) (children []string, _ ui
 	if err := p.entry(name, h, &st); err != nil {
 		return nil, 0, wrap(name, err)
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR && (st.Dev == dev || !h.ofKernel()) {
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR && (st.Dev == dev || h.notKernels() == nil) {
 		children, err = h.names(name)
 	}
 	return children, st.Dev, wrap(name, err)
@@ -241,15 +244,4 @@ func (h handle) names(name string) ([]string, error) {
 	names, err := d.Readdirnames(-1)
 	slices.Sort(names)
 	return names, err
-}
-
-// kernels are file systems that show the kernel's own state.
-var kernels = []int64{
-	unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.DEVPTS_SUPER_MAGIC,
-	unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC, unix.SECURITYFS_MAGIC, unix.BPF_FS_MAGIC, 0x19800202, // mqueue's
-}
-
-func (h handle) ofKernel() bool {
-	var st unix.Statfs_t
-	return unix.Fstatfs(int(h), &st) == nil && slices.Contains(kernels, int64(st.Type))
 }

@@ -125,7 +125,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err := keepCheck(dir, class.JSON); err != nil {
 		return nil, err
 	}
-	s, err := b.spec(own, class.Image, options, mounts, dir)
+	s, err := b.spec(ctx, class.Image, options, mounts, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -239,11 +239,12 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 	if user == "" {
 		user = img.Config.User
 	}
-	root, err := b.in.Doors.Snapshot(mounts, dir)
+	whole, err := b.in.Doors.Snapshot(mounts, dir)
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer whole.Close()
+	root := whole.In(ctx)
 	if o.User, o.Home, err = spec.User(root, user); err != nil {
 		return nil, err
 	}

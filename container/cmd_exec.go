@@ -12,7 +12,6 @@ import (
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
@@ -96,7 +95,7 @@ func (r running) exec(looking, ctx context.Context, cmd spec.Command, add *api.E
 	if err != nil {
 		return engine.Cause(looking, err)
 	}
-	if add.Spec, err = typeurl.MarshalAnyToProto(process); err != nil {
+	if add.Spec, err = spec.Encode(process); err != nil {
 		return err
 	}
 	if err := p.in.Add(ctx, add); err != nil {

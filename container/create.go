@@ -18,7 +18,6 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
-	"github.com/containerd/typeurl/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -282,7 +281,7 @@ func (b *builder) record(ctx context.Context, img ocispec.Image, s *specs.Spec) 
 		return containers.Container{}, err
 	}
 	labels[engine.OwnerLabel] = engine.Owner()
-	encoded, err := typeurl.MarshalAny(s)
+	encoded, err := spec.Encode(s)
 	if err != nil {
 		return containers.Container{}, err
 	}

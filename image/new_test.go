@@ -155,6 +155,30 @@ func (s *slow) Read(p []byte) (int, error) {
 }
 func (*slow) Close() error { return nil }
 
+// A configuration is JSON, so what is not UTF-8 can't be in one as it is.
+func TestNewNotText(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	img := fixture.Busybox(t, e)
+	for name, edit := range map[string]func(*ocispec.ImageConfig){
+		"argument": func(c *ocispec.ImageConfig) { c.Cmd = []string{"caf\xe9"} },
+		"variable": func(c *ocispec.ImageConfig) { c.Env = []string{"A=\xff"} },
+		"dir":      func(c *ocispec.ImageConfig) { c.WorkingDir = "/caf\xe9" },
+		"label":    func(c *ocispec.ImageConfig) { c.Labels = map[string]string{"\xff": ""} },
+	} {
+		unchanged(t, e, func() {
+			_, err := img.Derive(t.Context(), "not-text", edit)
+			require.ErrorIs(t, err, ctor.ErrInvalid, name)
+			require.ErrorContains(t, err, "a string is not UTF-8", name)
+			_, err = image.New(t.Context(), e, "not-text", func() (c ocispec.ImageConfig) { edit(&c); return c }())
+			require.ErrorIs(t, err, ctor.ErrInvalid, name)
+		})
+	}
+	meant, err := img.Derive(t.Context(), "meant", func(c *ocispec.ImageConfig) { c.Cmd = []string{"\ufffd", `\ufffd`, "caf\u00e9"} })
+	require.NoError(t, err)
+	require.Equal(t, []string{"\ufffd", `\ufffd`, "caf\u00e9"}, meant.Spec().Config.Cmd)
+}
+
 func TestDerive(t *testing.T) {
 	t.Parallel()
 	e := containertest.Engine(t)

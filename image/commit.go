@@ -138,7 +138,7 @@ func (i *Image) commit(ctx context.Context, id string, r reference.Reference, o 
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	m := newMaker(i)
-	defer m.cs.abort(ctx, &err)
+	defer m.cs.abort(ctx)
 	tar := digest.Canonical.Digester()
 	d, err := m.store(ctx, func(w io.Writer) (digest.Digest, error) {
 		err := diff.Pack(ctx, io.MultiWriter(w, tar.Hash()))

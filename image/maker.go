@@ -184,6 +184,7 @@ func (m *maker) finish(ctx context.Context, r reference.Reference) (*Image, erro
 	if err := name(ctx, i.e, r, target); err != nil {
 		return nil, err
 	}
+	m.cs.keep()
 	return i, nil
 }
 

@@ -155,6 +155,44 @@ func (s *slow) Read(p []byte) (int, error) {
 }
 func (*slow) Close() error { return nil }
 
+// What of the caller's panics within a call leaves nothing.
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	img := fixture.Busybox(t, e)
+	c := containertest.Run(t, img, sleeping)
+	opened := false
+	failing, err := layer.FromTar(func() (io.ReadCloser, error) {
+		tar := bytes.NewReader(tarOf(t, file("x", strings.Repeat("x", 100_000))))
+		if !opened {
+			opened = true
+			return io.NopCloser(tar), nil
+		}
+		return io.NopCloser(io.MultiReader(io.LimitReader(tar, 50_000), panics{})), nil
+	})
+	require.NoError(t, err)
+	for name, call := range map[string]func(){
+		"layer": func() { _, _ = img.Derive(t.Context(), "panics", nil, failing) },
+		"edit":  func() { _, _ = img.Derive(t.Context(), "panics", func(*ocispec.ImageConfig) { panic("boom") }) },
+		"commit": func() {
+			_, _ = image.Commit(t.Context(), c, "panics", &image.CommitOptions{Edit: func(*ocispec.ImageConfig) { panic("boom") }})
+		},
+	} {
+		unchanged(t, e, func() {
+			require.PanicsWithValue(t, "boom", call, name)
+			cs := e.Containerd().ContentStore()
+			all, err := cs.ListStatuses(e.Context(t.Context()))
+			require.NoError(t, err)
+			require.Empty(t, all, name)
+		})
+		require.Equal(t, container.Running, state(t, c))
+	}
+}
+
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic("boom") }
+
 // A configuration is JSON, so what is not UTF-8 can't be in one as it is.
 func TestNewNotText(t *testing.T) {
 	t.Parallel()

@@ -313,6 +313,26 @@ func (w *differ) rewritten(was, is *file) (bool, error) {
 		return false, err
 	}
 	defer b.Close()
+	all := []extent{{0, is.Size}}
+	if sparse(was.Size, was.Blocks, leastHole) && sparse(is.Size, is.Blocks, leastHole) {
+		aext, aerr := extents(w.ctx, a, was.Size)
+		bext, berr := extents(w.ctx, b, is.Size)
+		if err := errors.Join(aerr, berr); err != nil {
+			return false, err
+		}
+		all = union(aext, bext)
+	}
+	for _, e := range all {
+		differ, err := w.differ(io.NewSectionReader(a, e.start, e.end-e.start), io.NewSectionReader(b, e.start, e.end-e.start))
+		if differ || err != nil {
+			return differ, err
+		}
+	}
+	return false, nil
+}
+
+// differ compares what two readers give.
+func (w *differ) differ(a, b io.Reader) (bool, error) {
 	abuf, bbuf := make([]byte, 64<<10), make([]byte, 64<<10)
 	for {
 		if err := w.ctx.Err(); err != nil {

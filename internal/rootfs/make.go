@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -23,6 +25,7 @@ type node struct {
 	mtime    time.Time // the zero time: now
 	target   string    // of a symbolic link
 	xattrs   map[string]string
+	holes    bool // what is zero in it may be a hole
 }
 
 // maker makes a tree of files.
@@ -55,7 +58,7 @@ func (m *maker) try(n node, content io.Reader) error {
 	case unix.S_IFDIR:
 		return m.dir(n)
 	case unix.S_IFREG:
-		return m.replace(n, func(dir int, base string) (handle, error) { return m.file(dir, base, content) })
+		return m.replace(n, func(dir int, base string) (handle, error) { return m.file(dir, base, n.holes, content) })
 	case unix.S_IFLNK:
 		return m.replace(n, func(dir int, base string) (handle, error) {
 			return made(dir, base, unix.S_IFLNK, unix.Symlinkat(n.target, dir, base))
@@ -147,24 +150,44 @@ func made(dir int, base string, kind uint32, err error) (handle, error) {
 	return h, nil
 }
 
-func (m *maker) file(dir int, base string, content io.Reader) (handle, error) {
+func (m *maker) file(dir int, base string, holes bool, content io.Reader) (handle, error) {
 	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return -1, err
 	}
 	f := os.NewFile(uintptr(fd), base)
 	defer f.Close()
-	if err := m.fill(f, content); err != nil {
+	if err := m.fill(f, holes, content); err != nil {
 		return -1, err
 	}
 	fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	return handle(fd), err
 }
 
-// fill copies as the kernel can do it best, but not without end.
-func (m *maker) fill(f *os.File, content io.Reader) error {
-	for {
-		_, err := io.CopyN(f, content, 16<<20)
+// fill writes a new file. One that is sparse stays so.
+func (m *maker) fill(f *os.File, holes bool, content io.Reader) error {
+	if src, ok := content.(*os.File); ok {
+		if i, err := src.Stat(); err == nil {
+			if st, ok := i.Sys().(*syscall.Stat_t); ok && sparse(st.Size, st.Blocks, leastHole) {
+				return m.fillSparse(f, src, st.Size)
+			}
+		}
+	}
+	if !holes {
+		return m.copy(f, content, math.MaxInt64)
+	}
+	w := &holeWriter{f: f}
+	if err := m.copy(w, content, math.MaxInt64); err != nil {
+		return err
+	}
+	return f.Truncate(w.at)
+}
+
+// copy copies up to size bytes as the kernel can do it best, but ends with ctx.
+func (m *maker) copy(w io.Writer, content io.Reader, size int64) error {
+	for size > 0 {
+		n, err := io.CopyN(w, content, min(size, 16<<20))
+		size -= n
 		if err == io.EOF {
 			return nil
 		}
@@ -175,6 +198,7 @@ func (m *maker) fill(f *os.File, content io.Reader) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // finish gives directories the times they are to have.

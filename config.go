@@ -5,8 +5,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
+
+	"github.com/ctorhq/ctor/internal/host"
 )
 
 // Config says where an engine keeps its things. The zero value is an engine in
@@ -16,6 +19,11 @@ type Config struct {
 	// missing, with mode 0700. One engine at a time can have it open. "" means
 	// DefaultRoot. A relative path is taken from the working directory of the
 	// Open.
+	//
+	// It must be the program's user's, no link, and writable for no other user;
+	// and on the way to it there must be nothing that other users, root but, own,
+	// or could rename: a directory made in /tmp is fine, one in another user's
+	// home is not. Else Open fails with ErrUnavailable.
 	Root string
 
 	// Namespace is the containerd namespace of everything the engine makes;
@@ -74,11 +82,22 @@ func (cfg *Config) complete() error {
 	if err != nil {
 		return fmt.Errorf("root %q: %w", cfg.Root, err)
 	}
+	if !utf8.ValidString(root) {
+		return fmt.Errorf("root %q: the path is not UTF-8, and a runtime is told it in JSON (%w)", root, ErrInvalid)
+	}
 	cfg.Root = root
 	return nil
 }
 
+// makeRoot makes the root. A root, or a way to it, that others have made or can
+// change is theirs: what the engine reads there would be what they have put
+// there, and what it writes there would be where they want it.
 func makeRoot(root string) error {
+	for _, check := range []func(string) error{host.CheckWay, host.CheckOwn} {
+		if err := check(root); err != nil {
+			return fmt.Errorf("root %s can't be trusted: %w", root, err)
+		}
+	}
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return fmt.Errorf("root %s can't be made: %w (%w): choose another Config.Root", root, err, ErrUnavailable)
 	}

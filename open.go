@@ -91,8 +91,13 @@ func takeRoot(root string) (*engine.Lock, error) {
 	}
 	// The root may have been there, open to all. What is in it is not: images
 	// hold files that only their owner should read.
-	for _, dir := range []string{"containerd", "state", "containers"} {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+	for _, name := range []string{"containerd", "state", "containers"} {
+		dir := filepath.Join(root, name)
+		err := host.CheckOwn(dir)
+		if err == nil {
+			err = os.MkdirAll(dir, 0o700)
+		}
+		if err != nil {
 			return nil, errors.Join(unusable(err), lock.Unlock(!lock.Dirty))
 		}
 	}

@@ -34,7 +34,7 @@ func TestOpenEmpty(t *testing.T) {
 func TestRootIsPrivate(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	require.NoError(t, os.Chmod(root, 0o777))
+	require.NoError(t, os.Chmod(root, 0o755))
 	open(t, ctor.Config{Root: root})
 	entries, err := os.ReadDir(root)
 	require.NoError(t, err)
@@ -102,7 +102,7 @@ func TestOpenErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	readOnly := t.TempDir()
-	require.NoError(t, unix.Mount("tmpfs", readOnly, "tmpfs", unix.MS_RDONLY, ""))
+	require.NoError(t, unix.Mount("tmpfs", readOnly, "tmpfs", unix.MS_RDONLY, "mode=0755"))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(readOnly, 0)) })
 	missing := filepath.Join(t.TempDir(), "missing")
 	for name, test := range map[string]struct {
@@ -130,6 +130,10 @@ func TestOpenErrors(t *testing.T) {
 			ctor.Config{Root: missing, Snapshotter: "zfs"}, ctor.ErrInvalid,
 			`open engine: snapshotter "zfs": it must be one of ["overlayfs" "native"] (invalid argument)`,
 		},
+		"not text": {
+			ctor.Config{Root: missing + "\xff"}, ctor.ErrInvalid,
+			`missing\xff": the path is not UTF-8, and a runtime is told it in JSON (invalid argument)`,
+		},
 		"bad namespace": {
 			ctor.Config{Root: missing, Namespace: "../up"}, ctor.ErrInvalid,
 			`open engine: namespace: identifier "../up" must match `,
@@ -142,6 +146,68 @@ func TestOpenErrors(t *testing.T) {
 			require.ErrorContains(t, err, test.says)
 			require.NoDirExists(t, missing, "what can't be is found before anything is made")
 		})
+	}
+}
+
+// A root that another user has made, or can put another in the place of, is
+// not taken, and nothing is made or changed for it.
+func TestOthersRoot(t *testing.T) {
+	const other = 1000
+	dir := t.TempDir()
+	prepare := func(name string, mode fs.FileMode, uid int) string {
+		t.Helper()
+		name = filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(name, 0o755))
+		require.NoError(t, os.Chown(name, uid, uid))
+		require.NoError(t, os.Chmod(name, mode))
+		return name
+	}
+	link := func(name, target string, uid int) string {
+		t.Helper()
+		name = filepath.Join(dir, name)
+		require.NoError(t, os.Symlink(target, name))
+		require.NoError(t, os.Lchown(name, uid, uid))
+		return name
+	}
+	good := prepare("good", 0o700, 0)
+	shared := prepare("shared", 0o777|fs.ModeSticky, 0)
+	theirs := prepare("theirs", 0o755, other)
+	loose := prepare("loose", 0o777, 0)
+	planted := prepare("planted", 0o700, 0)
+	prepare("planted/state", 0o700, other)
+	for root, says := range map[string]string{
+		theirs:                            "belongs to user 1000, who may have put anything in it (unavailable): choose another Config.Root, or if it is empty: chown 0 " + theirs,
+		loose:                             "can be written to by others, its mode is drwxrwxrwx (unavailable): chmod go-w " + loose,
+		prepare("group", 0o770, 0):        "(unavailable): chmod go-w " + dir + "/group",
+		shared:                            "(unavailable): chmod go-w " + shared,
+		link("link", "good", 0):           "is a link, which may come to lead elsewhere (unavailable): set Config.Root to " + good,
+		link("nowhere", "/nope", other):   "is a link",
+		theirs + "/root":                  "it is reached by " + theirs + ", which belongs to user 1000, who can make it lead elsewhere (unavailable)",
+		theirs + "/not/yet":               "it is reached by " + theirs,
+		loose + "/root":                   "it is reached by " + loose + ", in which others can rename it, its mode is drwxrwxrwx (unavailable): chmod go-w " + loose,
+		prepare("loose/own/a", 0o700, 0):  "it is reached by " + loose,
+		link("way", good, other) + "/a":   "it is reached by " + dir + "/way, which belongs to user 1000",
+		link("to", "theirs", 0) + "/a":    "it is reached by " + theirs,
+		link("loop", "loop", 0) + "/a":    "it is reached by the link " + dir + "/loop, which leads nowhere",
+		planted:                           planted + "/state belongs to user 1000",
+		prepare("shared/x", 0o700, other): "belongs to user 1000",
+	} {
+		e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+		require.Nil(t, e)
+		require.ErrorIs(t, err, ctor.ErrUnavailable, root)
+		require.ErrorContains(t, err, "open engine: root "+root)
+		require.ErrorContains(t, err, says)
+		if root != planted {
+			require.NoFileExists(t, filepath.Join(root, "lock"))
+		}
+	}
+	for _, root := range []string{
+		good, prepare("readable", 0o755, 0), prepare("shared/own", 0o700, 0), shared + "/new/root",
+		link("fine", "good", 0) + "/below", link("shared/up", "../good/../good", 0) + "/other",
+	} {
+		e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+		require.NoError(t, err)
+		require.NoError(t, e.Close())
 	}
 }
 

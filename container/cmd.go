@@ -181,8 +181,12 @@ func (c *Cmd) Run() error {
 // ctor.ErrInvalid, also one that is paused. ctx is looked at before: a start
 // that has begun is seen through. Without the shim installed, that is up to the
 // runc command, which reads the container's /etc/passwd once more: a container
-// that makes a fifo of it at the right moment holds up runc 1.1, and so Start,
-// for half a minute.
+// that makes a fifo of it at the right moment, or a link to a file that does not
+// end, holds up runc 1.1, and so Start, for half a minute. The end of ctx does
+// end the search for the command and its user, in files that are the container's.
+//
+// Arguments, variables and Dir reach the command as they are. What is not UTF-8
+// no runtime can be told (it is told in JSON), and is ctor.ErrInvalid.
 func (c *Cmd) Start() error {
 	if c.place == nil {
 		return errors.New("start command: it was not made by Command")

@@ -62,6 +62,8 @@ func TestCmdBad(t *testing.T) {
 		{"true", func(c *container.Cmd) { c.Env = []string{"A"} }, ctor.ErrInvalid, `environment variable "A" is not of the form NAME=value`},
 		{"true", func(c *container.Cmd) { c.Env = []string{"=x"} }, ctor.ErrInvalid, `environment variable "=x"`},
 		{"true", func(c *container.Cmd) { c.Env = []string{"A=\x00"} }, ctor.ErrInvalid, `environment variable "A=\x00"`},
+		{"true", func(c *container.Cmd) { c.Args = []string{"true", "caf\xe9"} }, ctor.ErrInvalid, `"true","caf\ufffd`},
+		{"true", func(c *container.Cmd) { c.Env = []string{"A=\xff"} }, ctor.ErrInvalid, `"A=\ufffd`},
 		{"true", func(c *container.Cmd) { c.Dir = "/nope" }, fs.ErrNotExist, `chdir /nope: no such file or directory`},
 		{"true", func(c *container.Cmd) { c.Dir = "/opt/data" }, nil, `chdir /opt/data: not a directory`},
 		{"true", func(c *container.Cmd) { c.User = "nope" }, ctor.ErrNotFound, `user "nope": `},

@@ -12,7 +12,6 @@ import (
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
@@ -65,7 +64,7 @@ func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout stri
 	p.leave, p.release = leave, sync.OnceFunc(p.forget)
 	r.c.commands.Store(p, nil)
 	add := &api.ExecProcessRequest{Terminal: cmd.TTY, Stdin: in, Stdout: out, Stderr: eout}
-	if err = r.exec(own, cmd, add, p); err != nil {
+	if err = r.exec(ctx, own, cmd, add, p); err != nil {
 		p.end()
 		return nil, r.whyNot(own, err)
 	}
@@ -77,7 +76,9 @@ func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout stri
 	return p, nil
 }
 
-func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProcessRequest, p *Process) error {
+// exec takes the steps of start: looking is for those that look into the
+// container, which can make them long.
+func (r running) exec(looking, ctx context.Context, cmd spec.Command, add *api.ExecProcessRequest, p *Process) error {
 	first, err := r.first()
 	if err != nil {
 		return err
@@ -90,11 +91,11 @@ func (r running) exec(ctx context.Context, cmd spec.Command, add *api.ExecProces
 		return err
 	}
 	defer v.End()
-	process, err := cmd.Process(v.Root, first)
+	process, err := cmd.Process(v.Root.In(looking), first)
 	if err != nil {
-		return err
+		return engine.Cause(looking, err)
 	}
-	if add.Spec, err = typeurl.MarshalAnyToProto(process); err != nil {
+	if add.Spec, err = spec.Encode(process); err != nil {
 		return err
 	}
 	if err := p.in.Add(ctx, add); err != nil {

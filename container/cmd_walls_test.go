@@ -98,10 +98,14 @@ func TestCmdUser(t *testing.T) {
 		"ln -s /dev/zero /etc/passwd",
 		"head -c 5000000 /dev/zero > /etc/passwd",
 		"ln -s /proc/1/exe /etc/passwd",
+		"ln -s /proc/kmsg /etc/passwd",
 	} {
 		edit(script)
-		_, err = run("app")
-		require.ErrorContains(t, err, "/etc/passwd", script)
+		for _, user := range []string{"app", ""} {
+			if _, err = run(user); user != "" || !strings.Contains(script, "head") {
+				require.ErrorContains(t, err, "/etc/passwd", script)
+			}
+		}
 	}
 	edit("true")
 	_, err = run("app")

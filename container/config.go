@@ -14,7 +14,8 @@ import (
 )
 
 // Config says how an instance differs from what its image says. The zero value
-// changes nothing.
+// changes nothing. Its strings reach the container as they are: what is not UTF-8,
+// which a runtime can't be told, is ctor.ErrInvalid.
 type Config struct {
 	// Name is the container's id, up to 76 letters, digits, and single "-",
 	// "_" or "." between them. "" means a random one. A name that is taken
@@ -40,7 +41,8 @@ type Config struct {
 
 	// User is "name", "uid", "name:group" or "uid:gid". Names are looked up in
 	// the image's own passwd and group files; one that is not there fails with
-	// ctor.ErrNotFound. "" means the image's.
+	// ctor.ErrNotFound, and one that has no number from 0 to 2147483647 there with
+	// ctor.ErrInvalid. "" means the image's.
 	User string
 
 	// Hostname is what the container calls itself, also in its /etc/hosts: up

@@ -18,7 +18,6 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
-	"github.com/containerd/typeurl/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -126,7 +125,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err := keepCheck(dir, class.JSON); err != nil {
 		return nil, err
 	}
-	s, err := b.spec(own, class.Image, options, mounts, dir)
+	s, err := b.spec(ctx, class.Image, options, mounts, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -246,11 +245,12 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 	if user == "" {
 		user = img.Config.User
 	}
-	root, err := b.in.Doors.Snapshot(mounts, dir)
+	whole, err := b.in.Doors.Snapshot(mounts, dir)
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer whole.Close()
+	root := whole.In(ctx)
 	if o.User, o.Home, err = spec.User(root, user); err != nil {
 		return nil, err
 	}
@@ -288,7 +288,7 @@ func (b *builder) record(ctx context.Context, img ocispec.Image, s *specs.Spec) 
 		return containers.Container{}, err
 	}
 	labels[engine.OwnerLabel] = engine.Owner()
-	encoded, err := typeurl.MarshalAny(s)
+	encoded, err := spec.Encode(s)
 	if err != nil {
 		return containers.Container{}, err
 	}

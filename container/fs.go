@@ -32,7 +32,10 @@ import (
 // that is hostile, or busy, has put there by the next one is another file.
 //
 // Only regular files and directories are opened. A device, a named pipe or a
-// socket is fs.ErrInvalid, at once, and is not touched.
+// socket is fs.ErrInvalid, at once, and is not touched. So is a file of the
+// kernel's own, in /proc, /sys and the like, to which any link may lead: it can
+// be listed and described, but the kernel would answer the program, with what
+// the container must not know. To read one, run a command in the container.
 //
 // Errors are *fs.PathError, as those of package os: errors.Is finds
 // fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, and the classes of package

@@ -18,7 +18,8 @@ import (
 // the FileInfo's Sys is a *syscall.Stat_t or a *tar.Header, else root owns it;
 // symbolic links as they are, if src is an [fs.ReadLinkFS]; hard links, if
 // there is a Stat_t; extended attributes, if an open file is an *os.File, or as
-// Sys has them in a tar.Header, as far as dst's file system takes them.
+// Sys has them in a tar.Header, as far as dst's file system takes them. The holes
+// of a sparse file stay holes, if an open file is an *os.File.
 //
 // A file takes the place of one that is there, and of a link. A directory that
 // is there stays what it is, with its mode and owner, also where a link leads
@@ -33,7 +34,9 @@ func (f *FS) CopyIn(ctx context.Context, dst string, src fs.FS) error {
 // The tar keeps modes, owners (as numbers), times to the nanosecond, symbolic
 // and hard links and extended attributes (as SCHILY.xattr records). What is
 // mounted below src is in it, other than the kernel's own, such as /proc;
-// sockets are not. Untar brings it back, and layer.FromTar makes a layer of it.
+// sockets are not. A file with holes of a mebibyte or more is in it without them,
+// as GNU's sparse format 1.0 has it, which package archive/tar and GNU tar read.
+// Untar brings it back, and layer.FromTar makes a layer of it.
 // To copy out by means of io/fs, FS is an fs.FS itself: see fs.Sub and os.CopyFS.
 //
 // The tar is made as it is read, and not held in memory. A running container
@@ -85,7 +88,8 @@ func (p *packed) Close() error {
 // has of a file is kept, as CopyIn keeps it, and the same rules hold. A name
 // counts from dst, out of which ".." does not lead; but links in the container,
 // and in the tar, do: a tar that isn't trusted can write anywhere in the
-// container, and nowhere else. One that is damaged is ctor.ErrInvalid.
+// container, and nowhere else. One that is damaged, or names an owner that is no
+// number from 0 to 4294967294, is ctor.ErrInvalid.
 func (f *FS) Untar(ctx context.Context, dst string, src io.Reader) error {
 	return f.doContext(ctx, "untar", dst, func(ctx context.Context, r *rootfs.Root) error { return r.Unpack(ctx, dst, src) })
 }

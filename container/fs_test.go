@@ -19,6 +19,7 @@ import (
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/container/containertest"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
 	"github.com/ctorhq/ctor/layer"
@@ -98,10 +99,63 @@ func TestFS(t *testing.T) {
 		b, err = c.FS().ReadFile("etc/hostname")
 		require.NoError(t, err)
 		require.Contains(t, c.ID()+"\n", string(b))
-		b, err = c.FS().ReadFile("proc/1/status")
+		// The kernel's files are there, but would answer the program.
+		_, err = c.FS().ReadFile("proc/1/status")
+		require.ErrorIs(t, err, ctor.ErrInvalid)
+		require.ErrorContains(t, err, "procfs")
+		_, err = c.FS().Stat("proc/1/status")
 		require.NoError(t, err)
-		require.Contains(t, string(b), "Seccomp:")
+		list, err := c.FS().ReadDir("proc/1")
+		require.NoError(t, err)
+		require.NotEmpty(t, list)
 	})
+}
+
+// Links of a container into what the kernel shows lead a program neither to
+// what it may see and the container may not, nor to a read without end.
+func TestFSKernel(t *testing.T) {
+	t.Parallel()
+	c := containertest.Run(t, busybox(t), container.Config{Args: []string{"sh", "-c",
+		`mkdir /out; cd /out; for f in kmsg kallsyms 1/oom_score_adj 1 sys/kernel/hostname; do ln -s /proc/$f ${f##*/}; done; ln -s /sys/kernel sys; echo linked; exec sleep 1000`}})
+	says(t, c, "linked")
+	f := c.FS()
+	for name, call := range map[string]func(name string) error{
+		"out/kmsg":          func(name string) error { _, err := f.ReadFile(name); return err },
+		"out/kallsyms":      func(name string) error { _, err := f.Open(name); return err },
+		"out/oom_score_adj": func(name string) error { return f.WriteFile(name, []byte("-1000"), 0o644) },
+		"out/hostname":      func(name string) error { _, err := f.OpenFile(name, os.O_RDWR, 0); return err },
+		"out/1/new":         func(name string) error { return f.WriteFile(name, nil, 0o644) },
+		"out/sys/new":       func(name string) error { return f.Mkdir(name, 0o755) },
+		"out/sys":           func(name string) error { return f.Chmod(name, 0o700) },
+		"out/sys/notes":     func(name string) error { return f.Chtimes(name, time.Now(), time.Now()) },
+		"proc/1/status":     func(name string) error { return f.Remove(name) },
+		"out/sys/at":        func(name string) error { return f.Untar(t.Context(), name, tarball(t)) },
+		"dev/mqueue/new":    func(name string) error { return f.WriteFile(name, nil, 0o644) },
+		"proc/1/limits": func(name string) error {
+			r, err := f.CopyOut(t.Context(), name)
+			if err == nil {
+				_, err = io.Copy(io.Discard, r)
+				r.Close()
+			}
+			return err
+		},
+	} {
+		err := call(name)
+		require.ErrorIs(t, err, ctor.ErrInvalid, name)
+		require.ErrorContains(t, err, "in the kernel's", name)
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", info(t, c).Pid))
+	require.NoError(t, err)
+	require.NotEqual(t, "-1000\n", string(b))
+}
+
+// tarball has one file.
+func tarball(t *testing.T) io.Reader {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	require.NoError(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "f", Mode: 0o644}))
+	require.NoError(t, w.Close())
+	return &b
 }
 
 // What is written is there for the container, and stays when it ends.

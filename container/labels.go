@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/labels"
@@ -35,6 +36,9 @@ func checkLabels(given map[string]string) error {
 	for name, value := range given {
 		if name == "" || strings.HasPrefix(name, ownLabels) || strings.HasPrefix(name, "containerd.io/") {
 			return invalid("label %q: the name is reserved", name)
+		}
+		if !utf8.ValidString(name + value) {
+			return invalid("label %.32q: it is not UTF-8", name)
 		}
 		if err := labels.Validate(name, value); err != nil {
 			return fmt.Errorf("label %.32q: %w", name, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -74,21 +75,34 @@ func Retry(pause time.Duration, p Probe) Probe {
 }
 
 // side asks probes side by side, each until it holds or never can, until one
-// answer is enough.
+// answer is enough. One that panics does so in the caller's goroutine, who may
+// recover, when the others have returned.
 func side(ctx context.Context, c *Container, ps []Probe, enough func(error) bool) []error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	errs := make([]error, len(ps))
+	panics := make(chan any, len(ps))
 	var wg sync.WaitGroup
 	for i, p := range ps {
 		wg.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					panics <- fmt.Sprintf("%v\n\n%s", r, debug.Stack())
+					cancel()
+				}
+			}()
 			if errs[i] = until(ctx, c, p, backoff()); enough(errs[i]) {
 				cancel()
 			}
 		})
 	}
 	wg.Wait()
-	return errs
+	select {
+	case r := <-panics:
+		panic(r)
+	default:
+		return errs
+	}
 }
 
 // list puts errors side by side. nil ones are left out.

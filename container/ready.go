@@ -38,9 +38,11 @@ func (c *Container) WaitReady(ctx context.Context, p Probe) error {
 			cancel(err)
 		}
 	}()
+	defer func() {
+		cancel(nil)
+		<-watched
+	}()
 	err = engine.Cause(looking, until(looking, c, p, backoff()))
-	cancel(nil)
-	<-watched
 	if err == nil {
 		return nil
 	}

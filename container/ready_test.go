@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -53,6 +54,43 @@ func cannot(t *testing.T, c *container.Container, p container.Probe) error {
 	require.Error(t, err)
 	require.ErrorContains(t, err, "container \""+c.ID()+"\" is not ready: ")
 	return err
+}
+
+// A probe that panics, or ends its goroutine as t.FailNow does, leaves nothing of
+// a container that is not its caller's yet, and the panic is the caller's.
+func TestReadyPanics(t *testing.T) {
+	t.Parallel()
+	e := fixture.Open(t)
+	img := fixture.Busybox(t, e)
+	boom := func(context.Context, *container.Container) error { panic("boom") }
+	exit := func(context.Context, *container.Container) error { runtime.Goexit(); return nil }
+	waits := func(ctx context.Context, _ *container.Container) error { <-ctx.Done(); return ctx.Err() }
+	run := func(p container.Probe, detach bool) (r any) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer func() { r = recover() }()
+			_, _ = img.Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}, Ready: p, Detach: detach})
+		}()
+		<-done
+		return r
+	}
+	run(boom, false)
+	before := fixture.Count(t, e)
+	for name, p := range map[string]container.Probe{
+		"itself": boom, "all": container.All(waits, boom), "any": container.Any(waits, boom), "deep": container.Any(waits, container.All(container.Retry(0, boom))), "exit": exit,
+	} {
+		for _, detach := range []bool{false, true} {
+			r := run(p, detach)
+			if name != "exit" {
+				require.Contains(t, fmt.Sprint(r), "boom", name)
+			}
+			list, err := container.List(t.Context(), e)
+			require.NoError(t, err)
+			require.Empty(t, list, name)
+			before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
+		}
+	}
 }
 
 func TestWaitReady(t *testing.T) {

@@ -4,14 +4,17 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/container/containertest"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
 	"github.com/ctorhq/ctor/layer"
@@ -99,11 +102,72 @@ func TestHostilePasswd(t *testing.T) {
 		})
 	}
 	t.Run("link within", func(t *testing.T) {
-		img := passwdImage(t, e, tar.Header{Typeflag: tar.TypeSymlink, Linkname: "/etc/group"}, nil)
+		img := passwdImage(t, e, tar.Header{Typeflag: tar.TypeSymlink, Linkname: "/etc/users"}, nil)
+		img, err := img.Derive(t.Context(), img.Ref(), nil, layer.FromFS(fstest.MapFS{"etc/users": {Data: []byte("extra:x:1001:0::/:\n")}}, nil))
+		require.NoError(t, err)
 		out, _, err := output(t, img, container.Config{User: "extra"})
 		require.NoError(t, err)
 		require.Contains(t, out, "uid=1001")
 	})
+}
+
+// A passwd that only a running container has, such as the kernel's log, is not
+// in the image; a runtime would read it all the same.
+func TestPasswdOfKernel(t *testing.T) {
+	t.Parallel()
+	e := fixture.Open(t)
+	for name, target := range map[string]string{"log": "/proc/kmsg", "relative": "../proc/kallsyms", "input": "/dev/stdin", "more links": "/hop"} {
+		t.Run(name, func(t *testing.T) {
+			img := passwdImage(t, e, tar.Header{Typeflag: tar.TypeSymlink, Linkname: target}, nil)
+			img, err := img.Derive(t.Context(), img.Ref(), nil, layer.FromFS(fstest.MapFS{"hop": {Data: []byte("sys/x"), Mode: fs.ModeSymlink | 0o777}}, nil))
+			require.NoError(t, err)
+			_, err = img.New(t.Context(), container.Config{})
+			require.ErrorIs(t, err, ctor.ErrInvalid)
+			require.ErrorContains(t, err, "/etc/passwd leads to /")
+			require.ErrorIs(t, img.Command(t.Context(), "true").Run(), ctor.ErrInvalid)
+		})
+	}
+}
+
+// A number in passwd or group that is no uid must not become another one by
+// wrapping, or by being taken for 0.
+func TestNumbersOfPasswd(t *testing.T) {
+	t.Parallel()
+	img, err := busybox(t).Derive(t.Context(), "ctor.test/numbers", nil, layer.FromFS(fstest.MapFS{
+		"etc/passwd": {Mode: 0o644, Data: []byte(`root:x:0:0::/root:/bin/sh
+wraps:x:4294967296:100::/:/bin/sh
+group:x:1000:4294967296::/:/bin/sh
+keeps:x:4294967295:100::/:/bin/sh
+word:x:zero:0::/:/bin/sh
+minus:x:-1:0::/:/bin/sh
+vast:x:99999999999999999999:0::/:/bin/sh
+none:x:::::
+short
+beyond:x:2147483648:0::/:/bin/sh
+last:x:2147483647:2147483647::/:/bin/sh
+app:x:1000:1000::/home/app:/bin/sh
+`)},
+		"etc/group": {Mode: 0o644, Data: []byte("wraps:x:4294967296:app\nword:x:zero:app\nextra:x:1001:app\n")},
+	}, nil))
+	require.NoError(t, err)
+	c := containertest.Run(t, img, container.Config{Args: []string{"sleep", "1000"}})
+	for _, user := range []string{"wraps", "group", "keeps", "word", "minus", "vast", "beyond", "none", "short", "app:wraps", "root:word"} {
+		_, err := img.New(t.Context(), container.Config{User: user})
+		require.ErrorIs(t, err, ctor.ErrInvalid, user)
+		cmd := c.Command(t.Context(), "true")
+		cmd.User = user
+		require.ErrorIs(t, cmd.Run(), ctor.ErrInvalid, user)
+	}
+	for user, want := range map[string]string{
+		"last": "2147483647 2147483647 2147483647\n",
+		"app":  "1000 1000 1000 1001\n",
+	} {
+		cmd := c.Command(t.Context(), "sh", "-c", "echo $(id -u) $(id -g) $(id -G)")
+		cmd.User = user
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		require.Equal(t, want, string(out))
+	}
 }
 
 type zeros struct{}

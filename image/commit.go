@@ -33,7 +33,10 @@ type CommitOptions struct {
 // Commit makes an image of a container: its own image plus one layer, what
 // [container.Container.Changes] lists, and stores it as ref. What the container
 // deleted is there as whiteouts (OCI image-spec, layer.md, "Whiteouts"). What is
-// in mounts is not part of it, nor what the runtime has made to mount on.
+// in mounts is not part of it, nor what the runtime has made to mount on. A file
+// with holes of a gibibyte or more, such as a lastlog of large user ids, is in the
+// layer as a sparse one (GNU's format 1.0), for which some tools are no match; its
+// holes are not read.
 //
 // A running container is paused meanwhile, and goes on when Commit returns,
 // whatever ctx or the engine have come to. One that has ended can be committed
@@ -138,7 +141,7 @@ func (i *Image) commit(ctx context.Context, id string, r reference.Reference, o 
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	m := newMaker(i)
-	defer m.cs.abort(ctx, &err)
+	defer m.cs.abort(ctx)
 	tar := digest.Canonical.Digester()
 	d, err := m.store(ctx, func(w io.Writer) (digest.Digest, error) {
 		err := diff.Pack(ctx, io.MultiWriter(w, tar.Hash()))

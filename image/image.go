@@ -116,18 +116,26 @@ func (i *Image) New(ctx context.Context, cfg container.Config) (*container.Conta
 
 // Run makes an instance, starts it, and waits until it is ready, if cfg.Ready
 // says what that is; see [container.Container.WaitReady]. The caller closes it.
-// When Run fails, nothing is left of it.
-func (i *Image) Run(ctx context.Context, cfg container.Config) (*container.Container, error) {
+// When Run fails, or cfg.Ready panics, nothing is left of it.
+func (i *Image) Run(ctx context.Context, cfg container.Config) (_ *container.Container, err error) {
 	c, err := i.New(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err = c.Start(ctx); err == nil {
-		err = c.WaitReady(ctx, cfg.Ready)
+	ready := false
+	defer func() {
+		// Not by err alone: Ready may panic.
+		if !ready {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	if err := c.Start(ctx); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
+	if err := c.WaitReady(ctx, cfg.Ready); err != nil {
+		return nil, err
 	}
+	ready = true
 	return c, nil
 }
 

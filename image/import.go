@@ -41,7 +41,7 @@ func Import(ctx context.Context, e *ctor.Engine, r io.Reader) (_ []*Image, err e
 	defer end(&err)
 	src := &source{ctx: ctx, r: r}
 	im := importer{e: e, cs: newApart(in.Client.ContentStore())}
-	defer im.cs.abort(ctx, &err)
+	defer im.cs.abort(ctx)
 	list, err := im.run(ctx, src)
 	if err != nil && src.err != nil && src.err != io.EOF {
 		return nil, src.err // however it was put on the way
@@ -87,6 +87,7 @@ func (im *importer) run(ctx context.Context, r io.Reader) ([]*Image, error) {
 			return nil, err
 		}
 	}
+	im.cs.keep()
 	return list, nil
 }
 

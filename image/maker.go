@@ -19,6 +19,7 @@ import (
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/reference"
+	"github.com/ctorhq/ctor/internal/verbatim"
 	"github.com/ctorhq/ctor/layer"
 )
 
@@ -152,6 +153,12 @@ func (m *maker) finish(ctx context.Context, r reference.Reference) (*Image, erro
 	if m.config.RootFS.DiffIDs == nil {
 		m.config.RootFS.DiffIDs = []digest.Digest{}
 	}
+	// Only what OCI knows can be a caller's; the rest came as JSON.
+	if b, err := json.Marshal(m.config.spec()); err != nil {
+		return nil, err
+	} else if err := verbatim.Check(b); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
 	config, err := m.write(ctx, ocispec.MediaTypeImageConfig, m.config, nil)
 	if err != nil {
 		return nil, err
@@ -177,6 +184,7 @@ func (m *maker) finish(ctx context.Context, r reference.Reference) (*Image, erro
 	if err := name(ctx, i.e, r, target); err != nil {
 		return nil, err
 	}
+	m.cs.keep()
 	return i, nil
 }
 

@@ -79,7 +79,7 @@ func extend(ctx context.Context, op, ref string, base *Image, add []layer.Layer)
 		}
 	}
 	m := newMaker(base)
-	defer m.cs.abort(ctx, &err)
+	defer m.cs.abort(ctx)
 	for n, l := range add {
 		if err := m.add(ctx, l); err != nil {
 			return nil, fmt.Errorf("layer %d: %w", n, err)

@@ -155,6 +155,68 @@ func (s *slow) Read(p []byte) (int, error) {
 }
 func (*slow) Close() error { return nil }
 
+// What of the caller's panics within a call leaves nothing.
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	img := fixture.Busybox(t, e)
+	c := containertest.Run(t, img, sleeping)
+	opened := false
+	failing, err := layer.FromTar(func() (io.ReadCloser, error) {
+		tar := bytes.NewReader(tarOf(t, file("x", strings.Repeat("x", 100_000))))
+		if !opened {
+			opened = true
+			return io.NopCloser(tar), nil
+		}
+		return io.NopCloser(io.MultiReader(io.LimitReader(tar, 50_000), panics{})), nil
+	})
+	require.NoError(t, err)
+	for name, call := range map[string]func(){
+		"layer": func() { _, _ = img.Derive(t.Context(), "panics", nil, failing) },
+		"edit":  func() { _, _ = img.Derive(t.Context(), "panics", func(*ocispec.ImageConfig) { panic("boom") }) },
+		"commit": func() {
+			_, _ = image.Commit(t.Context(), c, "panics", &image.CommitOptions{Edit: func(*ocispec.ImageConfig) { panic("boom") }})
+		},
+	} {
+		unchanged(t, e, func() {
+			require.PanicsWithValue(t, "boom", call, name)
+			cs := e.Containerd().ContentStore()
+			all, err := cs.ListStatuses(e.Context(t.Context()))
+			require.NoError(t, err)
+			require.Empty(t, all, name)
+		})
+		require.Equal(t, container.Running, state(t, c))
+	}
+}
+
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic("boom") }
+
+// A configuration is JSON, so what is not UTF-8 can't be in one as it is.
+func TestNewNotText(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	img := fixture.Busybox(t, e)
+	for name, edit := range map[string]func(*ocispec.ImageConfig){
+		"argument": func(c *ocispec.ImageConfig) { c.Cmd = []string{"caf\xe9"} },
+		"variable": func(c *ocispec.ImageConfig) { c.Env = []string{"A=\xff"} },
+		"dir":      func(c *ocispec.ImageConfig) { c.WorkingDir = "/caf\xe9" },
+		"label":    func(c *ocispec.ImageConfig) { c.Labels = map[string]string{"\xff": ""} },
+	} {
+		unchanged(t, e, func() {
+			_, err := img.Derive(t.Context(), "not-text", edit)
+			require.ErrorIs(t, err, ctor.ErrInvalid, name)
+			require.ErrorContains(t, err, "a string is not UTF-8", name)
+			_, err = image.New(t.Context(), e, "not-text", func() (c ocispec.ImageConfig) { edit(&c); return c }())
+			require.ErrorIs(t, err, ctor.ErrInvalid, name)
+		})
+	}
+	meant, err := img.Derive(t.Context(), "meant", func(c *ocispec.ImageConfig) { c.Cmd = []string{"\ufffd", `\ufffd`, "caf\u00e9"} })
+	require.NoError(t, err)
+	require.Equal(t, []string{"\ufffd", `\ufffd`, "caf\u00e9"}, meant.Spec().Config.Cmd)
+}
+
 func TestDerive(t *testing.T) {
 	t.Parallel()
 	e := containertest.Engine(t)

@@ -43,6 +43,7 @@ type apart struct {
 
 	mu   sync.Mutex
 	refs []string
+	kept bool // the call has come to its end
 }
 
 func newApart(cs content.Store) *apart { return &apart{Store: cs, prefix: "ctor-" + rand.Text() + "-"} }
@@ -61,9 +62,13 @@ func (a *apart) Writer(ctx context.Context, opts ...content.WriterOpt) (content.
 	return a.Store.Writer(ctx, append(opts, content.WithRef(ref))...)
 }
 
-// abort ends the ingests of a call that failed. It is for defer.
-func (a *apart) abort(ctx context.Context, err *error) {
-	if *err != nil {
+// keep has abort do nothing.
+func (a *apart) keep() { a.kept = true }
+
+// abort ends the ingests of a call that failed, or in which something of the
+// caller's panicked: it did not come to keep. It is for defer.
+func (a *apart) abort(ctx context.Context) {
+	if !a.kept {
 		abort(ctx, a.Store, a.refs...)
 	}
 }

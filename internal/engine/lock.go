@@ -33,7 +33,7 @@ type Lock struct {
 // is the kernel's lock that counts, and it ends with the process.
 func LockRoot(root string) (*Lock, error) {
 	path := filepath.Join(root, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}

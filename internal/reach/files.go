@@ -59,7 +59,7 @@ func (d *door) Visit(ctx context.Context) (Visit, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(f.life, func() { cancel(fs.ErrClosed) })
-	return Visit{ctx, h.Root, func() bool { return f.life.Err() != nil }, func() {
+	return Visit{ctx, h.Root.In(ctx), func() bool { return f.life.Err() != nil }, func() {
 		stop()
 		cancel(nil)
 		f.put(h)

@@ -308,11 +308,10 @@ func TestCopyStreams(t *testing.T) {
 	require.NoError(t, r.Copy(t.Context(), ".", huge{fstest.MapFS{"huge": {}}, &left}))
 	require.Less(t, allocated()-before, uint64(8<<20))
 
-	require.NoError(t, os.Truncate(dir+"/huge", 4*size)) // mostly holes
 	before = allocated()
 	var n counter
 	require.NoError(t, r.Pack(t.Context(), "huge", &n))
-	require.Greater(t, int64(n), int64(4*size))
+	require.Greater(t, int64(n), int64(size))
 	require.Less(t, allocated()-before, uint64(8<<20))
 }
 

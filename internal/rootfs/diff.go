@@ -8,7 +8,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,7 +56,7 @@ type Diff struct {
 func (d *Diff) Walk(ctx context.Context, yield func(name string, kind Kind) error) error {
 	w := differ{Diff: d, ctx: ctx, yield: yield, made: map[string]bool{}}
 	for _, name := range d.Made {
-		for name = d.Before.real(name); name != "."; name = path.Dir(name) {
+		for name = d.Before.Real(name); name != "."; name = path.Dir(name) {
 			w.made[name] = true
 		}
 	}
@@ -314,6 +313,26 @@ func (w *differ) rewritten(was, is *file) (bool, error) {
 		return false, err
 	}
 	defer b.Close()
+	all := []extent{{0, is.Size}}
+	if sparse(was.Size, was.Blocks, leastHole) && sparse(is.Size, is.Blocks, leastHole) {
+		aext, aerr := extents(w.ctx, a, was.Size)
+		bext, berr := extents(w.ctx, b, is.Size)
+		if err := errors.Join(aerr, berr); err != nil {
+			return false, err
+		}
+		all = union(aext, bext)
+	}
+	for _, e := range all {
+		differ, err := w.differ(io.NewSectionReader(a, e.start, e.end-e.start), io.NewSectionReader(b, e.start, e.end-e.start))
+		if differ || err != nil {
+			return differ, err
+		}
+	}
+	return false, nil
+}
+
+// differ compares what two readers give.
+func (w *differ) differ(a, b io.Reader) (bool, error) {
 	abuf, bbuf := make([]byte, 64<<10), make([]byte, 64<<10)
 	for {
 		if err := w.ctx.Err(); err != nil {
@@ -333,32 +352,4 @@ func (w *differ) rewritten(was, is *file) (bool, error) {
 			}
 		}
 	}
-}
-
-// real gives the name that a name leads to, as far as there is something that
-// leads: clean, and from the root.
-func (r *Root) real(name string) string {
-	at, rest := ".", name
-	for links := 0; rest != ""; {
-		var elem string
-		elem, rest, _ = strings.Cut(rest, "/")
-		next := path.Join("/", at, elem)[1:]
-		if next == "" {
-			next = "."
-		}
-		target := ""
-		if r != nil && links < maxLinks {
-			target, _ = r.ReadLink(next)
-		}
-		if target == "" {
-			at = next
-			continue
-		}
-		links++
-		if path.IsAbs(target) {
-			at = "."
-		}
-		rest = target + "/" + rest
-	}
-	return at
 }

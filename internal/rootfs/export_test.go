@@ -30,3 +30,13 @@ func OpenApart(mounts []mount.Mount, at string, writable bool) (r *Root, err err
 
 // Path is where a program finds r, as long as this one runs.
 func (r *Root) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.dir.Fd()) }
+
+// Extent, NewExtent and Fewer are for the test of fewer.
+type Extent = extent
+
+func NewExtent(start, end int64) Extent { return extent{start, end} }
+
+func (e extent) Start() int64 { return e.start }
+func (e extent) End() int64   { return e.end }
+
+func Fewer(list []Extent, most int) []Extent { return fewer(list, most) }

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math"
 	"os"
 	"path"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -22,6 +25,7 @@ type node struct {
 	mtime    time.Time // the zero time: now
 	target   string    // of a symbolic link
 	xattrs   map[string]string
+	holes    bool // what is zero in it may be a hole
 }
 
 // maker makes a tree of files.
@@ -54,7 +58,7 @@ func (m *maker) try(n node, content io.Reader) error {
 	case unix.S_IFDIR:
 		return m.dir(n)
 	case unix.S_IFREG:
-		return m.replace(n, func(dir int, base string) (handle, error) { return m.file(dir, base, content) })
+		return m.replace(n, func(dir int, base string) (handle, error) { return m.file(dir, base, n.holes, content) })
 	case unix.S_IFLNK:
 		return m.replace(n, func(dir int, base string) (handle, error) {
 			return made(dir, base, unix.S_IFLNK, unix.Symlinkat(n.target, dir, base))
@@ -146,24 +150,44 @@ func made(dir int, base string, kind uint32, err error) (handle, error) {
 	return h, nil
 }
 
-func (m *maker) file(dir int, base string, content io.Reader) (handle, error) {
+func (m *maker) file(dir int, base string, holes bool, content io.Reader) (handle, error) {
 	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return -1, err
 	}
 	f := os.NewFile(uintptr(fd), base)
 	defer f.Close()
-	if err := m.fill(f, content); err != nil {
+	if err := m.fill(f, holes, content); err != nil {
 		return -1, err
 	}
 	fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	return handle(fd), err
 }
 
-// fill copies as the kernel can do it best, but not without end.
-func (m *maker) fill(f *os.File, content io.Reader) error {
-	for {
-		_, err := io.CopyN(f, content, 16<<20)
+// fill writes a new file. One that is sparse stays so.
+func (m *maker) fill(f *os.File, holes bool, content io.Reader) error {
+	if src, ok := content.(*os.File); ok {
+		if i, err := src.Stat(); err == nil {
+			if st, ok := i.Sys().(*syscall.Stat_t); ok && sparse(st.Size, st.Blocks, leastHole) {
+				return m.fillSparse(f, src, st.Size)
+			}
+		}
+	}
+	if !holes {
+		return m.copy(f, content, math.MaxInt64)
+	}
+	w := &holeWriter{f: f}
+	if err := m.copy(w, content, math.MaxInt64); err != nil {
+		return err
+	}
+	return f.Truncate(w.at)
+}
+
+// copy copies up to size bytes as the kernel can do it best, but ends with ctx.
+func (m *maker) copy(w io.Writer, content io.Reader, size int64) error {
+	for size > 0 {
+		n, err := io.CopyN(w, content, min(size, 16<<20))
+		size -= n
 		if err == io.EOF {
 			return nil
 		}
@@ -174,12 +198,13 @@ func (m *maker) fill(f *os.File, content io.Reader) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // finish gives directories the times they are to have.
 func (m *maker) finish() error {
 	for _, n := range slices.Backward(m.dirs) {
-		err := m.root.onFile(n.name, unix.O_NOFOLLOW|unix.O_DIRECTORY, n.age)
+		err := m.root.alter(n.name, unix.O_NOFOLLOW|unix.O_DIRECTORY, n.age)
 		if err != nil && err != unix.ENOENT && err != unix.ENOTDIR { // it may be gone again
 			return fmt.Errorf("%s: %w", n.name, err)
 		}
@@ -190,6 +215,9 @@ func (m *maker) finish() error {
 // dress gives a new file its owner, mode and extended attributes, in an order
 // in which the kernel takes none of them back.
 func (n node) dress(h handle) error {
+	if !isID(n.uid) || !isID(n.gid) {
+		return errID
+	}
 	if err := unix.Chown(h.path(), n.uid, n.gid); err != nil {
 		return err
 	}
@@ -201,6 +229,12 @@ func (n node) dress(h handle) error {
 	}
 	return setXattrs(h.path(), n.xattrs)
 }
+
+// errID is that of a number that the kernel would take for another one: it sees
+// the lower 32 bits, and of the last leaves a file whose it is.
+var errID = &classed{errors.New("its owner or group is no number from 0 to 4294967294"), []error{errdefs.ErrInvalidArgument, fs.ErrInvalid}}
+
+func isID(id int) bool { return id >= 0 && int64(id) < 1<<32-1 }
 
 func (n node) age(h handle) error {
 	if n.mtime.IsZero() {

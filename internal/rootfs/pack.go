@@ -32,7 +32,11 @@ func (r *Root) pack(ctx context.Context, name string, w io.Writer) error {
 		return err
 	}
 	defer root.Close()
-	p := packer{ctx: ctx, root: root, tar: tar.NewWriter(w), linked: map[fileID]link{}}
+	if err := root.with(func(dir int) error { return handle(dir).notKernels() }); err != nil {
+		return err
+	}
+	p := newPacker(ctx, root, w)
+	p.least = leastHole
 	if err := p.add(base, 0); err != nil {
 		return err
 	}
@@ -42,9 +46,21 @@ func (r *Root) pack(ctx context.Context, name string, w io.Writer) error {
 type packer struct {
 	ctx    context.Context
 	root   *Root // the directory that the first entry is in
-	tar    *tar.Writer
+	out    io.Writer
+	tar    *tar.Writer // to out
 	linked map[fileID]link
+	least  int64 // holes of a file that are not written out
+	holed  int   // files that were written without their holes
 }
+
+func newPacker(ctx context.Context, root *Root, w io.Writer) *packer {
+	return &packer{ctx: ctx, root: root, out: w, tar: tar.NewWriter(w), linked: map[fileID]link{}}
+}
+
+// layerHoles is from where on a layer has a file without its holes. Not every
+// tool that hands on layers can (OCI image-spec, layer.md, advises against it),
+// but no tool could handle some sparse files otherwise: lastlog may have 292 GB.
+const layerHoles = 1 << 30
 
 // link is a file of several names.
 type link struct {
@@ -85,7 +101,7 @@ func (p *packer) one(name string, h handle, dev uint64) (children []string, _ ui
 	if err := p.entry(name, h, &st); err != nil {
 		return nil, 0, wrap(name, err)
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR && (st.Dev == dev || !h.ofKernel()) {
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR && (st.Dev == dev || h.notKernels() == nil) {
 		children, err = h.names(name)
 	}
 	return children, st.Dev, wrap(name, err)
@@ -100,10 +116,25 @@ func (p *packer) entry(name string, h handle, st *unix.Stat_t) error {
 	if err != nil || hdr == nil || name == "." {
 		return err
 	}
+	if hdr.Size == 0 {
+		return p.tar.WriteHeader(hdr)
+	}
+	f, err := h.reopen(name, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if sparse(st.Size, st.Blocks, p.least) {
+		list, err := extents(p.ctx, f, hdr.Size)
+		if err != nil {
+			return err
+		}
+		return p.sparse(hdr, f, list)
+	}
 	if err := p.tar.WriteHeader(hdr); err != nil {
 		return err
 	}
-	return p.content(h, name, hdr.Size)
+	return p.copy(p.tar, f, hdr.Size)
 }
 
 // gone tells of a file that was listed whether it, or a directory on the way,
@@ -122,7 +153,8 @@ func wrap(name string, err error) error {
 // Pack writes the changes to w as a layer: what is new or changed, and a
 // whiteout for what is gone (OCI image-spec, layer.md, "Whiteouts").
 func (d *Diff) Pack(ctx context.Context, w io.Writer) error {
-	p := packer{ctx: ctx, root: d.After, tar: tar.NewWriter(w), linked: map[fileID]link{}}
+	p := newPacker(ctx, d.After, w)
+	p.least = layerHoles
 	err := d.Walk(ctx, func(name string, kind Kind) error {
 		dir, base := path.Split(name)
 		if strings.HasPrefix(base, whiteout) {
@@ -204,19 +236,11 @@ func record(hdr *tar.Header, h handle) error {
 	return err
 }
 
-// content writes as much of a file as the header says. It may grow meanwhile,
-// as logs do; what has shrunk has no right continuation.
-func (p *packer) content(h handle, name string, size int64) error {
-	if size == 0 {
-		return nil
-	}
-	f, err := h.reopen(name, os.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+// copy writes as much of a file as the header says. It may grow meanwhile, as
+// logs do; what has shrunk has no right continuation.
+func (p *packer) copy(w io.Writer, r io.Reader, size int64) error {
 	for size > 0 {
-		n, err := io.CopyN(p.tar, f, min(size, 16<<20))
+		n, err := io.CopyN(w, r, min(size, 16<<20))
 		size -= n
 		if err == io.EOF {
 			return fmt.Errorf("it became shorter by %d bytes while it was read: %w", size, io.ErrUnexpectedEOF)
@@ -241,15 +265,4 @@ func (h handle) names(name string) ([]string, error) {
 	names, err := d.Readdirnames(-1)
 	slices.Sort(names)
 	return names, err
-}
-
-// kernels are file systems that show the kernel's own state.
-var kernels = []int64{
-	unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.DEVPTS_SUPER_MAGIC,
-	unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC, unix.SECURITYFS_MAGIC, unix.BPF_FS_MAGIC, 0x19800202, // mqueue's
-}
-
-func (h handle) ofKernel() bool {
-	var st unix.Statfs_t
-	return unix.Fstatfs(int(h), &st) == nil && slices.Contains(kernels, int64(st.Type))
 }

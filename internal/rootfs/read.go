@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,7 +15,7 @@ import (
 )
 
 // Open opens a file or a directory for reading. Anything else is
-// ErrNotRegular, and not touched.
+// ErrNotRegular, and not touched; so is a file of the kernel's, as in /proc.
 func (r *Root) Open(name string) (fs.File, error) {
 	f, err := r.open(name)
 	return f, Failure("open", name, err)
@@ -71,10 +72,18 @@ func (r *Root) readFile(name string) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	b.Grow(int(min(st.Size(), believable)) + bytes.MinRead)
-	if _, err := io.Copy(&b, struct{ io.Reader }{f}); err != nil {
-		return nil, err
+	for {
+		_, err := io.CopyN(&b, f, believable)
+		if err == io.EOF {
+			return b.Bytes(), nil
+		}
+		if err == nil {
+			err = r.Err()
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return b.Bytes(), nil
 }
 
 // ReadDir lists a directory in the order of names.
@@ -134,6 +143,34 @@ func (h handle) readLink() (string, error) {
 	return string(buf[:max(n, 0)]), err
 }
 
+// Real gives the name that a name leads to, as far as there is something that
+// leads: clean, and from the root.
+func (r *Root) Real(name string) string {
+	at, rest := ".", name
+	for links := 0; rest != ""; {
+		var elem string
+		elem, rest, _ = strings.Cut(rest, "/")
+		next := path.Join("/", at, elem)[1:]
+		if next == "" {
+			next = "."
+		}
+		target := ""
+		if r != nil && links < maxLinks {
+			target, _ = r.ReadLink(next)
+		}
+		if target == "" {
+			at = next
+			continue
+		}
+		links++
+		if path.IsAbs(target) {
+			at = "."
+		}
+		rest = target + "/" + rest
+	}
+	return at
+}
+
 // Find holds name as a path, which does nothing to what is there. What has the
 // name a moment later may be something else: go on with the descriptor.
 func (r *Root) Find(name string) (*os.File, error) {
@@ -141,7 +178,12 @@ func (r *Root) Find(name string) (*os.File, error) {
 	if err != nil {
 		return nil, Failure("open", name, err)
 	}
-	return os.NewFile(uintptr(h), name), nil
+	f := os.NewFile(uintptr(h), name)
+	if err := h.notKernels(); err != nil {
+		f.Close()
+		return nil, Failure("open", name, err)
+	}
+	return f, nil
 }
 
 // dir is an open directory. It is not an *os.File, whose ReadDir would look up

@@ -42,6 +42,9 @@ func (r *Root) openat2(name string, flags, resolve uint64) (fd int, err error) {
 		Flags:   unix.O_CLOEXEC | flags,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | resolve,
 	}
+	if err := r.Err(); err != nil {
+		return -1, err
+	}
 	err = r.with(func(dir int) error {
 		for range tries {
 			fd, err = unix.Openat2(dir, name, &how)
@@ -58,8 +61,8 @@ func (r *Root) openat2(name string, flags, resolve uint64) (fd int, err error) {
 	return fd, err
 }
 
-// parent holds the directory that name's last element is in, and gives that
-// element, which is not looked at.
+// parent holds the directory that name's last element is in, for changes in
+// it, and gives that element, which is not looked at.
 func (r *Root) parent(name string) (dir handle, base string, err error) {
 	name = strings.TrimRight(name, "/")
 	at, base := path.Split(name)
@@ -70,8 +73,14 @@ func (r *Root) parent(name string) (dir handle, base string, err error) {
 	if at == "" {
 		at = "."
 	}
-	dir, err = r.find(at, unix.O_DIRECTORY, 0)
-	return dir, base, err
+	if dir, err = r.find(at, unix.O_DIRECTORY, 0); err != nil {
+		return -1, "", err
+	}
+	if err := dir.notKernels(); err != nil {
+		dir.close()
+		return -1, "", err
+	}
+	return dir, base, nil
 }
 
 // inParent calls f with the directory that name's last element is in.
@@ -92,6 +101,16 @@ func (r *Root) onFile(name string, flags uint64, f func(h handle) error) error {
 	}
 	defer h.close()
 	return retry(func() error { return f(h) })
+}
+
+// alter calls f with a path that stands for what name leads to, which f changes.
+func (r *Root) alter(name string, flags uint64, f func(h handle) error) error {
+	return r.onFile(name, flags, func(h handle) error {
+		if err := h.notKernels(); err != nil {
+			return err
+		}
+		return f(h)
+	})
 }
 
 // retry does what a signal has interrupted again.
@@ -116,6 +135,9 @@ func (h handle) reopen(name string, flag int) (*os.File, error) {
 		return nil, unix.EISDIR
 	default:
 		return nil, notRegular(st.Mode)
+	}
+	if err := h.notKernels(); err != nil {
+		return nil, err
 	}
 	var fd int
 	err = retry(func() error {

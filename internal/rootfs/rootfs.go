@@ -8,10 +8,12 @@
 // however a running container changes its links meanwhile. What is found is
 // held as a path first (O_PATH), which does nothing to it, and is opened only
 // if it is a regular file or a directory: the open of a fifo would wait, that
-// of a device may do things to the host.
+// of a device may do things to the host. A file of the kernel's, as in /proc, is
+// regular by its mode alone: it can be seen, but is neither opened nor changed.
 package rootfs
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"syscall"
@@ -28,6 +30,7 @@ type Root struct {
 	dir     *os.File
 	conn    syscall.RawConn // of dir
 	process *os.File        // a pidfd, the caller's: whose root it is; nil: nobody's
+	ctx     context.Context // no name is looked up after its end; nil: at any time
 }
 
 func newRoot(dir *os.File) (*Root, error) {
@@ -37,6 +40,23 @@ func newRoot(dir *os.File) (*Root, error) {
 		return nil, err
 	}
 	return &Root{dir: dir, conn: conn}, nil
+}
+
+// In is the same root for the calls that belong to ctx: when ctx ends they look
+// up no further name. There may be many to look up, each with many links on its
+// way: how many is the image's choice. It needs no closing.
+func (r *Root) In(ctx context.Context) *Root {
+	in := *r
+	in.ctx = ctx
+	return &in
+}
+
+// Err is ctx's of In, once it has ended.
+func (r *Root) Err() error {
+	if r.ctx == nil {
+		return nil
+	}
+	return r.ctx.Err()
 }
 
 // Close ends the root, and the mount with it, if it has one of its own.

@@ -57,7 +57,7 @@ func (m *maker) entry(dst string, hdr *tar.Header, content io.Reader) error {
 	}
 	n := node{
 		name: name, mode: kind | uint32(hdr.Mode)&0o7777, uid: hdr.Uid, gid: hdr.Gid,
-		mtime: hdr.ModTime, target: hdr.Linkname, xattrs: recorded(hdr),
+		mtime: hdr.ModTime, target: hdr.Linkname, xattrs: recorded(hdr), holes: isSparse(hdr),
 	}
 	return m.add(n, content)
 }

@@ -185,7 +185,7 @@ func (r *Root) both(old, name string, f func(od int, ob string, nd int, nb strin
 
 // Chmod changes a file's mode.
 func (r *Root) Chmod(name string, perm fs.FileMode) error {
-	return Failure("chmod", name, r.onFile(name, 0, func(h handle) error {
+	return Failure("chmod", name, r.alter(name, 0, func(h handle) error {
 		return unix.Fchmodat(unix.AT_FDCWD, h.path(), mode(perm), 0)
 	}))
 }
@@ -201,14 +201,17 @@ func (r *Root) Lchown(name string, uid, gid int) error {
 }
 
 func (r *Root) chown(name string, flags uint64, uid, gid int) error {
-	return r.onFile(name, flags, func(h handle) error {
+	if uid != -1 && !isID(uid) || gid != -1 && !isID(gid) {
+		return errID
+	}
+	return r.alter(name, flags, func(h handle) error {
 		return unix.Fchownat(int(h), "", uid, gid, unix.AT_EMPTY_PATH)
 	})
 }
 
 // Chtimes changes a file's times; the zero time leaves the one it has.
 func (r *Root) Chtimes(name string, atime, mtime time.Time) error {
-	return Failure("chtimes", name, r.onFile(name, 0, func(h handle) error {
+	return Failure("chtimes", name, r.alter(name, 0, func(h handle) error {
 		return unix.UtimesNanoAt(unix.AT_FDCWD, h.path(), []unix.Timespec{timespec(atime), timespec(mtime)}, 0)
 	}))
 }

@@ -1,9 +1,7 @@
 package spec
 
 import (
-	"bufio"
 	"bytes"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +28,9 @@ func CheckCommand(root *rootfs.Root, s *specs.Spec) error {
 	if !looksInto(s) {
 		return nil
 	}
+	if err := checkNames(root, s); err != nil {
+		return err
+	}
 	p := Place{Root: root, Noun: "image", mounts: s.Mounts}
 	_, err := p.find(s.Process, s.Process.Args[0])
 	return err
@@ -53,7 +54,7 @@ func (l Place) find(p *specs.Process, name string) (string, error) {
 	if err == nil {
 		err = l.executable(at, p.Cwd)
 	}
-	if err != nil && l.mounted(at) {
+	if err != nil && l.Root.Err() == nil && l.mounted(at) {
 		return at, nil
 	}
 	if err != nil {
@@ -73,6 +74,9 @@ func (l Place) lookPath(p *specs.Process, name string) (string, error) {
 	dirs, _ := lookupEnv(p.Env, "PATH")
 	var denied error
 	for dir := range strings.SplitSeq(dirs, ":") {
+		if err := l.Root.Err(); err != nil {
+			return "", err // a PATH may have thousands of directories
+		}
 		if !path.IsAbs(dir) {
 			continue
 		}
@@ -97,6 +101,8 @@ func (l Place) check(name string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return notFound("the %s has no %s", l.Noun, name)
+	case err != nil && l.Root.Err() != nil:
+		return err
 	case err != nil:
 		return fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	case !st.Mode().IsRegular():
@@ -160,7 +166,7 @@ func (l Place) needs(name string) (needs string, script bool, err error) {
 			return "", false, fmt.Errorf("%s names no interpreter after #!, or one too long: %w: %w", name, unix.ENOEXEC, errdefs.ErrInvalidArgument)
 		}
 		return needs, true, nil
-	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
+	case bytes.HasPrefix(head, []byte(elfMagic)):
 		return loader(f), false, nil
 	case !otherFormat(name, head):
 		return "", false, fmt.Errorf("%s is neither a program nor a script that begins with #!: %w: %w", name, unix.ENOEXEC, errdefs.ErrInvalidArgument)
@@ -181,23 +187,6 @@ func interpreter(head []byte) string {
 		}
 	}
 	return string(line[:end])
-}
-
-// loader gives the dynamic loader that an ELF file names, "" if none.
-func loader(f *os.File) string {
-	e, err := elf.NewFile(f)
-	if err != nil {
-		return "" // the kernel may know better
-	}
-	for _, p := range e.Progs {
-		if p.Type == elf.PT_INTERP {
-			name, err := bufio.NewReaderSize(io.LimitReader(p.Open(), 4096), 4096).ReadString(0)
-			if err == nil {
-				return strings.TrimSuffix(name, "\x00")
-			}
-		}
-	}
-	return ""
 }
 
 // mounted tells whether name may lie in a mount that the root does not show.

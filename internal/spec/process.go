@@ -34,11 +34,16 @@ type Command struct {
 // container that runs, from that of the container's first process.
 //
 // A runtime looks into passwd and group, some in any case, others for a HOME;
-// it would wait for ever where a container has made a fifo of them.
+// it would wait for ever where a container has made a fifo of them, or a link to
+// the kernel's log.
 func (c Command) Process(root *rootfs.Root, first *specs.Process) (*specs.Process, error) {
 	for _, name := range []string{passwd, group} {
-		if st, err := root.Stat(name); err == nil && !st.Mode().IsRegular() {
-			return nil, fmt.Errorf("/%s: %w: %w", name, rootfs.ErrNotRegular, errdefs.ErrInvalidArgument)
+		f, err := openNames(root, name)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil {
+			f.Close()
 		}
 	}
 	return c.process(Place{Root: root, Noun: "container"}, first)
@@ -47,6 +52,9 @@ func (c Command) Process(root *rootfs.Root, first *specs.Process) (*specs.Proces
 // Replace has a command take the place of the first process of a container
 // that is not made yet. root is the image's.
 func (c Command) Replace(root *rootfs.Root, s *specs.Spec) (err error) {
+	if err := checkNames(root, s); err != nil {
+		return err
+	}
 	s.Process, err = c.process(Place{Root: root, Noun: "image", mounts: s.Mounts}, s.Process)
 	return err
 }

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -15,15 +12,6 @@ import (
 
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
-
-// Where users and groups have their names.
-const (
-	passwd = "etc/passwd"
-	group  = "etc/group"
-)
-
-// maxNameFile bounds an image's passwd and group.
-const maxNameFile = 4 << 20
 
 // User resolves "name", "uid", "name:group", "uid:gid" in the image's own
 // passwd and group; "" is root. An image without those files knows numbers
@@ -37,15 +25,16 @@ func User(root *rootfs.Root, name string) (_ specs.User, home string, err error)
 	if strings.ContainsAny(name, "\n\x00") {
 		return specs.User{}, "", fmt.Errorf("not a name: %w", errdefs.ErrInvalidArgument)
 	}
-	users, err := nameFile(root, passwd)
+	who, ofGroup, _ := strings.Cut(name, ":")
+	users, err := readNames(root, passwd, who, 2, 3)
 	if err != nil {
 		return specs.User{}, "", err
 	}
-	groups, err := nameFile(root, group)
+	groups, err := readNames(root, group, ofGroup, 2)
 	if err != nil {
 		return specs.User{}, "", err
 	}
-	u, err := user.GetExecUser(name, &user.ExecUser{Home: "/"}, users, groups)
+	u, err := user.GetExecUser(name, &user.ExecUser{Home: "/"}, bytes.NewReader(users), bytes.NewReader(groups))
 	switch {
 	case errors.Is(err, user.ErrRange):
 		return specs.User{}, "", fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
@@ -61,24 +50,4 @@ func User(root *rootfs.Root, name string) (_ specs.User, home string, err error)
 		u.Home = "/"
 	}
 	return ids, u.Home, nil
-}
-
-// nameFile reads a file that an image may have made anything of.
-func nameFile(root *rootfs.Root, name string) (io.Reader, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return strings.NewReader(""), nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("/%s: %w: %w", name, err, errdefs.ErrInvalidArgument)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxNameFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxNameFile {
-		return nil, fmt.Errorf("/%s has more than %d bytes: %w", name, maxNameFile, errdefs.ErrInvalidArgument)
-	}
-	return bytes.NewReader(b), nil
 }

@@ -1,0 +1,78 @@
+package host
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/containerd/errdefs"
+)
+
+// CheckOwn refuses a directory in which others could have put something: it must
+// be this user's, no link, and writable for this user alone. One that is missing
+// is fine.
+func CheckOwn(dir string) error {
+	info, err := os.Lstat(dir)
+	switch {
+	case err != nil:
+		return nil // whoever makes it, or can't, says why
+	case info.Mode().Type() == fs.ModeSymlink:
+		target, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			target = "another directory"
+		}
+		return fmt.Errorf("%s is a link, which may come to lead elsewhere (%w): set Config.Root to %s", dir, errdefs.ErrUnavailable, target)
+	case owner(info) != os.Geteuid():
+		return fmt.Errorf("%s belongs to user %d, who may have put anything in it (%w): choose another Config.Root, or if it is empty: chown %d %s",
+			dir, owner(info), errdefs.ErrUnavailable, os.Geteuid(), dir)
+	case info.Mode()&othersWrite != 0:
+		return fmt.Errorf("%s can be written to by others, its mode is %v (%w): chmod go-w %s", dir, info.Mode(), errdefs.ErrUnavailable, dir)
+	}
+	return nil
+}
+
+// CheckWay refuses a path to a directory that others can make lead to another
+// one: each directory on the way, and each link, must be root's or this user's,
+// and if others may write to the directory, as to /tmp, they must not be able to
+// rename what is not theirs (the sticky bit). The path is absolute; what is
+// missing of it is fine.
+func CheckWay(dir string) error {
+	at, rest := "/", strings.Trim(filepath.Dir(dir), "/")
+	for links := 0; ; {
+		info, err := os.Lstat(at)
+		if err != nil {
+			return nil // as above
+		}
+		if o := owner(info); o != 0 && o != os.Geteuid() {
+			return fmt.Errorf("it is reached by %s, which belongs to user %d, who can make it lead elsewhere (%w): choose another Config.Root", at, o, errdefs.ErrUnavailable)
+		}
+		if info.Mode().Type() == fs.ModeSymlink {
+			target, err := os.Readlink(at)
+			if links++; err != nil || links > maxLinks {
+				return fmt.Errorf("it is reached by the link %s, which leads nowhere (%w): choose another Config.Root", at, errdefs.ErrUnavailable)
+			}
+			if at = filepath.Dir(at); filepath.IsAbs(target) {
+				at = "/"
+			}
+			rest = target + "/" + rest
+		} else if info.Mode()&othersWrite != 0 && info.Mode()&fs.ModeSticky == 0 {
+			return fmt.Errorf("it is reached by %s, in which others can rename it, its mode is %v (%w): chmod go-w %s", at, info.Mode(), errdefs.ErrUnavailable, at)
+		}
+		if rest = strings.Trim(rest, "/"); rest == "" {
+			return nil
+		}
+		var next string
+		next, rest, _ = strings.Cut(rest, "/")
+		at = filepath.Join(at, next)
+	}
+}
+
+// maxLinks is how many links the kernel follows on the way to one file.
+const maxLinks = 40
+
+const othersWrite fs.FileMode = 0o022
+
+func owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }

@@ -50,7 +50,7 @@ func (s *Services) newClient(events *exchange) (*containerd.Client, error) {
 		}),
 		// Not needed by much, but NewContainer panics without it.
 		wire(&w, plugins.ServicePlugin, srv.IntrospectionService, func(i introspection.Service) containerd.ServicesOpt {
-			return containerd.WithIntrospectionService(introspector{i, s.cfg.Shim})
+			return containerd.WithIntrospectionService(introspector{i, s.tasks})
 		}),
 	}
 	if w.err != nil {

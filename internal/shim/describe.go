@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/host"
@@ -31,6 +32,15 @@ func Describe(ctx context.Context, path string) (task.About, error) {
 		return command.Describe(ctx, binary)
 	}
 	return describe(ctx, path, path)
+}
+
+// Info is Describe's answer as a containerd has it.
+func Info(ctx context.Context, path string) (*types.RuntimeInfo, error) {
+	about, err := Describe(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return stock.Info(about)
 }
 
 // refusalLimit is how long a shim's file may take to tell what it is.

@@ -1,22 +1,33 @@
 package tasks
 
 import (
+	"context"
 	"fmt"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 
+	"github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/shim/link"
 	shimtask "github.com/ctorhq/ctor/internal/shim/task"
 )
 
-// Runs tells whether containers that name a runtime can be run here: with our
+// Runtime tells of what runs the containers that name a runtime.
+func (s *Service) Runtime(ctx context.Context, name string) (*types.RuntimeInfo, error) {
+	if err := runs(name); err != nil {
+		return nil, err
+	}
+	return shim.Info(ctx, s.cfg.Shim)
+}
+
+// runs tells whether containers that name a runtime can be run here: with our
 // shim, which is what runc's name means as well. Any other stands for another
 // kind of isolation, and whoever asks for that must not get less.
-func Runs(runtime string) error {
+func runs(runtime string) error {
 	switch runtime {
 	case link.Runtime, plugins.RuntimeRuncV2:
 		return nil
@@ -27,7 +38,7 @@ func Runs(runtime string) error {
 
 // heed does what a container asks of its runtime before it is made, or refuses.
 func heed(r containers.RuntimeInfo, c *api.CreateTaskRequest) error {
-	if err := Runs(r.Name); err != nil {
+	if err := runs(r.Name); err != nil {
 		return err
 	}
 	given := c.Options

@@ -9,15 +9,13 @@ import (
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/typeurl/v2"
 
-	"github.com/ctorhq/ctor/internal/shim"
-	"github.com/ctorhq/ctor/internal/shim/stock"
 	"github.com/ctorhq/ctor/internal/tasks"
 )
 
 // introspector tells of the runtime as well, which is no plugin here.
 type introspector struct {
 	introspection.Service
-	shim string // path, from shim.Find
+	tasks *tasks.Service
 }
 
 // PluginInfo implements introspection.Service.
@@ -26,14 +24,7 @@ func (i introspector) PluginInfo(ctx context.Context, kind, id string, options a
 	if kind != plugins.RuntimePluginV2.String() || id != "task" || !ok {
 		return i.Service.PluginInfo(ctx, kind, id, options)
 	}
-	if err := tasks.Runs(asked.RuntimePath); err != nil {
-		return nil, err
-	}
-	about, err := shim.Describe(ctx, i.shim)
-	if err != nil {
-		return nil, err
-	}
-	info, err := stock.Info(about)
+	info, err := i.tasks.Runtime(ctx, asked.RuntimePath)
 	if err != nil {
 		return nil, err
 	}

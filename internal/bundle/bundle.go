@@ -57,9 +57,10 @@ func Spec(dir string) (*specs.Spec, error) {
 }
 
 // Annotate adds an annotation to the configuration, unless it has one of that
-// name, and makes it one of an OCI version, unless that is "". What else is in
-// it stays as it is, known here or not.
-func Annotate(dir, name, value, version string) error {
+// name, and makes it one of an OCI version, unless that is "". Its process gets
+// the limits, unless limits is nil. What else is in it stays as it is, known here
+// or not.
+func Annotate(dir, name, value, version string, limits []specs.POSIXRlimit) error {
 	path := filepath.Join(dir, config)
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -83,10 +84,26 @@ func Annotate(dir, name, value, version string) error {
 	if all["annotations"], err = json.Marshal(annotations); err != nil {
 		return err
 	}
+	if limits != nil {
+		if all["process"], err = limited(all["process"], limits); err != nil {
+			return err
+		}
+	}
 	if b, err = json.Marshal(all); err != nil {
 		return err
 	}
 	return os.WriteFile(path, b, 0o600)
+}
+
+func limited(process json.RawMessage, limits []specs.POSIXRlimit) (_ json.RawMessage, err error) {
+	all := map[string]json.RawMessage{}
+	if err := json.Unmarshal(process, &all); err != nil {
+		return nil, fmt.Errorf("%s: process: %w: %w", config, err, errdefs.ErrInvalidArgument)
+	}
+	if all["rlimits"], err = json.Marshal(limits); err != nil {
+		return nil, err
+	}
+	return json.Marshal(all)
 }
 
 func parse(b []byte) (*specs.Spec, error) {

@@ -57,8 +57,9 @@ func Spec(dir string) (*specs.Spec, error) {
 }
 
 // Annotate adds an annotation to the configuration, unless it has one of that
-// name, and makes it one of an OCI version, unless that is "".
-func Annotate(dir, name, value, version string) error {
+// name, and makes it one of an OCI version, unless that is "". Its process gets
+// the limits, unless limits is nil.
+func Annotate(dir, name, value, version string, limits []specs.POSIXRlimit) error {
 	return edit(dir, func(all map[string]json.RawMessage) error {
 		annotations := map[string]string{}
 		if all["annotations"] != nil {
@@ -74,24 +75,18 @@ func Annotate(dir, name, value, version string) error {
 				return err
 			}
 		}
+		if limits != nil {
+			if err := inside(all, "process", "rlimits", limits); err != nil {
+				return err
+			}
+		}
 		return set(all, "annotations", annotations)
 	})
 }
 
 // Move says that the root file system is elsewhere than in the bundle.
 func Move(dir, rootfs string) error {
-	return edit(dir, func(all map[string]json.RawMessage) error {
-		root := map[string]json.RawMessage{}
-		if all["root"] != nil {
-			if err := json.Unmarshal(all["root"], &root); err != nil {
-				return fmt.Errorf("%s: %w: %w", config, err, errdefs.ErrInvalidArgument)
-			}
-		}
-		if err := set(root, "path", rootfs); err != nil {
-			return err
-		}
-		return set(all, "root", root)
-	})
+	return edit(dir, func(all map[string]json.RawMessage) error { return inside(all, "root", "path", rootfs) })
 }
 
 // edit changes the configuration. What else is in it stays as it is, known here
@@ -118,6 +113,20 @@ func edit(dir string, change func(map[string]json.RawMessage) error) error {
 func set(all map[string]json.RawMessage, name string, value any) (err error) {
 	all[name], err = json.Marshal(value)
 	return err
+}
+
+// inside sets a field of an object that is a field, and may be missing.
+func inside(all map[string]json.RawMessage, object, name string, value any) error {
+	fields := map[string]json.RawMessage{}
+	if all[object] != nil {
+		if err := json.Unmarshal(all[object], &fields); err != nil {
+			return fmt.Errorf("%s: %s: %w: %w", config, object, err, errdefs.ErrInvalidArgument)
+		}
+	}
+	if err := set(fields, name, value); err != nil {
+		return err
+	}
+	return set(all, object, fields)
 }
 
 func parse(b []byte) (*specs.Spec, error) {

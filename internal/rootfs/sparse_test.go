@@ -74,7 +74,9 @@ func TestSparse(t *testing.T) {
 	packed := tarred(t, at(t, src), ".")
 	require.Less(t, len(packed), 1<<20+3<<20, "only what is in the files, and one hole that is not worth it")
 	for name, unpack := range map[string]func(t *testing.T, dst string){
-		"ours":        func(t *testing.T, dst string) { require.NoError(t, at(t, dst).Unpack(t.Context(), ".", bytes.NewReader(packed))) },
+		"ours": func(t *testing.T, dst string) {
+			require.NoError(t, at(t, dst).Unpack(t.Context(), ".", bytes.NewReader(packed)))
+		},
 		"ours by tar": func(t *testing.T, dst string) { run(t, packed, "-xp", "-C", dst) },
 		"tar's by us": func(t *testing.T, dst string) {
 			require.NoError(t, at(t, dst).Unpack(t.Context(), "/", bytes.NewReader(run(t, nil, "-cS", "-C", src, "."))))

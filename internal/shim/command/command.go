@@ -42,7 +42,8 @@ func (e *Executor) Of(id, root, dir string) task.Container {
 
 // Create implements task.Executor.
 func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (task.Container, task.Process, error) {
-	if err := bundle.Annotate(b.Dir, task.CriuAnnotation, b.CriuConfig(), e.version()); err != nil {
+	limits := withOpenFiles(b.Spec.Process.Rlimits)
+	if err := bundle.Annotate(b.Dir, task.CriuAnnotation, b.CriuConfig(), e.version(), limits); err != nil {
 		return nil, task.Process{}, err
 	}
 	c := &container{binary: e.binary, id: b.ID, dir: b.Dir, root: filepath.Join(b.Dir, "runc")}
@@ -95,8 +96,10 @@ func (c *container) Start(ctx context.Context) error {
 
 // Exec implements task.Container.
 func (c *container) Exec(ctx context.Context, _ string, p *specs.Process, io task.Stdio) (task.Process, error) {
+	limited := *p
+	limited.Rlimits = withOpenFiles(p.Rlimits)
 	return c.begin(ctx, io, func(ctx context.Context, r *runc.Runc, s *starting) error {
-		return r.Exec(ctx, c.id, *p, &runc.ExecOpts{IO: s, PidFile: s.pidFile, ConsoleSocket: s.console(), Detach: true})
+		return r.Exec(ctx, c.id, limited, &runc.ExecOpts{IO: s, PidFile: s.pidFile, ConsoleSocket: s.console(), Detach: true})
 	})
 }
 

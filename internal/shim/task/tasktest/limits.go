@@ -3,6 +3,7 @@ package tasktest
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -92,6 +93,23 @@ var limits = map[string]func(*bed){
 		require.NotZero(b, e.wait(), "the limit is the command's")
 		require.Contains(b, e.output(), "fork")
 		e.delete()
+		x.end()
+	},
+	"open files": func(b *bed) {
+		const ask = "ulimit -Sn; ulimit -Hn"
+		own, err := exec.Command("/bin/sh", "-c", ask).Output()
+		require.NoError(b, err)
+		require.NotEqual(b, strings.Fields(string(own))[0], strings.Fields(string(own))[1], "Main sees to it")
+		unset := func(s *specs.Spec) { s.Process.Rlimits = nil }
+		_, out := b.run(setup{args: []string{"sh", "-c", ask}, edit: unset})
+		require.Equal(b, string(own), out)
+		x := b.start(setup{args: []string{"sleep", "1000"}, edit: unset})
+		_, out = x.run(setup{args: []string{"sh", "-c", ask}})
+		require.Equal(b, string(own), out)
+		_, out = x.run(setup{args: []string{"sh", "-c", ask}, proc: func(p *specs.Process) {
+			p.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 100, Hard: 200}}
+		}})
+		require.Equal(b, "100\n200\n", out)
 		x.end()
 	},
 	"statistics": func(b *bed) {

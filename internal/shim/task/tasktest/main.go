@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,9 @@ func run(m *testing.M) (code int, err error) {
 	if err := slate.Settle(2); err != nil { // as a shim does
 		return 0, err
 	}
+	if err := lowerOpenFiles(); err != nil {
+		return 0, fmt.Errorf("set limit of open files: %w", err)
+	}
 	dir, err := os.MkdirTemp("", "tasktest-rootfs-")
 	if err != nil {
 		return 0, err
@@ -48,6 +52,17 @@ func run(m *testing.M) (code int, err error) {
 	rootfs = dir
 	_ = criuWorks()
 	return m.Run(), nil
+}
+
+// lowerOpenFiles makes the limit of open files one that can be told from the
+// hard one. By package syscall, or Go would give children another.
+func lowerOpenFiles() error {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return err
+	}
+	l.Cur = l.Max - 1
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l)
 }
 
 func busybox(dir string) error {

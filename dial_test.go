@@ -138,6 +138,7 @@ func TestDial(t *testing.T) {
 
 	t.Run("info", d.info)
 	t.Run("images", d.images)
+	t.Run("names", d.names)
 	t.Run("stop", d.stop)
 	t.Run("commands", d.commands)
 	t.Run("network", d.network)
@@ -268,7 +269,9 @@ func (d *dialed) sweep(t *testing.T) {
 	ctx := d.e.Context(t.Context())
 	require.NoError(t, d.e.Containerd().ContainerService().Delete(ctx, "no-snapshot"))
 	require.NoError(t, d.e.Containerd().SnapshotService("overlayfs").Remove(ctx, "no-record"))
-	require.NoError(t, d.e.Containerd().LeasesService().Delete(ctx, leases.Lease{ID: "a-call"}))
+	for _, id := range []string{"a-call", "ctor.name.unowned", "ctor.name.unmade"} {
+		require.NoError(t, d.e.Containerd().LeasesService().Delete(ctx, leases.Lease{ID: id}))
+	}
 
 	leave(t, d.e, deadOwner)
 	require.NoError(t, dial(t, d.socket, d.root).Close())

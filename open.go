@@ -135,7 +135,7 @@ func (o *opening) start(ctx context.Context) error {
 		Snapshotter: o.cfg.Snapshotter,
 		Shim:        path,
 		Cgroups:     func(namespace string) string { return host.CgroupParent(o.cfg.Root, namespace) },
-		Held:        engine.OwnerLabel,
+		Owner:       engine.OwnerLabel,
 		Scratch:     engine.ScratchLabel,
 	}
 	if o.dirty {

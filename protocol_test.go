@@ -18,6 +18,7 @@ import (
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/reexec"
 	installs "github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/shim/link"
@@ -105,20 +106,22 @@ func TestNoShim(t *testing.T) {
 	require.ErrorContains(t, err, `shim /bin/true does not tell what it is: it calls itself "", not "io.containerd.ctor.v2" (unavailable): `+installs.Install())
 }
 
-// detached opens an engine with detached containers, and tells what there was
-// before them.
-func detached(t *testing.T, root string, names ...string) (*ctor.Engine, fixture.Remains) {
+// detached opens an engine with detached containers, and tells their ids, by
+// name, and what there was before them.
+func detached(t *testing.T, root string, names ...string) (*ctor.Engine, map[string]string, fixture.Remains) {
 	t.Helper()
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
 	img := fixture.Busybox(t, e)
 	require.Equal(t, "hi\n", echo(t, e, "first", "hi")) // unpacks it
 	before := fixture.Count(t, e)
+	ids := map[string]string{}
 	for _, name := range names {
-		_, err := img.Run(t.Context(), container.Config{Name: name, Args: []string{"sh", "-c", "echo kept; exec sleep 1000"}, Detach: true})
+		c, err := img.Run(t.Context(), container.Config{Name: name, Args: []string{"sh", "-c", "echo kept; exec sleep 1000"}, Detach: true})
 		require.NoError(t, err)
+		ids[name] = c.ID()
 	}
-	return e, before
+	return e, ids, before
 }
 
 // A detached container of a program whose protocol was another is there, runs
@@ -127,9 +130,9 @@ func detached(t *testing.T, root string, names ...string) (*ctor.Engine, fixture
 func TestOtherDetached(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	e, before := detached(t, root, "other", "same")
+	e, ids, before := detached(t, root, "other", "same")
 	require.NoError(t, e.Close())
-	retell(t, root, "other", link.Protocol, "0")
+	retell(t, root, ids["other"], link.Protocol, "0")
 
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
@@ -163,16 +166,16 @@ func TestOtherDetached(t *testing.T) {
 	for _, p := range tasks.Tasks {
 		states[p.ID] = p.Status
 	}
-	require.Equal(t, map[string]task.Status{"other": task.Status_UNKNOWN, "same": task.Status_RUNNING}, states)
+	require.Equal(t, map[string]task.Status{ids["other"]: task.Status_UNKNOWN, ids["same"]: task.Status_RUNNING}, states)
 
 	// To its own version it is as it was.
 	require.NoError(t, e.Close())
-	retell(t, root, "other", "0", link.Protocol)
+	retell(t, root, ids["other"], "0", link.Protocol)
 	e, err = ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
 	runs(t, e, "other")
 	require.NoError(t, e.Close())
-	retell(t, root, "other", link.Protocol, "0")
+	retell(t, root, ids["other"], link.Protocol, "0")
 
 	e = open(t, ctor.Config{Root: root})
 	other, err = container.Get(t.Context(), e, "other")
@@ -193,24 +196,26 @@ func TestOtherDetachedSwept(t *testing.T) {
 		t.Skip("TestOtherDetached shows most of it")
 	}
 	root := t.TempDir()
-	e, before := detached(t, root, "made", "deleted")
+	e, ids, before := detached(t, root, "made", "deleted")
 	records, ctx := e.Containerd().ContainerService(), e.Context(t.Context())
-	record, err := records.Get(ctx, "made")
+	made, err := records.Get(ctx, ids["made"])
 	require.NoError(t, err)
-	record.Labels[engine.OwnerLabel] = deadOwner
-	_, err = records.Update(ctx, record)
+	about, _ := record.Of(made)
+	about.Owner = deadOwner
+	require.NoError(t, about.Put(&made))
+	_, err = records.Update(ctx, made)
 	require.NoError(t, err)
-	require.NoError(t, records.Delete(ctx, "deleted"))
+	require.NoError(t, records.Delete(ctx, ids["deleted"]))
 	snapshots := e.Containerd().SnapshotService(e.Snapshotter())
-	info, err := snapshots.Stat(ctx, "deleted")
+	info, err := snapshots.Stat(ctx, ids["deleted"])
 	require.NoError(t, err)
 	info.Labels[engine.OwnerLabel] = deadOwner
 	_, err = snapshots.Update(ctx, info)
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
 	require.Len(t, ours(root), 2)
-	retell(t, root, "made", link.Protocol, "0")
-	retell(t, root, "deleted", link.Protocol, "0")
+	retell(t, root, ids["made"], link.Protocol, "0")
+	retell(t, root, ids["deleted"], link.Protocol, "0")
 
 	require.NoError(t, os.Truncate(filepath.Join(root, "lock"), 0)) // as a killed program leaves it
 	e = open(t, ctor.Config{Root: root})

@@ -15,6 +15,7 @@ import (
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/internal/record"
 )
 
 // leave makes what a program leaves that was killed between two steps of
@@ -22,14 +23,14 @@ import (
 func leave(t *testing.T, e *ctor.Engine, owner string) {
 	ctx := e.Context(t.Context())
 	c := e.Containerd()
-	label := map[string]string{engine.OwnerLabel: owner}
 	spec, err := typeurl.MarshalAny(&specs.Spec{})
 	require.NoError(t, err)
-	record := containers.Container{
-		ID: "no-snapshot", Labels: label, Snapshotter: e.Snapshotter(), SnapshotKey: "no-snapshot",
+	r := containers.Container{
+		ID: "no-snapshot", Snapshotter: e.Snapshotter(), SnapshotKey: "no-snapshot",
 		Runtime: containers.RuntimeInfo{Name: "io.containerd.ctor.v2"}, Spec: spec,
 	}
-	_, err = c.ContainerService().Create(ctx, record)
+	require.NoError(t, record.Record{Name: "unowned", Owner: owner}.Put(&r))
+	_, err = c.ContainerService().Create(ctx, r)
 	require.NoError(t, err)
 	_, err = c.SnapshotService(e.Snapshotter()).Prepare(ctx, "no-record", "", snapshots.WithLabels(map[string]string{
 		engine.OwnerLabel: owner, "containerd.io/gc.root": "now",
@@ -37,6 +38,12 @@ func leave(t *testing.T, e *ctor.Engine, owner string) {
 	require.NoError(t, err)
 	_, err = c.LeasesService().Create(ctx, leases.WithID("a-call"), leases.WithLabel("io.ctor.call", owner))
 	require.NoError(t, err)
+	for name, id := range map[string]string{"unowned": "no-snapshot", "unmade": "nothing"} {
+		_, err = c.LeasesService().Create(ctx, leases.WithID("ctor.name."+name), leases.WithLabels(map[string]string{
+			"io.ctor.name": id, engine.OwnerLabel: owner,
+		}))
+		require.NoError(t, err)
+	}
 }
 
 const deadOwner = "00000000-0000-0000-0000-000000000000/1/1/1"

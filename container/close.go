@@ -101,7 +101,7 @@ func (c *Container) delete(ctx context.Context) error {
 	ctx, cancelRest := c.e.Cleanup(ctx)
 	defer cancelRest()
 	c.awaitCommands()
-	if err := c.e.RemoveEnded(ctx, c.record); err != nil {
+	if err := c.e.Remove(ctx, c.record); err != nil {
 		return err
 	}
 	c.e.Forget(c.ID(), c)

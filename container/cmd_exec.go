@@ -22,7 +22,7 @@ import (
 // running is the place of a command in a container that runs.
 type running struct{ c *Container }
 
-func (r running) String() string { return fmt.Sprintf("container %q", r.c.ID()) }
+func (r running) String() string { return fmt.Sprintf("container %q", r.c.Name()) }
 
 func (r running) engine() *engine.Engine { return r.c.e }
 

@@ -2,9 +2,7 @@ package container
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"strings"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -23,7 +21,7 @@ import (
 func Command(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descriptor, name string, arg ...string) *Cmd {
 	return command(ctx, &instance{ctx: ctx, builder: builder{
 		ctor: e, in: engine.Of(e), ref: ref, manifest: manifest,
-		cfg: Config{Name: strings.ToLower(rand.Text()[:16])},
+		id: newID(),
 	}}, name, arg)
 }
 
@@ -50,7 +48,7 @@ func (i *instance) first() (*specs.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return spec.First(class.Image.Config, spec.Options{Hostname: i.builder.cfg.Name})
+	return spec.First(class.Image.Config, spec.Options{Hostname: i.builder.id})
 }
 
 // start makes the container and starts it. It is a call on the engine as long

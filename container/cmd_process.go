@@ -170,7 +170,7 @@ func (p *Process) err() error {
 	if p.exit.Code == 0 {
 		return nil
 	}
-	err := newExitError(p.c.ID(), p.exit)
+	err := newExitError(p.c, p.exit)
 	err.Path = p.path
 	if p.ender != nil && err.Signal == syscall.SIGKILL {
 		return fmt.Errorf("%w: %w", p.ender, err)

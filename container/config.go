@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -17,9 +18,10 @@ import (
 // changes nothing. Its strings reach the container as they are: what is not UTF-8,
 // which a runtime can't be told, is ctor.ErrInvalid.
 type Config struct {
-	// Name is the container's id, up to 76 letters, digits, and single "-",
-	// "_" or "." between them. "" means a random one. A name that is taken
-	// fails with ctor.ErrAlreadyExists.
+	// Name is what the container is called beside its id, up to 76 letters,
+	// digits, and single "-", "_" or "." between them. No two containers of an
+	// engine have the same; one that is taken fails with ctor.ErrAlreadyExists.
+	// Container.Rename changes it. "" means that its id is its name.
 	Name string
 
 	// Args replaces the image's Cmd. Empty means the image's, unless
@@ -46,7 +48,7 @@ type Config struct {
 	User string
 
 	// Hostname is what the container calls itself, also in its /etc/hosts: up
-	// to 64 letters, digits, '-', '.' and '_'. "" means its id.
+	// to 64 letters, digits, '-', '.' and '_'. "" means its name.
 	Hostname string
 
 	// Stdin is copied to the container's standard input, which ends when
@@ -187,14 +189,14 @@ const (
 	hostnameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 )
 
-func (cfg Config) options() (spec.Options, error) {
+func (cfg Config) options(id string) (spec.Options, error) {
 	o := spec.Options{
-		ID: cfg.Name, Args: cfg.Args, Entrypoint: cfg.Entrypoint, Env: cfg.Env,
+		ID: id, Args: cfg.Args, Entrypoint: cfg.Entrypoint, Env: cfg.Env,
 		Dir: cfg.Dir, Hostname: cfg.Hostname, TTY: cfg.TTY,
 		Limits: spec.Limits(cfg.Limits),
 	}
 	if o.Hostname == "" {
-		o.Hostname = cfg.Name[:min(len(cfg.Name), maxHostname)]
+		o.Hostname = cfg.hostname(id)
 	}
 	for _, m := range cfg.Mounts {
 		s, err := m.spec()
@@ -204,4 +206,13 @@ func (cfg Config) options() (spec.Options, error) {
 		o.Mounts = append(o.Mounts, s)
 	}
 	return o, nil
+}
+
+// lasting tells whether the container's files may outlive the program.
+func (cfg Config) lasting() bool { return cfg.Detach || cfg.Keep }
+
+// hostname is the default of Hostname.
+func (cfg Config) hostname(id string) string {
+	name := cmp.Or(cfg.Name, id)
+	return name[:min(len(name), maxHostname)]
 }

@@ -1,8 +1,10 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/record"
 )
 
 // Container is an instance of an image. It is safe for use by any number of
@@ -22,6 +25,8 @@ type Container struct {
 	ctor   *ctor.Engine
 	e      *engine.Engine
 	record containers.Container
+	about  record.Record             // what the record says; but for the name, as it was made
+	name   atomic.Pointer[string]    // as far as it is known here
 	now    atomic.Pointer[life.Life] // of the first process; see life
 
 	ends     engine.Ends                   // what the program has of its streams
@@ -38,32 +43,53 @@ type Container struct {
 	err     error         // of it
 }
 
-// Get finds a container by id, which is the name it was given, if any. An
-// attached container of this engine is the same *Container that New gave. One
-// that does not exist is ctor.ErrNotFound.
-func Get(ctx context.Context, e *ctor.Engine, id string) (*Container, error) {
+// Get finds a container by its id or its name. An attached container of this
+// engine is the same *Container that New gave. One that does not exist is
+// ctor.ErrNotFound.
+func Get(ctx context.Context, e *ctor.Engine, idOrName string) (*Container, error) {
 	in := engine.Of(e)
 	ctx, leave, err := in.Enter(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("get container %q: %w", id, err)
+		return nil, fmt.Errorf("get container %q: %w", idOrName, err)
 	}
 	defer leave()
-	record, err := in.Client.ContainerService().Get(ctx, id)
+	r, err := lookUp(ctx, in, idOrName)
 	var c *Container
 	if err == nil {
-		c, err = found(ctx, e, record)
+		c, err = found(ctx, e, r)
 	}
 	if errdefs.IsNotFound(err) {
 		err = fmt.Errorf("no such container: %w", errdefs.ErrNotFound)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("get container %q: %w", id, engine.Cause(ctx, err))
+		return nil, fmt.Errorf("get container %q: %w", idOrName, engine.Cause(ctx, err))
+	}
+	return c, nil
+}
+
+// lookUp gives the record of a container. No container has a name that is
+// another's id.
+func lookUp(ctx context.Context, in *engine.Engine, idOrName string) (containers.Container, error) {
+	store := in.Client.ContainerService()
+	c, err := store.Get(ctx, idOrName)
+	if !errdefs.IsNotFound(err) {
+		return c, err
+	}
+	id, err := in.Named(ctx, idOrName)
+	if err != nil {
+		return c, err
+	}
+	if c, err = store.Get(ctx, id); err != nil {
+		return c, err
+	}
+	if r, _ := record.Of(c); r.Name != idOrName {
+		return c, errdefs.ErrNotFound // it is being renamed
 	}
 	return c, nil
 }
 
 // List gives all containers of the engine's namespace that this package made,
-// running or not, in the order of their ids.
+// running or not, in the order of their names.
 func List(ctx context.Context, e *ctor.Engine) ([]*Container, error) {
 	in := engine.Of(e)
 	ctx, leave, err := in.Enter(ctx)
@@ -71,12 +97,15 @@ func List(ctx context.Context, e *ctor.Engine) ([]*Container, error) {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	defer leave()
-	records, err := in.Client.ContainerService().List(ctx, fmt.Sprintf("labels.%q", digestLabel))
+	records, err := in.Client.ContainerService().List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list containers: %w", engine.Cause(ctx, err))
 	}
 	var list []*Container
 	for _, r := range records {
+		if _, ours := record.Of(r); !ours {
+			continue
+		}
 		c, err := found(ctx, e, r)
 		if errdefs.IsNotFound(err) {
 			continue // it went away meanwhile
@@ -86,22 +115,24 @@ func List(ctx context.Context, e *ctor.Engine) ([]*Container, error) {
 		}
 		list = append(list, c)
 	}
+	slices.SortFunc(list, func(a, b *Container) int {
+		return cmp.Or(cmp.Compare(a.Name(), b.Name()), cmp.Compare(a.ID(), b.ID()))
+	})
 	return list, nil
 }
 
 // found gives the Container of a record. One that is being made or deleted is
 // not found: it has an owner, but not all it needs.
-func found(ctx context.Context, e *ctor.Engine, record containers.Container) (*Container, error) {
+func found(ctx context.Context, e *ctor.Engine, r containers.Container) (*Container, error) {
 	in := engine.Of(e)
-	if c, ok := in.Attached(record.ID).(*Container); ok {
+	if c, ok := in.Attached(r.ID).(*Container); ok {
 		return c, nil
 	}
-	_, owned := record.Labels[engine.OwnerLabel]
+	c := newContainer(e, in, r)
+	owned := c.about.Owner != ""
 	if owned && in.Backend.Sole() {
 		return nil, errdefs.ErrNotFound
 	}
-	c := newContainer(e, in, record)
-	c.limit = recordedLimit(record)
 	c.setLife(c.asked())
 	_, err := c.first().Status(ctx)
 	switch {
@@ -114,7 +145,7 @@ func found(ctx context.Context, e *ctor.Engine, record containers.Container) (*C
 		return c, nil
 	}
 	// Its next life is this program's, so there is one Container of it.
-	a, err := in.Share(record.ID, c)
+	a, err := in.Share(r.ID, c)
 	if err != nil {
 		return nil, err
 	}
@@ -128,8 +159,8 @@ func (c *Container) setLife(l life.Life) { c.now.Store(&l) }
 
 // detached and kept tell whose the container is; one that is neither is
 // attached.
-func (c *Container) detached() bool { return c.record.Labels[detachedLabel] != "" }
-func (c *Container) kept() bool     { return c.record.Labels[keptLabel] != "" }
+func (c *Container) detached() bool { return c.about.Detached }
+func (c *Container) kept() bool     { return c.about.Kept }
 
 // journal is where its lives are written down, if a later program can find it.
 func (c *Container) journal() *life.Journal {
@@ -139,14 +170,18 @@ func (c *Container) journal() *life.Journal {
 	return nil
 }
 
-func newContainer(e *ctor.Engine, in *engine.Engine, record containers.Container) *Container {
-	c := &Container{ctor: e, e: in, record: record, closed: make(chan struct{})}
+func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Container {
+	c := &Container{ctor: e, e: in, record: r, closed: make(chan struct{})}
+	c.about, _ = record.Of(r)
+	c.name.Store(&c.about.Name)
+	c.limit = Config{LogLimit: c.about.LogLimit}.logLimit()
 	c.cgroup = sync.OnceValue(c.readCgroup)
 	c.door = in.Doors.Door(inside{c})
 	return c
 }
 
-// ID is the container's name in its engine.
+// ID names the container in its engine, and is its own for ever: 16 random
+// letters and digits.
 func (c *Container) ID() string { return c.record.ID }
 
 // Engine is the engine the container belongs to.
@@ -172,5 +207,5 @@ func (c *Container) wrap(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s container %q: %w", op, c.ID(), err)
+	return fmt.Errorf("%s container %q: %w", op, c.Name(), err)
 }

@@ -1,14 +1,12 @@
 package container
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -24,7 +22,6 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/apparmor"
 	"github.com/ctorhq/ctor/internal/engine"
-	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
@@ -48,18 +45,15 @@ import (
 // [image.Image.New]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.New
 func New(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descriptor, cfg Config) (_ *Container, err error) {
 	in := engine.Of(e)
-	if cfg.Name == "" {
-		cfg.Name = strings.ToLower(rand.Text()[:16])
-	}
+	b := builder{ctor: e, in: in, id: newID(), cfg: cfg, ref: ref, manifest: manifest}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("new container %q of %s: %w", cfg.Name, ref, err)
+			err = fmt.Errorf("new container %q of %s: %w", cmp.Or(cfg.Name, b.id), ref, err)
 		}
 	}()
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	b := builder{ctor: e, in: in, cfg: cfg, ref: ref, manifest: manifest}
 	return b.make(ctx)
 }
 
@@ -67,6 +61,7 @@ func New(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descr
 type builder struct {
 	ctor     *ctor.Engine
 	in       *engine.Engine
+	id       string
 	cfg      Config
 	ref      string
 	manifest ocispec.Descriptor
@@ -102,7 +97,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 			err = errors.Join(err, b.undo.Run())
 		}
 	}()
-	options, err := b.cfg.options()
+	options, err := b.cfg.options(b.id)
 	if err != nil {
 		return nil, err
 	}
@@ -114,15 +109,18 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	// off nobody could tell what there is to undo.
 	own, cancel := b.own(ctx)
 	defer cancel()
+	b.push(own, func(ctx context.Context) error {
+		return b.in.Remove(ctx, containers.Container{ID: b.id, Snapshotter: b.in.Snapshotter})
+	})
+	if err := b.in.Claim(own, b.id, b.cfg.Name, b.cfg.lasting()); err != nil {
+		return nil, err
+	}
 	mounts, err := b.snapshot(own, chain)
 	if err != nil {
 		return nil, err
 	}
 	dir, err := b.dir()
 	if err != nil {
-		return nil, err
-	}
-	if err := keepCheck(dir, class.JSON); err != nil {
 		return nil, err
 	}
 	s, err := b.spec(ctx, class.Image, options, mounts, dir)
@@ -135,14 +133,14 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	record, err := b.record(own, class.Image, s)
+	r, err := b.record(own, class, s)
 	if err != nil {
 		return nil, err
 	}
-	c := newContainer(b.ctor, b.in, record)
+	c := newContainer(b.ctor, b.in, r)
 	c.process.Store(s.Process)
 	c.cgroup = func() string { return s.Linux.CgroupsPath }
-	c.limit, c.ends = b.cfg.logLimit(), engine.Ends{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
+	c.ends = engine.Ends{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
 	l, err := c.create(own, labelled(mounts, s.Linux.MountLabel), b.instead, b.cfg.TTY, &b.undo)
 	if err != nil {
 		return nil, err
@@ -193,27 +191,15 @@ func (b *builder) unpack(ctx context.Context) (class engine.Class, chain string,
 	return class, chain, err
 }
 
-// snapshot makes the writable layer. It is marked as its own root for the
-// collector, so that it lives before there is a record that refers to it, and
-// with its owner, so that it does not live on when there never is one.
+// snapshot makes the writable layer.
 func (b *builder) snapshot(ctx context.Context, chain string) ([]mount.Mount, error) {
 	sn := b.in.Client.SnapshotService(b.in.Snapshotter)
-	labels := engine.OwnRoot()
-	if !b.cfg.Detach && !b.cfg.Keep {
-		labels[engine.ScratchLabel] = "true"
-	}
-	mounts, err := sn.Prepare(ctx, b.cfg.Name, chain, snapshots.WithLabels(labels))
-	if errdefs.IsAlreadyExists(err) {
-		return nil, errTaken
-	}
+	mounts, err := sn.Prepare(ctx, b.id, chain, snapshots.WithLabels(engine.LayerLabels(b.id, b.cfg.lasting())))
 	if err != nil {
 		return nil, fmt.Errorf("prepare snapshot: %w", err)
 	}
-	b.push(ctx, func(ctx context.Context) error { return sn.Remove(ctx, b.cfg.Name) })
 	return mounts, nil
 }
-
-var errTaken = fmt.Errorf("the name is taken: %w", errdefs.ErrAlreadyExists)
 
 // push adds a step to undo, with a context of its own.
 func (b *builder) push(ctx context.Context, undo func(context.Context) error) {
@@ -224,20 +210,13 @@ func (b *builder) push(ctx context.Context, undo func(context.Context) error) {
 	})
 }
 
-// dir makes the directory for the container's files, which is nobody else's:
-// engines with different snapshotters may share a root.
+// dir makes the directory for the container's files.
 func (b *builder) dir() (string, error) {
-	dir := b.in.Dir(b.cfg.Name)
+	dir := b.in.Dir(b.id)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return "", err
 	}
-	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
-		return "", errTaken
-	} else if err != nil {
-		return "", err
-	}
-	b.undo.Push(func() error { return os.RemoveAll(dir) })
-	return dir, nil
+	return dir, os.Mkdir(dir, 0o700)
 }
 
 func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, mounts []mount.Mount, dir string) (*specs.Spec, error) {
@@ -256,7 +235,7 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 	}
 	o.Files = dir
 	o.AppArmor, _ = apparmor.Profile() // Engine.Info tells why there is none
-	o.Cgroup = filepath.Join(host.CgroupParent(b.in.Root, b.in.Namespace), b.cfg.Name)
+	o.Cgroup = b.in.Cgroup(b.id)
 	s, err := spec.New(ctx, img.Config, o)
 	if err != nil {
 		return nil, err
@@ -279,31 +258,25 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 	return s, spec.CheckCommand(root, s)
 }
 
-// record makes the container known. It says who the owner is until the whole
-// container is made, even of one that outlives its owner: an owner that is
-// killed in between leaves no half of one.
-func (b *builder) record(ctx context.Context, img ocispec.Image, s *specs.Spec) (containers.Container, error) {
-	labels, err := b.labels(img)
+// record makes the container known.
+func (b *builder) record(ctx context.Context, class engine.Class, s *specs.Spec) (r containers.Container, err error) {
+	health, err := keepCheck(class.JSON)
 	if err != nil {
-		return containers.Container{}, err
+		return r, err
 	}
-	labels[engine.OwnerLabel] = engine.Owner()
 	encoded, err := spec.Encode(s)
 	if err != nil {
-		return containers.Container{}, err
+		return r, err
 	}
-	store := b.in.Client.ContainerService()
-	record, err := store.Create(ctx, containers.Container{
-		ID: b.cfg.Name, Labels: labels, Image: b.ref, Spec: encoded,
-		Runtime:     containers.RuntimeInfo{Name: b.in.Runtime},
-		Snapshotter: b.in.Snapshotter, SnapshotKey: b.cfg.Name,
-	})
-	if errdefs.IsAlreadyExists(err) {
-		return record, errTaken
+	r = containers.Container{
+		ID: b.id, Image: b.ref, Spec: encoded, Runtime: containers.RuntimeInfo{Name: b.in.Runtime},
+		Snapshotter: b.in.Snapshotter, SnapshotKey: b.id,
 	}
-	if err != nil {
-		return record, fmt.Errorf("record: %w", err)
+	if err := b.about(class.Image, health).Put(&r); err != nil {
+		return r, err
 	}
-	b.push(ctx, func(ctx context.Context) error { return store.Delete(ctx, b.cfg.Name) })
-	return record, nil
+	if r, err = b.in.Client.ContainerService().Create(ctx, r); err != nil {
+		return r, fmt.Errorf("record: %w", err)
+	}
+	return r, nil
 }

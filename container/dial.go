@@ -67,18 +67,18 @@ func (c *Container) opError(op, network, address string, err error) error {
 	if strings.HasPrefix(network, "unix") {
 		e.Addr = &net.UnixAddr{Name: address, Net: network}
 	}
-	e.Err = &netError{c.ID(), err}
+	e.Err = &netError{c.Name(), err}
 	return e
 }
 
 // netError is an error within a net.OpError, which asks it alone, and nothing
 // that it wraps, whether it is a timeout.
 type netError struct {
-	id  string
-	err error
+	name string
+	err  error
 }
 
-func (e *netError) Error() string { return fmt.Sprintf("container %q: %v", e.id, e.err) }
+func (e *netError) Error() string { return fmt.Sprintf("container %q: %v", e.name, e.err) }
 func (e *netError) Unwrap() error { return e.err }
 
 func (e *netError) Timeout() bool {

@@ -3,7 +3,6 @@ package container
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -19,11 +18,7 @@ type inside struct{ c *Container }
 
 var _ reach.Container = inside{}
 
-// ID names the container for as long as the engine is there: the name alone may
-// come to mean another one.
-func (i inside) ID() string {
-	return fmt.Sprintf("%s of %d", i.c.ID(), i.c.record.CreatedAt.UnixNano())
-}
+func (i inside) ID() string { return i.c.ID() }
 
 func (i inside) Cgroup() string { return i.c.cgroup() }
 

@@ -131,7 +131,7 @@ func ExampleContainer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(c.ID(), "runs, whoever started it")
+	fmt.Println(c.Name(), "runs, whoever started it")
 }
 
 // In good order: first the asking, at most half a minute, then the killing.
@@ -173,7 +173,7 @@ func ExampleInfo() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		slog.Info("container", "id", i.ID, "state", i.State, "image", i.ImageRef, "age", time.Since(i.Created))
+		slog.Info("container", "id", i.ID, "name", i.Name, "state", i.State, "image", i.ImageRef, "age", time.Since(i.Created))
 	}
 }
 

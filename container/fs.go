@@ -111,19 +111,19 @@ func (f *FS) visit(ctx context.Context, act func(context.Context, *rootfs.Root) 
 		err = &closedError{err}
 	}
 	if err != nil {
-		return fmt.Errorf("container %q: %w", f.c.ID(), err)
+		return fmt.Errorf("container %q: %w", f.c.Name(), err)
 	}
 	defer leave()
 	v, err := f.c.door.Visit(inside)
 	if errors.Is(err, reach.ErrClosed) || errors.Is(err, fs.ErrClosed) {
-		return fmt.Errorf("container %q: %w", f.c.ID(), errClosed)
+		return fmt.Errorf("container %q: %w", f.c.Name(), errClosed)
 	}
 	if err != nil {
-		return fmt.Errorf("container %q: %w", f.c.ID(), engine.Cause(inside, err))
+		return fmt.Errorf("container %q: %w", f.c.Name(), engine.Cause(inside, err))
 	}
 	defer v.End()
 	if err = act(v.Context, v.Root); err != nil && v.Over() {
-		return fmt.Errorf("container %q: %w: %w", f.c.ID(), errClosed, err)
+		return fmt.Errorf("container %q: %w: %w", f.c.Name(), errClosed, err)
 	}
 	return engine.Cause(inside, err)
 }

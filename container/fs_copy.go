@@ -69,7 +69,7 @@ func (f *FS) cause(ctx context.Context) error {
 	if err := context.Cause(ctx); err != fs.ErrClosed {
 		return err
 	}
-	return fmt.Errorf("container %q: %w", f.c.ID(), errClosed)
+	return fmt.Errorf("container %q: %w", f.c.Name(), errClosed)
 }
 
 // packed is a tar that is being made.

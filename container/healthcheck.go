@@ -4,9 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -95,48 +92,37 @@ func positive[T int | time.Duration](n, otherwise T) T {
 	return n
 }
 
-// keptCheck is how a container's directory has its image's check: the image may
+// keptCheck is how a container's record has its image's check: the image may
 // go, and a later program may ask.
 type keptCheck struct {
 	Check *healthcheck
 	Error string // why there is none
 }
 
-func (c *Container) checkPath() string { return filepath.Join(c.e.Dir(c.ID()), checkFile) }
-
-const checkFile = "health"
-
-// keepCheck writes the check of an image's configuration, if it has one.
-func keepCheck(dir string, config []byte) error {
+// keepCheck gives the check of an image's configuration for the record, nil if
+// it has none.
+func keepCheck(config []byte) (json.RawMessage, error) {
 	h, err := healthcheckOf(config)
 	if errors.Is(err, errNoCheck) {
-		return nil
+		return nil, nil
 	}
 	kept := keptCheck{Check: h}
 	if err != nil {
 		kept.Error = err.Error()
 	}
-	b, err := json.Marshal(kept)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, checkFile), b, 0o600)
+	return json.Marshal(kept)
 }
 
-// healthcheck is the check that keepCheck wrote.
+// healthcheck is the check that keepCheck has kept.
 func (c *Container) healthcheck() (*healthcheck, error) {
-	b, err := os.ReadFile(c.checkPath())
-	if errors.Is(err, fs.ErrNotExist) {
+	if c.about.Health == nil {
 		return nil, errNoCheck
 	}
 	var kept keptCheck
-	if err == nil {
-		err = json.Unmarshal(b, &kept)
+	if err := json.Unmarshal(c.about.Health, &kept); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
 	}
-	switch {
-	case err != nil:
-		return nil, err
-	case kept.Check == nil:
+	if kept.Check == nil {
 		return nil, invalid("%s", kept.Error)
 	}
 	return kept.Check, nil

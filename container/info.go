@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -23,6 +24,7 @@ const (
 // Info is what a container tells about itself at a moment.
 type Info struct {
 	ID        string            // as the Container's method gives it
+	Name      string            // likewise
 	State     State             // where it is in its life
 	Pid       int               // of its first process, on the host; 0 unless Running or Paused
 	ExitCode  int               // once State is Exited; 128+n where signal n ended it; -1: not known
@@ -46,10 +48,10 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 	}
 	defer leave()
 	i := Info{
-		ID: c.ID(), Created: c.record.CreatedAt,
-		ImageRef: c.record.Labels[refLabel], Image: c.record.Labels[digestLabel],
+		ID: c.ID(), Name: c.Name(), Created: c.record.CreatedAt,
+		ImageRef: c.about.Ref, Image: c.about.Image,
 		Detached: c.detached(), Kept: c.kept(),
-		Labels: c.userLabels(),
+		Labels: maps.Clone(c.about.Labels),
 	}
 	l := c.life()
 	i.Lives, i.Started = l.Number(), l.Started()

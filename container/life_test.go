@@ -287,7 +287,7 @@ func TestGetAndList(t *testing.T) {
 		got, err := container.Get(t.Context(), e, name)
 		require.NoError(t, err)
 		if name == "b" {
-			require.Equal(t, "b", got.ID())
+			require.Equal(t, c.ID(), got.ID())
 			continue
 		}
 		require.Same(t, c, got)

@@ -226,7 +226,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		list, err := container.List(t.Context(), e)
 		require.NoError(t, err)
 		for _, c := range list {
-			require.Equal(t, "busy0", c.ID(), "the detached one")
+			require.Equal(t, "busy0", c.Name(), "the detached one")
 			require.NoError(t, c.Close())
 		}
 		before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })

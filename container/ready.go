@@ -46,7 +46,7 @@ func (c *Container) WaitReady(ctx context.Context, p Probe) error {
 	if err == nil {
 		return nil
 	}
-	return &notReady{id: c.ID(), look: err, log: c.lastLines(ctx)}
+	return &notReady{name: c.Name(), look: err, log: c.lastLines(ctx)}
 }
 
 // end waits for the container's end and gives what there is to say of it; nil
@@ -69,7 +69,7 @@ func (c *Container) end(ctx context.Context) error {
 	defer cancel()
 	_, _ = l.Drained(soon)
 	// Of each exit code: before readiness even 0 is a failure.
-	return newExitError(c.ID(), exit)
+	return newExitError(c, exit)
 }
 
 // pauses tells how long to wait before the next look.
@@ -119,13 +119,13 @@ func look(ctx context.Context, c *Container, p Probe) error {
 
 // notReady is why WaitReady gave up.
 type notReady struct {
-	id   string
+	name string
 	look error
 	log  string
 }
 
 func (e *notReady) Error() string {
-	s := fmt.Sprintf("container %q is not ready: %v", e.id, e.look)
+	s := fmt.Sprintf("container %q is not ready: %v", e.name, e.look)
 	if e.log != "" {
 		s += "\nthe end of its log:\n" + e.log
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -76,8 +77,9 @@ func (c *Container) endInput() {
 // engine or to nobody, and the same with its files and its record.
 func (c *Container) adopt(ctx context.Context) (err error) {
 	if c.detached() || c.kept() {
-		delete(c.record.Labels, engine.OwnerLabel)
-		if c.record, err = c.e.Client.ContainerService().Update(ctx, c.record, "labels"); err != nil {
+		c.about.Owner = ""
+		c.record, err = c.e.Note(ctx, c.ID(), func(r *record.Record) { r.Owner = "" })
+		if err != nil {
 			return err
 		}
 	}

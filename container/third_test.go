@@ -62,7 +62,10 @@ func (third) Logs(context.Context, engine.Output, logfile.Options) (io.ReadClose
 type refusing struct{}
 
 func (refusing) Invoke(_ context.Context, method string, _, reply any, _ ...grpc.CallOption) error {
-	one := &containersapi.Container{ID: "one", Spec: &anypb.Any{Value: []byte("{}")}, Snapshotter: "x", SnapshotKey: "one"}
+	one := &containersapi.Container{
+		ID: "one", Spec: &anypb.Any{Value: []byte("{}")}, Snapshotter: "x", SnapshotKey: "one",
+		Extensions: map[string]*anypb.Any{"io.ctor.record": {TypeUrl: "io.ctor/record", Value: []byte("{}")}},
+	}
 	switch r := reply.(type) {
 	case *containersapi.GetContainerResponse:
 		r.Container = one

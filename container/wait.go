@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 // code than 0.
 type ExitError struct {
 	ID        string         // of the container
+	Name      string         // that the container was given, if any
 	Path      string         // of the command; "" means the container itself
 	Code      int            // 128+n where signal n ended it
 	Signal    syscall.Signal // that ended it, as far as Code tells; else 0
@@ -25,7 +27,7 @@ type ExitError struct {
 
 // Error names the container, the code and what is known of its cause.
 func (e *ExitError) Error() string {
-	s := fmt.Sprintf("container %q: ", e.ID)
+	s := fmt.Sprintf("container %q: ", cmp.Or(e.Name, e.ID))
 	if e.Path != "" {
 		s += e.Path + ": "
 	}
@@ -53,8 +55,8 @@ func signalOf(code int) syscall.Signal {
 	return 0
 }
 
-func newExitError(id string, e life.Exit) *ExitError {
-	return &ExitError{ID: id, Code: e.Code, Signal: signalOf(e.Code), OOMKilled: e.OOMKilled}
+func newExitError(c *Container, e life.Exit) *ExitError {
+	return &ExitError{ID: c.ID(), Name: *c.name.Load(), Code: e.Code, Signal: signalOf(e.Code), OOMKilled: e.OOMKilled}
 }
 
 // Wait waits until the container has ended and all its output is in its log
@@ -79,7 +81,7 @@ func (c *Container) Wait(ctx context.Context) error {
 	case err != nil:
 		return c.wrap("wait for", engine.Cause(ctx, err))
 	case exit.Code != 0:
-		return newExitError(c.ID(), exit)
+		return newExitError(c, exit)
 	}
 	return c.wrap("streams of", copies)
 }

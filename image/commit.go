@@ -46,7 +46,7 @@ type CommitOptions struct {
 // begins with ".wh.", which a layer can't have; a container that is closed, or
 // whose image is gone from the store, is ctor.ErrNotFound.
 func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOptions) (_ *Image, err error) {
-	defer wrap(&err, fmt.Sprintf("commit container %q as", c.ID()), ref)
+	defer wrap(&err, fmt.Sprintf("commit container %q as", c.Name()), ref)
 	if o == nil {
 		o = &CommitOptions{}
 	}

@@ -129,7 +129,7 @@ func printLog(t testing.TB, c *container.Container) {
 	if err != nil {
 		t.Logf("containertest: %v", err)
 	}
-	t.Logf("log of container %s:\n%s", c.ID(), text)
+	t.Logf("log of container %s:\n%s", c.Name(), text)
 }
 
 // tail reads the last bytes of a log, however long it is.

@@ -49,6 +49,7 @@ type Engine struct {
 	inside sync.WaitGroup // calls under way
 
 	classes classes
+	names   names
 
 	mu       sync.Mutex
 	closed   bool

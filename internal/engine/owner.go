@@ -7,18 +7,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Owner names this process in a way that no later process has: the boot, the
 // pid namespace, the pid, and the tick of the boot at which it started.
 var Owner = sync.OnceValue(func() string { return ownerOf(os.Getpid()) })
-
-// OwnRoot are the labels of a snapshot that lives without anything that refers
-// to it, but not without its owner.
-func OwnRoot() map[string]string {
-	return map[string]string{"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339), OwnerLabel: Owner()}
-}
 
 // Alive tells whether the process that Owner named still runs. Of one in
 // another pid namespace nothing can be known, so it is taken to run.

@@ -86,9 +86,10 @@ type gate struct {
 var gates = []gate{
 	{"internal/netns", []string{"internal/reach"},
 		"a socket in a container's network needs privilege over it: what needs that is behind the door, so that another process can do it for a program without root"},
-	{"internal/shim", []string{".", "internal/tasks"},
+	{"internal/tasks", []string{".", "internal/services"},
 		"the public packages know containerd's client alone: what they ask of the runtime below it, a containerd of Dial could not answer"},
-
+	{"internal/shim", []string{".", "internal/tasks"}, "as internal/tasks"},
+	{"internal/shim/...", []string{".", "internal/..."}, "as internal/tasks"},
 	{"github.com/containerd/containerd/v2/cmd/...", nil,
 		"cmd/ is outside containerd's stable API and sets TMPDIR, timeouts and stream processors for the whole process"},
 	{"github.com/distribution/distribution/v3/...", []string{"registry/registrytest"},

@@ -23,7 +23,7 @@ const scratch = "io.test.scratch"
 func classed(t *testing.T) (s *Services, image, dir string) {
 	t.Helper()
 	cfg := config(t.TempDir())
-	cfg.Held, cfg.Scratch = "io.test.owner", scratch
+	cfg.Owner, cfg.Scratch = "io.test.owner", scratch
 	s, err := Start(testContext(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })

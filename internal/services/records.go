@@ -18,17 +18,18 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
+
+	"github.com/ctorhq/ctor/internal/record"
 )
 
 // records is the container store. The records of containers that end with
-// this program, which carry its label, are held in memory: a program that
-// was killed has no use for them, and in the database each would cost eight
-// writes that wait for the disk. When the label is taken off, the record goes
-// into the database.
+// this program, which say so, are held in memory: a program that was killed has
+// no use for them, and in the database each would cost eight writes that wait
+// for the disk. When a record names no owner any more, it goes into the
+// database.
 type records struct {
 	db     containers.Store
 	events *exchange
-	label  string // of records to be held
 
 	mu    sync.Mutex
 	held  map[string]containers.Container // by namespace/id
@@ -37,8 +38,14 @@ type records struct {
 
 var _ containers.Store = (*records)(nil)
 
-func newRecords(db containers.Store, events *exchange, label string) *records {
-	return &records{db: db, events: events, label: label, held: map[string]containers.Container{}, taken: map[string]bool{}}
+func newRecords(db containers.Store, events *exchange) *records {
+	return &records{db: db, events: events, held: map[string]containers.Container{}, taken: map[string]bool{}}
+}
+
+// owned tells whether a container ends with a program.
+func owned(c containers.Container) bool {
+	r, _ := record.Of(c)
+	return r.Owner != ""
 }
 
 func recordKey(ctx context.Context, id string) (string, error) {
@@ -97,7 +104,7 @@ func (r *records) Create(ctx context.Context, c containers.Container) (_ contain
 		return containers.Container{}, fmt.Errorf("container %q: %w", c.ID, errdefs.ErrAlreadyExists)
 	}
 	defer r.release(k)
-	if c.Labels[r.label] == "" {
+	if !owned(c) {
 		c, err = r.db.Create(ctx, c)
 	} else {
 		c, err = r.hold(ctx, k, c)
@@ -171,7 +178,7 @@ func (r *records) Update(ctx context.Context, c containers.Container, fields ...
 	old, held := c, false
 	if c, held, err = r.updateHeld(k, c, fields); !held {
 		c, err = r.db.Update(ctx, old, fields...)
-	} else if err == nil && c.Labels[r.label] == "" {
+	} else if err == nil && !owned(c) {
 		c, err = r.keep(ctx, k, c)
 	}
 	if err != nil {
@@ -183,7 +190,7 @@ func (r *records) Update(ctx context.Context, c containers.Container, fields ...
 }
 
 // updateHeld changes a record that is held; it reports whether it is. Without
-// its label it is only changed, for keep.
+// an owner it is only changed, for keep.
 func (r *records) updateHeld(k string, c containers.Container, fields []string) (containers.Container, bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -195,7 +202,7 @@ func (r *records) updateHeld(k string, c containers.Container, fields []string) 
 	if err == nil {
 		err = valid(c)
 	}
-	if err == nil && c.Labels[r.label] != "" {
+	if err == nil && owned(c) {
 		c.UpdatedAt = time.Now().UTC()
 		r.held[k] = cloned(c)
 	}

@@ -10,18 +10,18 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor/internal/record"
 )
 
-const owner = "io.test.owner"
-
-// record is a container's, held or not.
-func record(t *testing.T, id string, held bool) containers.Container {
+// recordOf is a container's, held or not.
+func recordOf(t *testing.T, id string, held bool) containers.Container {
 	t.Helper()
 	spec, err := typeurl.MarshalAny(&specs.Spec{})
 	require.NoError(t, err)
 	c := containers.Container{ID: id, Spec: spec, Runtime: containers.RuntimeInfo{Name: "r"}, Labels: map[string]string{"a": "b"}}
 	if held {
-		c.Labels[owner] = "1"
+		require.NoError(t, record.Record{Labels: c.Labels, Owner: "me"}.Put(&c))
 	}
 	return c
 }
@@ -31,10 +31,10 @@ func TestOneRecord(t *testing.T) {
 	s, _, _ := classed(t)
 	store, ctx := s.Client().ContainerService(), testContext()
 	for _, first := range []bool{true, false} {
-		_, err := store.Create(ctx, record(t, "c", first))
+		_, err := store.Create(ctx, recordOf(t, "c", first))
 		require.NoError(t, err)
 		for _, second := range []bool{true, false} {
-			_, err := store.Create(ctx, record(t, "c", second))
+			_, err := store.Create(ctx, recordOf(t, "c", second))
 			require.ErrorIs(t, err, errdefs.ErrAlreadyExists, "%v, then %v", first, second)
 		}
 		list, err := store.List(ctx)
@@ -47,7 +47,7 @@ func TestOneRecord(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 8 {
 			wg.Go(func() {
-				if _, err := store.Create(ctx, record(t, "c", i%2 == 0)); err == nil {
+				if _, err := store.Create(ctx, recordOf(t, "c", i%2 == 0)); err == nil {
 					made.Store(i, true)
 				}
 			})
@@ -64,7 +64,7 @@ func TestOneRecord(t *testing.T) {
 func TestUpdatesOfOneRecord(t *testing.T) {
 	s, _, _ := classed(t)
 	store, ctx := s.Client().ContainerService(), testContext()
-	c, err := store.Create(ctx, record(t, "c", true))
+	c, err := store.Create(ctx, recordOf(t, "c", true))
 	require.NoError(t, err)
 	var wg sync.WaitGroup
 	for i := range 16 {
@@ -81,8 +81,9 @@ func TestUpdatesOfOneRecord(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got.Labels, len(c.Labels)+16)
 
+	require.NoError(t, record.Record{}.Put(&got))
 	got.Labels = map[string]string{"kept": "yes"}
-	_, err = store.Update(ctx, got, "labels")
+	_, err = store.Update(ctx, got, "labels", record.Field)
 	require.NoError(t, err)
 	require.Empty(t, s.records.held, "it is in the database")
 	got, err = store.Get(ctx, "c")

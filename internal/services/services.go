@@ -34,7 +34,7 @@ type Config struct {
 	State       string                        // bundles of running containers
 	Namespace   string                        // the client's default
 	Shim        string                        // path of the shim
-	Held        string                        // label of container records that are kept in memory
+	Owner       string                        // label of snapshots that end with the program
 	Scratch     string                        // label of snapshots that are kept out of the database
 	Cgroups     func(namespace string) string // where those of containers are
 	Snapshotter string                        // must come up; the others may be missing on this host
@@ -84,7 +84,7 @@ func Start(ctx context.Context, cfg Config) (_ *Services, err error) {
 	if err := s.holdLayers(db); err != nil {
 		return nil, fmt.Errorf("start layers: %w", err)
 	}
-	s.records = newRecords(metadata.NewContainerStore(db), events, cfg.Held)
+	s.records = newRecords(metadata.NewContainerStore(db), events)
 	s.tasks, err = tasks.New(tasks.Config{
 		Dir:        filepath.Join(cfg.State, "tasks"),
 		Containers: s.records,
@@ -107,7 +107,7 @@ func (s *Services) holdLayers(db *metadata.DB) (err error) {
 	if overlay == nil {
 		return nil
 	}
-	s.layers, err = newLayers(overlay, filepath.Join(s.cfg.State, "layers"), s.cfg.Scratch, s.cfg.Held)
+	s.layers, err = newLayers(overlay, filepath.Join(s.cfg.State, "layers"), s.cfg.Scratch, s.cfg.Owner)
 	if err == nil {
 		s.collector.before = s.layers.bases.dropUnused
 	}

@@ -26,7 +26,7 @@ func TestSnapshotters(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testsuite.SnapshotterSuite(t, kind, func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
 				cfg := config(root)
-				cfg.Held, cfg.Scratch = "io.test.owner", scratch
+				cfg.Owner, cfg.Scratch = "io.test.owner", scratch
 				cfg.Snapshotter = kind
 				s, err := Start(testContext(), cfg)
 				if err != nil {

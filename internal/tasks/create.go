@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ctorhq/ctor/internal/bundle"
+	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -43,7 +44,8 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	var undo unwind.Stack
 	defer undo.OnError(&err)
 	dir, spec := s.bundle(k), container.Spec.GetValue()
-	detached := container.Labels[DetachLabel] != ""
+	about, _ := record.Of(container)
+	detached := about.Detached // it has a shim of its own
 	if detached || !s.forgettable(k, spec) {
 		if err := bundle.Create(dir, spec); err != nil {
 			return nil, err

@@ -29,9 +29,6 @@ import (
 	"github.com/ctorhq/ctor/internal/shim"
 )
 
-// DetachLabel marks the record of a container that has a shim of its own.
-const DetachLabel = "io.ctor.detached"
-
 // Config says what a service works with.
 type Config struct {
 	Dir        string // bundles and shim logs

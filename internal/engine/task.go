@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"context"
+	"path/filepath"
+
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+
+	"github.com/ctorhq/ctor/internal/host"
+)
+
+// taskPart is a container's processes, and the cgroup they are in.
+type taskPart struct{ e *Engine }
+
+func (taskPart) String() string { return "task" }
+
+// Remove implements Part.
+func (p taskPart) Remove(ctx context.Context, c containers.Container) error {
+	return p.e.DeleteEnded(ctx, c.ID)
+}
+
+// Orphans implements Part. A task without a record is found by its shim or its
+// bundle, which the task service sweeps by itself; a containerd that runs has
+// none.
+func (taskPart) Orphans(context.Context) ([]string, error) { return nil, nil }
+
+// Cgroup is the cgroup of a container, in every hierarchy.
+func (e *Engine) Cgroup(id string) string {
+	return filepath.Join(host.CgroupParent(e.Root, e.Namespace), id)
+}
+
+// DeleteEnded is DeleteTask for a container whose process has ended, as a rule:
+// then one word to the runtime is enough.
+func (e *Engine) DeleteEnded(ctx context.Context, id string) error {
+	if _, err := e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: id}); err != nil {
+		return e.DeleteTask(ctx, id)
+	}
+	return nil
+}
+
+// DeleteTask kills what runs of a container, and has the runtime let go of it.
+// One that is gone already is no error.
+func (e *Engine) DeleteTask(ctx context.Context, id string) error {
+	c, err := e.Client.LoadContainer(ctx, id)
+	if err == nil {
+		var t containerd.Task
+		if t, err = c.Task(ctx, nil); err == nil {
+			_, err = t.Delete(ctx, containerd.WithProcessKill)
+		}
+	}
+	return e.Backend.Clear(ctx, id, e.Cgroup(id), err)
+}

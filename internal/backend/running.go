@@ -57,6 +57,9 @@ func (Running) Detach(out engine.Output) (engine.Streams, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := stdio.ForgetPid(logPath(out)); err != nil {
+		return nil, err
+	}
 	// The log is there from the start, for a Logs that comes early.
 	if err := logfile.Announce(logPath(out)); err != nil {
 		return nil, err

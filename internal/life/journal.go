@@ -39,6 +39,13 @@ func (j *Journal) Read() (p Past) {
 	return p
 }
 
+// exists tells whether the container is there: what is not written down has not
+// happened then.
+func (j *Journal) exists() bool {
+	_, err := os.Stat(j.Dir)
+	return err == nil
+}
+
 // Write replaces what the journal says.
 func (j *Journal) Write(p Past) error {
 	if j == nil {

@@ -301,6 +301,7 @@ func (d *dialed) again(t *testing.T) {
 		cfg.Args = []string{"sh", "-c", "n=$(cat /n 2>/dev/null); n=$((n+1)); echo $n >/n; echo life $n; exit $n"}
 		c, err := d.img.New(t.Context(), cfg)
 		require.NoError(t, err)
+		defer c.Remove(context.WithoutCancel(t.Context()))
 		follower, err := c.Logs(t.Context(), &container.LogOptions{Follow: true})
 		require.NoError(t, err)
 		want := ""

@@ -133,7 +133,7 @@ func TestAgainAnew(t *testing.T) {
 		out, err := c.Command(t.Context(), "echo", "hello").Output()
 		require.NoError(t, err)
 		require.Equal(t, "hello\n", string(out))
-		_, err = c.FS().ReadFile("proc/1/status")
+		_, err = c.FS().Stat("dev/null")
 		require.NoError(t, err, "it is the process's root")
 		s, err := c.Stats(t.Context())
 		require.NoError(t, err)
@@ -238,7 +238,8 @@ func TestAgainFails(t *testing.T) {
 			require.NoError(t, c.FS().Rename("bin/gone", "bin/sh"))
 			require.NoError(t, c.Start(t.Context()))
 			require.Equal(t, 3, exitOf(t, c).Code)
-			require.Equal(t, "hello\nhello\n", logs(t, c))
+			// In between there may be what the runc command had to say.
+			require.Regexp(t, "(?s)^hello\n.*hello\n$", logs(t, c))
 			require.Equal(t, 2, info(t, c).Lives)
 		})
 	}

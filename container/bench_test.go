@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,4 +76,36 @@ type counter int64
 func (c *counter) Write(p []byte) (int, error) {
 	*c += counter(len(p))
 	return len(p), nil
+}
+
+// The next life of a container that has ended, to its end. It does what
+// BenchmarkLife does, without making and deleting the container.
+func BenchmarkStartAgain(b *testing.B) {
+	for _, kind := range []string{"attached", "kept", "detached"} {
+		b.Run(kind, func(b *testing.B) {
+			c, err := busybox(b).Run(b.Context(), kinds[kind](container.Config{Args: []string{"true"}}))
+			require.NoError(b, err)
+			defer func() { require.NoError(b, c.Remove(context.WithoutCancel(b.Context()))) }()
+			require.NoError(b, c.Wait(b.Context()))
+			for b.Loop() {
+				require.NoError(b, c.Start(b.Context()))
+				require.NoError(b, c.Wait(b.Context()))
+			}
+		})
+	}
+}
+
+// A life as BenchmarkLife's, of each kind.
+func BenchmarkLifeOfKind(b *testing.B) {
+	for _, kind := range []string{"attached", "kept", "detached"} {
+		b.Run(kind, func(b *testing.B) {
+			img := busybox(b)
+			for b.Loop() {
+				c, err := img.Run(b.Context(), kinds[kind](container.Config{Args: []string{"true"}}))
+				require.NoError(b, err)
+				require.NoError(b, c.Wait(b.Context()))
+				require.NoError(b, c.Remove(b.Context()))
+			}
+		})
+	}
 }

@@ -19,15 +19,15 @@ func (c *Cmd) Output() ([]byte, error) {
 	}
 	var out bytes.Buffer
 	c.Stdout = &out
-	var ends *ends
+	var kept *margins
 	if c.Stderr == nil && !c.TTY {
-		ends = newEnds(stderrKept)
-		c.Stderr = ends
+		kept = newMargins(stderrKept)
+		c.Stderr = kept
 	}
 	err := c.Run()
 	var exit *ExitError
-	if ends != nil && errors.As(err, &exit) {
-		exit.Stderr = ends.bytes()
+	if kept != nil && errors.As(err, &exit) {
+		exit.Stderr = kept.bytes()
 	}
 	return out.Bytes(), err
 }
@@ -44,17 +44,17 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 	return both.Bytes(), err
 }
 
-// ends keeps the beginning and the end of what is written to it, up to n bytes
+// margins keeps the beginning and the end of what is written to it, up to n bytes
 // of each.
-type ends struct {
+type margins struct {
 	n           int
 	first, last []byte
 	dropped     int64
 }
 
-func newEnds(n int) *ends { return &ends{n: n} }
+func newMargins(n int) *margins { return &margins{n: n} }
 
-func (e *ends) Write(p []byte) (int, error) {
+func (e *margins) Write(p []byte) (int, error) {
 	written := len(p)
 	if room := e.n - len(e.first); room > 0 {
 		k := min(room, len(p))
@@ -67,12 +67,12 @@ func (e *ends) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-func (e *ends) drop(k int) {
+func (e *margins) drop(k int) {
 	e.dropped += int64(k)
 	e.last = append(e.last[:0], e.last[k:]...)
 }
 
-func (e *ends) bytes() []byte {
+func (e *margins) bytes() []byte {
 	if extra := len(e.last) - e.n; extra > 0 {
 		e.drop(extra)
 	}

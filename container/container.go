@@ -29,7 +29,7 @@ type Container struct {
 	name   atomic.Pointer[string]    // as far as it is known here
 	now    atomic.Pointer[life.Life] // of the first process; see life
 
-	ends     engine.Ends                   // what the program has of its streams
+	stdio    engine.Stdio                  // what the program has of its streams
 	limit    int64                         // of the log
 	starting sync.Mutex                    // held while a life begins, and while all of it ends
 	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet

@@ -140,7 +140,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	c := newContainer(b.ctor, b.in, r)
 	c.process.Store(s.Process)
 	c.cgroup = func() string { return s.Linux.CgroupsPath }
-	c.ends = engine.Ends{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
+	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
 	l, err := c.create(own, labelled(mounts, s.Linux.MountLabel), b.instead, b.cfg.TTY, &b.undo)
 	if err != nil {
 		return nil, err

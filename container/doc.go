@@ -31,8 +31,18 @@
 // the engine's Close or, however the program ends, shortly after it. What it
 // leaves then is taken away by the next engine on the same root at the latest.
 // With Config.Detach it goes on without the program, and a later one finds it
-// with [Get], running or ended, with its exit code and
-// its log.
+// with [Get], running or ended, with its exit code and its log. With Config.Keep
+// its processes end with the program and the rest of it stays: a later program
+// finds it with its files and its log, and starts it. [Container.Close] deletes
+// what is attached or detached, and ends the processes of what is kept;
+// [Container.Remove] deletes any.
+//
+// # Lives
+//
+// A container that has ended is an object still: [Container.Start] runs it
+// again, with the files that its last life left. That works for all of them,
+// whatever ended it, also where the program or the host went down and the
+// container is detached or kept.
 //
 // # Commands
 //

@@ -59,11 +59,11 @@ func (c *Container) whyNot(ctx context.Context, err error) error {
 	if serr != nil {
 		return serr
 	}
-	return over(s)
+	return hasEnded(s)
 }
 
-// over is the error of what can't be done without a process.
-func over(s life.Status) error {
+// hasEnded is the error of what can't be done without a process.
+func hasEnded(s life.Status) error {
 	if s.State == containerd.Created {
 		return invalid("it was not started")
 	}

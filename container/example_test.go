@@ -43,6 +43,25 @@ func Example() {
 	}
 }
 
+// A workspace that remembers: its files stay when this program ends, and the next
+// one goes on with them.
+func ExampleContainer_Start() {
+	c, err := container.Get(ctx, e, "workspace")
+	if errors.Is(err, ctor.ErrNotFound) {
+		c, err = img.New(ctx, container.Config{Name: "workspace", Keep: true, Args: []string{"sleep", "infinity"}})
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close() // ends its processes; Remove would delete it
+	if err := c.Start(ctx); err != nil {
+		log.Fatal(err)
+	}
+	if err := c.Command(ctx, "sh", "-c", "date >> /root/visits").Run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
 // A filter: what goes in comes out sorted.
 func ExampleConfig() {
 	var sorted bytes.Buffer

@@ -109,7 +109,7 @@ func (p *patient) wait(ctx context.Context, c *Container) error {
 func (c *Container) endsSoon(ctx context.Context) bool {
 	soon, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return c.end(soon) != nil || ctx.Err() != nil
+	return c.awaitEnd(soon) != nil || ctx.Err() != nil
 }
 
 // failed notes a failure of a look that began at a time, if it counts.

@@ -40,7 +40,7 @@ func Exec(args ...string) Probe {
 func (c *Container) check(ctx context.Context, limit time.Duration, args []string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	said := newEnds(saidLimit)
+	said := newMargins(saidLimit)
 	cmd := c.Command(ctx, args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.WaitDelay = time.Second // a child of it may go on for ever

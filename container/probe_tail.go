@@ -27,7 +27,7 @@ func (c *Container) lastLines(ctx context.Context) string {
 		return ""
 	}
 	defer r.Close()
-	kept := newEnds(tailBytes)
+	kept := newMargins(tailBytes)
 	_, _ = io.Copy(kept, r) // what there is of it
 	text := kept.first
 	if len(kept.last) > 0 {

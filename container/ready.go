@@ -34,7 +34,7 @@ func (c *Container) WaitReady(ctx context.Context, p Probe) error {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		if err := c.end(looking); err != nil {
+		if err := c.awaitEnd(looking); err != nil {
 			cancel(err)
 		}
 	}()
@@ -49,9 +49,9 @@ func (c *Container) WaitReady(ctx context.Context, p Probe) error {
 	return &notReady{name: c.Name(), look: err, log: c.lastLines(ctx)}
 }
 
-// end waits for the container's end and gives what there is to say of it; nil
+// awaitEnd waits for the container's end and gives what there is to say of it; nil
 // if ctx ends before.
-func (c *Container) end(ctx context.Context) error {
+func (c *Container) awaitEnd(ctx context.Context) error {
 	l := c.life()
 	exit, err := l.Exited(ctx)
 	switch {

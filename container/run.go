@@ -63,7 +63,7 @@ func (c *Container) streams(instead *replacement, tty bool) (engine.Streams, err
 	if c.detached() {
 		return c.e.Backend.Detach(out)
 	}
-	return c.e.Backend.Attach(out, c.ends)
+	return c.e.Backend.Attach(out, c.stdio)
 }
 
 // endInput tells the runtime that there is no more input.

@@ -55,12 +55,12 @@ func (c *Container) Stats(ctx context.Context) (Stats, error) {
 }
 
 func (c *Container) stats(ctx context.Context) (Stats, error) {
-	if err := c.alive(ctx); err != nil {
+	if err := c.mustLive(ctx); err != nil {
 		return Stats{}, err
 	}
 	m, err := c.first().Metrics(ctx)
 	if err != nil {
-		if ended := c.alive(ctx); ended != nil { // meanwhile
+		if ended := c.mustLive(ctx); ended != nil { // meanwhile
 			err = ended
 		}
 		return Stats{}, err
@@ -81,11 +81,11 @@ func (c *Container) stats(ctx context.Context) (Stats, error) {
 	return s, nil
 }
 
-// alive is the error of a container that has ended.
-func (c *Container) alive(ctx context.Context) error {
+// mustLive is the error of a container that has ended.
+func (c *Container) mustLive(ctx context.Context) error {
 	s, err := c.life().Status(ctx)
 	if err == nil && s.State == containerd.Stopped {
-		err = over(s)
+		err = hasEnded(s)
 	}
 	return err
 }

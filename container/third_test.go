@@ -43,16 +43,16 @@ type third struct{}
 
 var _ engine.Backend = third{}
 
-func (third) Sole() bool                                                { return false }
-func (third) Gone(err error) bool                                       { return errdefs.IsPermissionDenied(err) }
-func (third) Reaches(string) bool                                       { return true }
-func (third) Permits(*specs.Spec) error                                 { return nil }
-func (third) Brace()                                                    {}
-func (third) Clear(context.Context, string, string, error) error        { return errRefused }
-func (third) Relays(bool) bool                                          { return true }
-func (third) Detach(engine.Output) (engine.Streams, error)              { return nil, errRefused }
-func (third) Attach(engine.Output, engine.Ends) (engine.Streams, error) { return nil, errRefused }
-func (third) Complete(context.Context, engine.Output) error             { return errRefused }
+func (third) Sole() bool                                                 { return false }
+func (third) Gone(err error) bool                                        { return errdefs.IsPermissionDenied(err) }
+func (third) Reaches(string) bool                                        { return true }
+func (third) Permits(*specs.Spec) error                                  { return nil }
+func (third) Brace()                                                     {}
+func (third) Clear(context.Context, string, string, error) error         { return errRefused }
+func (third) Relays(bool) bool                                           { return true }
+func (third) Detach(engine.Output) (engine.Streams, error)               { return nil, errRefused }
+func (third) Attach(engine.Output, engine.Stdio) (engine.Streams, error) { return nil, errRefused }
+func (third) Complete(context.Context, engine.Output) error              { return errRefused }
 func (third) Logs(context.Context, engine.Output, logfile.Options) (io.ReadCloser, error) {
 	return nil, errRefused
 }
@@ -142,7 +142,8 @@ func TestThirdBackend(t *testing.T) {
 	c, err := container.Get(ctx, e, "one")
 	require.NoError(t, err)
 	i := info(t, c)
-	require.Equal(t, container.Created, i.State, "it has no journal")
+	require.Equal(t, container.Exited, i.State)
+	require.Equal(t, -1, i.ExitCode)
 	require.ErrorIs(t, c.Start(ctx), ctor.ErrInvalid, "it is neither kept, nor detached, nor this program's")
 	require.NoError(t, c.Stop(ctx))
 	require.ErrorIs(t, c.Wait(ctx), ctor.ErrUnavailable)
@@ -151,7 +152,7 @@ func TestThirdBackend(t *testing.T) {
 	_, err = c.FS().ReadFile("x")
 	require.ErrorIs(t, err, errdefs.ErrPermissionDenied)
 	_, err = c.Stats(ctx)
-	require.ErrorIs(t, err, errdefs.ErrPermissionDenied)
+	require.ErrorIs(t, err, ctor.ErrInvalid, "it has ended")
 	_, err = c.Dial(ctx, "tcp", ":80")
 	require.ErrorIs(t, err, ctor.ErrInvalid)
 	require.Error(t, c.Command(ctx, "true").Run())

@@ -66,8 +66,8 @@ func (*Own) Relays(tty bool) bool { return tty }
 
 // Attach implements engine.Backend. The shim is this program's child, and opens
 // pipes that have no names.
-func (*Own) Attach(out engine.Output, ends engine.Ends) (engine.Streams, error) {
-	return attach(out, ends, stdio.Pipe)
+func (*Own) Attach(out engine.Output, std engine.Stdio) (engine.Streams, error) {
+	return attach(out, std, stdio.Pipe)
 }
 
 // Detach implements engine.Backend. The shim writes the log.

@@ -44,8 +44,8 @@ func (r Running) Clear(_ context.Context, _, _ string, err error) error {
 func (Running) Relays(bool) bool { return true }
 
 // Attach implements engine.Backend, by fifos, which any shim can open.
-func (Running) Attach(out engine.Output, ends engine.Ends) (engine.Streams, error) {
-	return attach(out, ends, func(s stdio.Streams, log *logfile.Writer) (*stdio.Connection, error) {
+func (Running) Attach(out engine.Output, std engine.Stdio) (engine.Streams, error) {
+	return attach(out, std, func(s stdio.Streams, log *logfile.Writer) (*stdio.Connection, error) {
 		return stdio.Connect(out.Dir, s, log)
 	})
 }
@@ -55,6 +55,9 @@ func (Running) Attach(out engine.Output, ends engine.Ends) (engine.Streams, erro
 func (Running) Detach(out engine.Output) (engine.Streams, error) {
 	program, err := os.Executable()
 	if err != nil {
+		return nil, err
+	}
+	if err := stdio.ForgetPid(logPath(out)); err != nil {
 		return nil, err
 	}
 	// The log is there from the start, for a Logs that comes early.

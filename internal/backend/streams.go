@@ -21,13 +21,13 @@ type attached struct {
 	ending   sync.Once
 }
 
-func attach(out engine.Output, ends engine.Ends, connect func(stdio.Streams, *logfile.Writer) (*stdio.Connection, error)) (engine.Streams, error) {
+func attach(out engine.Output, std engine.Stdio, connect func(stdio.Streams, *logfile.Writer) (*stdio.Connection, error)) (engine.Streams, error) {
 	log, err := logfile.Create(logPath(out), out.Limit)
 	if err != nil {
 		return nil, err
 	}
 	ended := make(chan struct{})
-	c, err := connect(stdio.Streams{In: ends.In.Until(ended), Out: ends.Out, Err: ends.Err, TTY: out.TTY}, log)
+	c, err := connect(stdio.Streams{In: std.In.Until(ended), Out: std.Out, Err: std.Err, TTY: out.TTY}, log)
 	if err != nil {
 		return nil, errors.Join(err, log.End())
 	}

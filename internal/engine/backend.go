@@ -45,7 +45,7 @@ type Backend interface {
 
 	// Attach connects a first process to the ends that the program has, and
 	// keeps its log.
-	Attach(o Output, ends Ends) (Streams, error)
+	Attach(o Output, std Stdio) (Streams, error)
 
 	// Detach has the log of a first process kept without this program.
 	Detach(o Output) (Streams, error)
@@ -58,9 +58,9 @@ type Backend interface {
 	Complete(ctx context.Context, o Output) error
 }
 
-// Ends are what the program has of a first process's streams, in all its lives.
+// Stdio is what the program has of a first process's streams, in all its lives.
 // nil is no input, or output to the log only.
-type Ends struct {
+type Stdio struct {
 	In       *stdio.Input
 	Out, Err io.Writer
 }

@@ -70,7 +70,7 @@ func (a *Asked) Status(ctx context.Context) (Status, error) {
 func (a *Asked) past() Status {
 	p := a.Journal.Read()
 	switch {
-	case p.Lives == 0:
+	case p.Lives == 0 && a.Journal.exists():
 		return Status{State: containerd.Created}
 	case p.Exit != nil:
 		return Status{State: containerd.Stopped, Exit: *p.Exit}

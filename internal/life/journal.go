@@ -39,6 +39,13 @@ func (j *Journal) Read() (p Past) {
 	return p
 }
 
+// exists tells whether the container is there: what is not written down has not
+// happened then.
+func (j *Journal) exists() bool {
+	_, err := os.Stat(j.Dir)
+	return err == nil
+}
+
 // Write replaces what the journal says.
 func (j *Journal) Write(p Past) error {
 	if j == nil {
@@ -91,7 +98,9 @@ func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return func() { f.Close() }, nil
+			// Not by closing alone: a child of this program that is about to be
+			// executed has the file open as well.
+			return func() { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN); f.Close() }, nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			f.Close()

@@ -2,6 +2,7 @@ package stdio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -67,6 +68,14 @@ func SetPid(path string, pid int) error {
 		return err
 	}
 	return os.Rename(file+".new", file)
+}
+
+// ForgetPid is called before a logger is to see the end of another process.
+func ForgetPid(path string) error {
+	if err := os.Remove(pidFile(path)); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func pidFile(path string) string { return filepath.Join(filepath.Dir(path), "pid") }

@@ -13,6 +13,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -137,7 +139,21 @@ func (c call) spawn(listener *os.File) error {
 	if err != nil {
 		return err
 	}
-	return p.Release()
+	return errors.Join(prefer(p.Pid), p.Release())
+}
+
+// prefer has the kernel, when it runs out of memory, kill a process rather than
+// the containerd that has executed this one, as containerd's own shim does.
+func prefer(pid int) error {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", os.Getppid()))
+	if err != nil {
+		return err
+	}
+	score, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(min(score+1, 1000))), 0)
 }
 
 // delete undoes a container whose shim is dead.

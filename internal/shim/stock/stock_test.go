@@ -2,6 +2,7 @@ package stock_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,6 +102,7 @@ func testContainerd(t *testing.T, d *daemon) {
 		d.run("orphan", "sleep", "1000")
 		pids := shims(t, d.path("state", "io.containerd.runtime.v2.task", d.namespace, "orphan"))
 		require.Len(t, pids, 1)
+		require.Equal(t, score(t, d.cmd.Process.Pid)+1, score(t, pids[0]), "memory is taken from containerd last")
 		require.NoError(t, unix.Kill(pids[0], unix.SIGKILL))
 		// containerd has the shim's file delete what is left, and forgets the task.
 		d.soon("the task's end", func() bool {
@@ -115,6 +117,15 @@ func testContainerd(t *testing.T, d *daemon) {
 	})
 	d.soon("the shims' end", func() bool { return len(shims(t, d.dir)) == 0 })
 	require.Empty(t, left(t, d))
+}
+
+func score(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
+	require.NoError(t, err)
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	require.NoError(t, err)
+	return n
 }
 
 // shims are the shim processes that work in bundles of dir.

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+const (
+	containerd = "github.com/containerd/containerd/v2"
+	library    = "github.com/ctorhq/ctor"
+
+	// The plugins that bring Kubernetes, LVM and tracing are left out.
+	tags = "no_cri,no_btrfs,no_devmapper,no_zfs,no_tracing"
+
+	// runtime is what TEST_RUNTIME has containers run by, as link.Runtime.
+	runtime = "io.containerd.ctor.v2"
+)
+
+// suite is the compiled tests, and what they are run against.
+type suite struct {
+	way string // one of ways
+	dir string // holds tree, the module's source, and bin
+}
+
+func (s suite) path(elem ...string) string {
+	return filepath.Join(append([]string{s.dir}, elem...)...)
+}
+
+// build compiles what is needed: a minute or two the first time.
+func (s suite) build(ctx context.Context) error {
+	source, err := output(exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", containerd))
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		return err
+	}
+	if err := os.CopyFS(s.path("tree"), os.DirFS(source)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(s.path("bin"), 0o755); err != nil {
+		return err
+	}
+	if s.way == "engine" {
+		if err := s.embed(ctx); err != nil {
+			return err
+		}
+	} else if err := s.tool(ctx, "build", "-tags", tags, "-o", s.path("bin")+"/", "./cmd/containerd", "./cmd/containerd-shim-runc-v2", "./integration/failpoint/cmd/runc-fp"); err != nil {
+		return err
+	}
+	return s.tool(ctx, "test", "-c", "-mod=mod", "-tags", tags, "-o", s.path("suite"), "./integration/client")
+}
+
+func (s suite) tool(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = s.path("tree")
+	_, err := output(cmd)
+	return err
+}
+
+//go:embed testdata/embedded.go
+var embedded []byte
+
+// edits have the suite make its clients over an engine, and ask the service for
+// what the client itself does by its connection alone. All else is as it was.
+var edits = []struct{ from, to string }{
+	{`(?m)^func TestMain\(`, "func daemonMain("},
+	{`\bNew\((address|ctrd\.addr)\b`, "embedded(New, $1"},
+	{`\bclient\.Transfer\(`, "client.TransferService().Transfer("},
+}
+
+// embed puts the engine below the tests.
+func (s suite) embed(ctx context.Context) error {
+	here, err := output(exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", library))
+	if err != nil {
+		return err
+	}
+	files, err := filepath.Glob(s.path("tree", "integration", "client", "*_test.go"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		for _, e := range edits {
+			text = regexp.MustCompile(e.from).ReplaceAll(text, []byte(e.to))
+		}
+		if err := os.WriteFile(f, text, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(s.path("tree", "integration", "client", "embedded_test.go"), embedded, 0o644); err != nil {
+		return err
+	}
+	return s.tool(ctx, "mod", "edit", "-require="+library+"@v0.0.0", "-replace="+library+"="+here)
+}
+
+// run runs the tests that match pattern.
+func (s suite) run(ctx context.Context, pattern string, environment []string) (*outcome, error) {
+	log, err := os.Create(s.path("log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	args := []string{s.path("suite"), "-test.v=test2json", "-test.root", "-test.timeout=8m", "-test.run", pattern}
+	if os.Getenv("CRIU") == "" {
+		args = append(args, "-no-criu")
+	}
+	skip := unfit
+	if s.way == "engine" {
+		skip += "|^(" + strings.Join(daemons, "|") + ")$"
+	}
+	args = append(args, "-test.skip", skip)
+	// The shell reaps what loses its parent, as process 1 has to. All that is
+	// mounted and all that runs ends with it.
+	const script = `mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/lib && "$@"; exit $?`
+	args = append([]string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh"}, args...)
+	cmd := exec.CommandContext(ctx, "unshare", args...)
+	cmd.Dir = s.path("tree", "integration", "client")
+	cmd.Env = append(os.Environ(), environment...)
+	cmd.Env = append(cmd.Env, "PATH="+s.path("bin")+":"+os.Getenv("PATH"))
+	if s.way == "shim" {
+		cmd.Env = append(cmd.Env, "TEST_RUNTIME="+runtime)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = log
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer read.Close()
+	cmd.Stdout = write
+	err = cmd.Start()
+	write.Close()
+	if err != nil {
+		return nil, err
+	}
+	got, err := follow(io.TeeReader(read, log))
+	if werr := cmd.Wait(); err == nil && werr != nil && len(got.failed) == 0 {
+		err = fmt.Errorf("%w: see %s", werr, log.Name())
+	}
+	fmt.Println("log:", log.Name())
+	return got, err
+}

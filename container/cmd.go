@@ -184,6 +184,12 @@ func (c *Cmd) Run() error {
 // that makes a fifo of it at the right moment, or a link to a file that does not
 // end, holds up runc 1.1, and so Start, for half a minute. The end of ctx does
 // end the search for the command and its user, in files that are the container's.
+// And there the command's parent is runc until Start returns: a command that asks
+// before for a signal at its parent's death (PR_SET_PDEATHSIG) gets it then.
+//
+// A container near its limit of processes is lent some for the start. Where the
+// limit keeps the command from starting all the same, that is ctor.ErrUnavailable,
+// and says so.
 //
 // Arguments, variables and Dir reach the command as they are. What is not UTF-8
 // no runtime can be told (it is told in JSON), and is ctor.ErrInvalid.

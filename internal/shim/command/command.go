@@ -98,9 +98,13 @@ func (c *container) Start(ctx context.Context) error {
 func (c *container) Exec(ctx context.Context, _ string, p *specs.Process, io task.Stdio) (task.Process, error) {
 	limited := *p
 	limited.Rlimits = withOpenFiles(p.Rlimits)
-	return c.begin(ctx, io, func(ctx context.Context, r *runc.Runc, s *starting) error {
+	started, err := c.begin(ctx, io, func(ctx context.Context, r *runc.Runc, s *starting) error {
 		return r.Exec(ctx, c.id, limited, &runc.ExecOpts{IO: s, PidFile: s.pidFile, ConsoleSocket: s.console(), Detach: true})
 	})
+	if err == nil {
+		lowerOpenFiles(started.Pid, limited.Rlimits)
+	}
+	return started, err
 }
 
 // Pause implements task.Container.

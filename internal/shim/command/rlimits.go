@@ -53,3 +53,17 @@ var inherited = sync.OnceValue(func() *specs.POSIXRlimit {
 	}
 	return &specs.POSIXRlimit{Type: openFiles, Soft: l.Cur, Hard: l.Max}
 })
+
+// lowerOpenFiles gives a process that was added to a container its limit of open
+// files, if that is not what it has. runc 1.1 sets it too early: the process's
+// own Go may raise it after that. What the process does in its first millisecond
+// is before this, and nothing that its caller has told it to do.
+func lowerOpenFiles(pid int, limits []specs.POSIXRlimit) {
+	for _, l := range limits {
+		raised := unix.Rlimit{Cur: l.Hard, Max: l.Hard}
+		var now unix.Rlimit
+		if l.Type == openFiles && unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &now) == nil && now == raised {
+			_ = unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: l.Soft, Max: l.Hard}, nil)
+		}
+	}
+}

@@ -104,12 +104,20 @@ var limits = map[string]func(*bed){
 		_, out := b.run(setup{args: []string{"sh", "-c", ask}, edit: unset})
 		require.Equal(b, string(own), out)
 		x := b.start(setup{args: []string{"sleep", "1000"}, edit: unset})
-		_, out = x.run(setup{args: []string{"sh", "-c", ask}})
-		require.Equal(b, string(own), out)
-		_, out = x.run(setup{args: []string{"sh", "-c", ask}, proc: func(p *specs.Process) {
+		asked := func(p func(*specs.Process)) string {
+			// Later than its first millisecond, in which runc 1.1 may be late.
+			e := x.add(setup{args: []string{"sh", "-c", "read x; " + ask}, stdin: true, proc: p})
+			e.start()
+			_, err := e.in.Write([]byte("\n"))
+			require.NoError(b, err)
+			require.Zero(b, e.wait())
+			defer e.delete()
+			return e.output()
+		}
+		require.Equal(b, string(own), asked(nil))
+		require.Equal(b, "100\n200\n", asked(func(p *specs.Process) {
 			p.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 100, Hard: 200}}
-		}})
-		require.Equal(b, "100\n200\n", out)
+		}))
 		x.end()
 	},
 	"statistics": func(b *bed) {

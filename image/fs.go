@@ -9,10 +9,7 @@ import (
 	"runtime"
 	"sync"
 
-	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/platforms"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/rootfs"
@@ -69,12 +66,11 @@ func (i *Image) FS(ctx context.Context) (_ *FS, err error) {
 		return nil, err
 	}
 	defer end(&err)
-	img := containerd.NewImageWithPlatform(i.e.Client, images.Image{Name: i.Ref(), Target: i.manifest}, platforms.All)
-	chain, err := i.e.Chain(ctx, img, i.config.RootFS.DiffIDs)
-	if err != nil {
-		return nil, err
-	}
-	v, err := open(ctx, i.e, chain)
+	var v *view
+	err = i.e.WithLayers(ctx, i.source(), i.config.RootFS.DiffIDs, func(ctx context.Context, chain string) error {
+		v, err = open(ctx, i.e, chain)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -142,6 +142,11 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 	if err := i.whole(ctx); err != nil {
 		return nil, err
 	}
+	if p.native {
+		if err := p.in.Verify(ctx, i.source()); err != nil {
+			return nil, err
+		}
+	}
 	if err := name(ctx, p.in, p.ref, i.target); err != nil {
 		return nil, err
 	}

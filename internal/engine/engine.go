@@ -48,8 +48,9 @@ type Engine struct {
 	end    context.CancelCauseFunc
 	inside sync.WaitGroup // calls under way
 
-	classes classes
-	names   names
+	classes  classes
+	verified verified
+	names    names
 
 	mu       sync.Mutex
 	closed   bool

@@ -82,6 +82,7 @@ func (b *builder) make(ctx context.Context) (*Container, error) {
 		}
 	}
 	b.in.Backend.Brace()
+	_ = b.in.Settle() // what still can't be undone is told by the engine's Close
 	c, err := b.build(ctx)
 	if err != nil {
 		return nil, engine.Cause(ctx, explain(err))

@@ -89,22 +89,17 @@ func open(ctx context.Context, e *engine.Engine, chain string) (_ *view, err err
 	if err != nil {
 		return nil, err
 	}
-	undo.Push(v.remove)
+	remove := func() error { return e.RemoveSnapshot(v.key) }
+	undo.Push(remove)
 	if v.root, err = e.Doors.Snapshot(mounts, e.Root); err != nil {
 		return nil, err
 	}
 	undo.Close(v.root)
 	v.close = sync.OnceValue(func() error {
 		e.Forget(v.key, v)
-		return errors.Join(v.root.Close(), v.remove())
+		return errors.Join(v.root.Close(), remove())
 	})
 	return v, e.Attach(v.key, v)
-}
-
-func (v *view) remove() error {
-	ctx, cancel := v.e.Cleanup(context.Background())
-	defer cancel()
-	return v.e.Client.SnapshotService(v.e.Snapshotter).Remove(ctx, v.key)
 }
 
 // Close is for the engine, and for the collector.

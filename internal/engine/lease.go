@@ -37,7 +37,8 @@ func (e *Engine) Lease(ctx context.Context) (_ context.Context, release func(*er
 		if *err != nil {
 			opts = append(opts, leases.SynchronousDelete)
 		}
-		if derr := m.Delete(ctx, l, opts...); derr != nil {
+		derr := e.undo(ctx, "delete lease "+l.ID, func(ctx context.Context) error { return m.Delete(ctx, l, opts...) })
+		if derr != nil {
 			*err = errors.Join(*err, derr)
 		}
 	}, nil

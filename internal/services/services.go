@@ -216,7 +216,7 @@ func (s *Services) Close() error {
 func (s *Services) finish() error {
 	var err error
 	if s.layers != nil {
-		err = s.layers.bases.dropUnused(s.collector.life)
+		err = errors.Join(s.layers.bases.dropUnused(s.collector.life), s.layers.bases.used())
 	}
 	return errors.Join(err, s.collector.finish(), s.collector.Close())
 }

@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// hour is for ever.
+const hour = time.Hour
+
+// A turn without progress is lost to a call that waits, and to one only.
+func TestTurnLost(t *testing.T) {
+	var e Engine
+	first, err := e.Take(t.Context(), "a", hour)
+	require.NoError(t, err)
+	other, err := e.Take(t.Context(), "b", hour)
+	require.NoError(t, err, "another name is another turn")
+	other.End()
+	first.Advance(progress - 1) // which is none
+	second, err := e.Take(t.Context(), "a", time.Millisecond)
+	require.NoError(t, err)
+	first.Advance(progress)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = e.Take(ctx, "a", hour)
+	require.ErrorIs(t, err, context.Canceled, "the second has it")
+	first.End()
+	_, err = e.Take(ctx, "a", hour)
+	require.ErrorIs(t, err, context.Canceled, "and still has")
+	second.End()
+	third, err := e.Take(t.Context(), "a", hour)
+	require.NoError(t, err)
+	third.End()
+	require.Empty(t, e.turns.held)
+}
+
+// Those who wait for a turn that is lost wait for the next.
+func TestTurnLostByMany(t *testing.T) {
+	var e Engine
+	stuck, err := e.Take(t.Context(), "a", hour)
+	require.NoError(t, err)
+	got := make(chan *Turn)
+	for range 8 {
+		go func() {
+			next, err := e.Take(context.Background(), "a", 50*time.Millisecond)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- next
+		}()
+	}
+	for range 8 {
+		(<-got).End()
+	}
+	stuck.End()
+	require.Empty(t, e.turns.held)
+}
+
+// Progress is what comes, not that something comes.
+func TestTurnProgress(t *testing.T) {
+	var e Engine
+	turn, err := e.Take(t.Context(), "a", hour)
+	require.NoError(t, err)
+	turn.turn.since.Store(int64(time.Since(began) - 2*hour))
+	for range progress - 1 {
+		turn.Advance(1)
+	}
+	require.Negative(t, turn.turn.left(hour))
+	turn.Advance(1)
+	require.Positive(t, turn.turn.left(hour))
+}

@@ -32,6 +32,7 @@ var helpers = map[string]func(args []string) error{
 	"dialed":  helpDialed,
 	"dirty":   helpDirty,
 	"lacking": helpLacking,
+	"scarce":  helpScarce,
 }
 
 func TestMain(m *testing.M) {

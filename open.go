@@ -54,7 +54,7 @@ func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	undo.Push(func() error { return lock.Unlock(!lock.Dirty) })
+	undo.Once(func() error { return lock.Unlock(!lock.Dirty && !undo.Stuck()) })
 	if cfg.Snapshotter == "" {
 		cfg.Snapshotter = host.Snapshotter(cfg.Root)
 	}

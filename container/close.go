@@ -101,11 +101,8 @@ func (c *Container) delete(ctx context.Context) error {
 	ctx, cancelRest := c.e.Cleanup(ctx)
 	defer cancelRest()
 	c.awaitCommands()
-	if err := c.e.Remove(ctx, c.record); err != nil {
-		return err
-	}
-	c.e.Forget(c.ID(), c)
-	return nil
+	defer c.e.Forget(c.ID(), c) // what of it could not be removed is owed
+	return c.e.Remove(ctx, c.record)
 }
 
 // kill ends the container, and the copying of its streams.

@@ -82,6 +82,7 @@ func (b *builder) make(ctx context.Context) (*Container, error) {
 		}
 	}
 	b.in.Backend.Brace()
+	_ = b.in.Settle() // what still can't be undone is told by the engine's Close
 	c, err := b.build(ctx)
 	if err != nil {
 		return nil, engine.Cause(ctx, explain(err))
@@ -101,7 +102,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	class, chain, err := b.unpack(ctx)
+	class, err := b.class(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err := b.in.Claim(own, b.id, b.cfg.Name, b.cfg.lasting()); err != nil {
 		return nil, err
 	}
-	mounts, err := b.snapshot(own, chain)
+	mounts, err := b.layer(ctx, class)
 	if err != nil {
 		return nil, err
 	}
@@ -177,18 +178,29 @@ func (b *builder) source() containerd.Image {
 	return containerd.NewImageWithPlatform(b.in.Client, images.Image{Name: b.ref, Target: b.manifest}, platforms.All)
 }
 
-// unpack reads the image's configuration and sees to it that its layers are
-// in the snapshotter. It gives the top one.
-func (b *builder) unpack(ctx context.Context) (class engine.Class, chain string, err error) {
-	if class, err = b.in.Class(ctx, b.source()); err != nil {
-		return class, "", err
+// class reads the image's configuration.
+func (b *builder) class(ctx context.Context) (engine.Class, error) {
+	class, err := b.in.Class(ctx, b.source())
+	if err != nil {
+		return class, err
 	}
 	if p := class.Image.Platform; !platforms.Default().Match(p) {
-		return class, "", fmt.Errorf("the image is for %s, this machine runs %s: %w",
+		return class, fmt.Errorf("the image is for %s, this machine runs %s: %w",
 			platforms.FormatAll(p), platforms.DefaultString(), errdefs.ErrInvalidArgument)
 	}
-	chain, err = b.in.Chain(ctx, b.source(), class.Image.RootFS.DiffIDs)
-	return class, chain, err
+	return class, nil
+}
+
+// layer makes the writable layer over the image's. ctx can cut off the unpacking
+// of those, and not the making.
+func (b *builder) layer(ctx context.Context, class engine.Class) (mounts []mount.Mount, err error) {
+	err = b.in.WithLayers(ctx, b.source(), class.Image.RootFS.DiffIDs, func(ctx context.Context, chain string) error {
+		own, cancel := b.own(ctx)
+		defer cancel()
+		mounts, err = b.snapshot(own, chain)
+		return err
+	})
+	return mounts, err
 }
 
 // snapshot makes the writable layer.

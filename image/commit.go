@@ -125,7 +125,7 @@ func classOf(ctx context.Context, c *container.Container, info container.Info) (
 	// difference to what is read.
 	i, err := load(ctx, c.Engine(), r, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: st.Size}, nil)
 	if err == nil {
-		err = i.whole(ctx)
+		err = i.hold(ctx)
 	}
 	return i, err
 }

@@ -8,8 +8,6 @@ import (
 	"github.com/containerd/containerd/v2/core/images/archive"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
-
-	"github.com/ctorhq/ctor/internal/engine"
 )
 
 // Export writes images as one archive, a tar of an OCI image layout (OCI
@@ -31,19 +29,19 @@ func Export(ctx context.Context, w io.Writer, imgs ...*Image) (err error) {
 		}
 	}
 	e := imgs[0].e
-	ctx, leave, err := e.Enter(ctx)
+	ctx, end, err := begin(ctx, e)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer end(&err)
 	opts := []archive.ExportOpt{archive.WithPlatform(platforms.All)}
 	for _, i := range imgs {
-		if err := i.whole(ctx); err != nil {
-			return engine.Cause(ctx, fmt.Errorf("%s: %w", i.Ref(), err))
+		if err := i.hold(ctx); err != nil {
+			return fmt.Errorf("%s: %w", i.Ref(), err)
 		}
 		opts = append(opts, archive.WithManifest(i.manifest, i.Ref()))
 	}
-	return engine.Cause(ctx, e.Client.Export(ctx, &sink{ctx, w}, opts...))
+	return e.Client.Export(ctx, &sink{ctx, w}, opts...)
 }
 
 // sink is a writer that heeds ctx.

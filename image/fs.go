@@ -9,10 +9,7 @@ import (
 	"runtime"
 	"sync"
 
-	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/platforms"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/rootfs"
@@ -69,12 +66,11 @@ func (i *Image) FS(ctx context.Context) (_ *FS, err error) {
 		return nil, err
 	}
 	defer end(&err)
-	img := containerd.NewImageWithPlatform(i.e.Client, images.Image{Name: i.Ref(), Target: i.manifest}, platforms.All)
-	chain, err := i.e.Chain(ctx, img, i.config.RootFS.DiffIDs)
-	if err != nil {
-		return nil, err
-	}
-	v, err := open(ctx, i.e, chain)
+	var v *view
+	err = i.e.WithLayers(ctx, i.source(), i.config.RootFS.DiffIDs, func(ctx context.Context, chain string) error {
+		v, err = open(ctx, i.e, chain)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -93,22 +89,17 @@ func open(ctx context.Context, e *engine.Engine, chain string) (_ *view, err err
 	if err != nil {
 		return nil, err
 	}
-	undo.Push(v.remove)
+	remove := func() error { return e.RemoveSnapshot(v.key) }
+	undo.Push(remove)
 	if v.root, err = e.Doors.Snapshot(mounts, e.Root); err != nil {
 		return nil, err
 	}
 	undo.Close(v.root)
 	v.close = sync.OnceValue(func() error {
 		e.Forget(v.key, v)
-		return errors.Join(v.root.Close(), v.remove())
+		return errors.Join(v.root.Close(), remove())
 	})
 	return v, e.Attach(v.key, v)
-}
-
-func (v *view) remove() error {
-	ctx, cancel := v.e.Cleanup(context.Background())
-	defer cancel()
-	return v.e.Client.SnapshotService(v.e.Snapshotter).Remove(ctx, v.key)
 }
 
 // Close is for the engine, and for the collector.

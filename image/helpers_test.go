@@ -227,8 +227,8 @@ func indexOf(t testing.TB, images []raw, ps ...*ocispec.Platform) raw {
 }
 
 // serve starts a registry that has what a real one would refuse, as app:v1,
-// and gives the name.
-func serve(t testing.TB, r raw) (*registrytest.Server, string) {
+// and gives the name. faults come before what it has.
+func serve(t testing.TB, r raw, faults ...registrytest.Middleware) (*registrytest.Server, string) {
 	t.Helper()
 	paths := map[string]blob{"/v2/app/manifests/v1": r.manifest}
 	for _, b := range append(slices.Clone(r.blobs), r.manifest) {
@@ -236,7 +236,7 @@ func serve(t testing.TB, r raw) (*registrytest.Server, string) {
 		paths["/v2/app/manifests/"+b.Digest.String()] = b
 	}
 	srv := registrytest.NewServer(t, &registrytest.Options{Middleware: func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var has http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			b, ok := paths[r.URL.Path]
 			if !ok {
 				next.ServeHTTP(w, r)
@@ -249,6 +249,10 @@ func serve(t testing.TB, r raw) (*registrytest.Server, string) {
 				_, _ = w.Write(b.data)
 			}
 		})
+		for _, fault := range faults {
+			has = fault(has)
+		}
+		return has
 	}})
 	return srv, srv.Host + "/app:v1"
 }

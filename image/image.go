@@ -148,17 +148,17 @@ func (i *Image) Tag(ctx context.Context, ref string) (_ *Image, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, leave, err := i.e.Enter(ctx)
+	ctx, end, err := begin(ctx, i.e)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer end(&err)
 	// The name alone would be one of nothing, if the image is removed.
-	if err := i.whole(ctx); err != nil {
-		return nil, engine.Cause(ctx, err)
+	if err := i.hold(ctx); err != nil {
+		return nil, err
 	}
 	if err := name(ctx, i.e, r, i.target); err != nil {
-		return nil, engine.Cause(ctx, err)
+		return nil, err
 	}
 	tagged := *i
 	tagged.ref = r

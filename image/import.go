@@ -140,7 +140,7 @@ func (im *importer) image(ctx context.Context, d ocispec.Descriptor) (*Image, er
 	r := archiveName(d)
 	i, err := load(ctx, im.e, r, d, nil)
 	if err == nil {
-		err = i.whole(ctx)
+		err = i.hold(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r, err)

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"slices"
 
+	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -54,14 +56,22 @@ func (c *configFile) edit(s ocispec.Image) {
 // get finds an image by its full name. want chooses the platform; nil is as
 // for Get.
 func get(ctx context.Context, e *ctor.Engine, r reference.Reference, want platforms.MatchComparer) (*Image, error) {
-	record, err := engine.Of(e).Client.ImageService().Get(ctx, r.String())
-	if errdefs.IsNotFound(err) {
-		return nil, fmt.Errorf("no such image: %w", errdefs.ErrNotFound)
+	var last digest.Digest
+	for {
+		record, err := engine.Of(e).Client.ImageService().Get(ctx, r.String())
+		if errdefs.IsNotFound(err) {
+			return nil, fmt.Errorf("no such image: %w", errdefs.ErrNotFound)
+		}
+		if err != nil {
+			return nil, err
+		}
+		i, err := load(ctx, e, r, record.Target, want)
+		// The name may have come to mean another image, and this one have gone.
+		if !errdefs.IsNotFound(err) || record.Target.Digest == last {
+			return i, err
+		}
+		last = record.Target.Digest
 	}
-	if err != nil {
-		return nil, err
-	}
-	return load(ctx, e, r, record.Target, want)
 }
 
 // load reads the image that a descriptor stands for on a platform: the best of
@@ -234,6 +244,22 @@ func (i *Image) whole(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hold is whole, and what it has found stays in the store as long as the lease in
+// ctx.
+func (i *Image) hold(ctx context.Context) error {
+	for _, d := range slices.Compact([]digest.Digest{i.target.Digest, i.manifest.Digest}) {
+		if err := i.e.HoldContent(ctx, d); err != nil {
+			return err
+		}
+	}
+	return i.whole(ctx)
+}
+
+// source is the image as containerd's client knows it.
+func (i *Image) source() containerd.Image {
+	return containerd.NewImageWithPlatform(i.e.Client, images.Image{Name: i.Ref(), Target: i.manifest}, platforms.All)
 }
 
 // usable tells whether containers can be made: the layers are there, or what

@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reference"
 	"github.com/ctorhq/ctor/internal/verbatim"
 	"github.com/ctorhq/ctor/layer"
@@ -90,6 +91,9 @@ func (m *maker) stored(ctx context.Context, l layer.Layer) (ocispec.Descriptor, 
 	d := ocispec.Descriptor{MediaType: ociType(l.MediaType), Digest: l.Digest, Size: l.Size}
 	if l.Digest == l.DiffID || l.Digest.Validate() != nil || !images.IsLayerType(d.MediaType) {
 		return d, errdefs.ErrNotFound
+	}
+	if err := engine.Of(m.ctor).HoldContent(ctx, d.Digest); err != nil {
+		return d, err
 	}
 	info, err := m.cs.Info(ctx, d.Digest)
 	if err == nil && info.Size != d.Size {

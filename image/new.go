@@ -74,7 +74,7 @@ func extend(ctx context.Context, op, ref string, base *Image, add []layer.Layer)
 	}
 	defer end(&err)
 	if base.manifest.Digest != "" {
-		if err := base.whole(ctx); err != nil {
+		if err := base.hold(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -81,24 +81,35 @@ func (r *report) complete(layers ...ocispec.Descriptor) {
 
 // count reports what is read as fetched or sent.
 func (r *report) count(d ocispec.Descriptor, rc io.ReadCloser) io.ReadCloser {
-	c := &counter{ReadCloser: rc, add: func(n int64) { r.say(d, Fetching, min(n, d.Size)) }}
-	if s, ok := rc.(io.Seeker); ok {
-		return &seekCounter{c, s}
-	}
-	return c
+	c := &counter{ReadCloser: rc}
+	c.read = func(int) { r.say(d, Fetching, min(c.n, d.Size)) }
+	return c.seeker()
+}
+
+// counted calls read with the number of bytes of each Read.
+func counted(rc io.ReadCloser, read func(int)) io.ReadCloser {
+	c := &counter{ReadCloser: rc, read: read}
+	return c.seeker()
 }
 
 type counter struct {
 	io.ReadCloser
-	n   int64
-	add func(int64)
+	n    int64
+	read func(int)
+}
+
+func (c *counter) seeker() io.ReadCloser {
+	if s, ok := c.ReadCloser.(io.Seeker); ok {
+		return &seekCounter{c, s}
+	}
+	return c
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
 	if n > 0 {
 		c.n += int64(n)
-		c.add(c.n)
+		c.read(n)
 	}
 	return n, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/images"
@@ -115,11 +116,13 @@ type puller struct {
 	want   platforms.MatchComparer
 	native bool // want is this machine's
 	report *report
+	cs     *apart // what is fetched
 
 	// fetching is held, for reading, by each fetch. containerd's unpacker
 	// does not wait for all of them when it fails.
 	fetching sync.RWMutex
 	over     bool
+	arrivals arrivals
 }
 
 func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
@@ -132,6 +135,8 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 		return nil, err
 	}
 	defer release(&err)
+	p.cs = newApart(p.in.Client.ContentStore())
+	defer p.cs.abort(ctx, &err)
 	if err := p.fetchAll(ctx, target); err != nil {
 		return nil, err
 	}
@@ -141,6 +146,11 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 	}
 	if err := i.whole(ctx); err != nil {
 		return nil, err
+	}
+	if p.native {
+		if err := p.in.Verify(ctx, i.source()); err != nil {
+			return nil, err
+		}
 	}
 	if err := name(ctx, p.in, p.ref, i.target); err != nil {
 		return nil, err
@@ -168,7 +178,7 @@ func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error 
 			return nil, err
 		}
 		if images.IsManifestType(d.MediaType) {
-			return list, checkTypes(list[0], list[1:])
+			return announced(list), checkTypes(list[0], list[1:])
 		}
 		if !images.IsIndexType(d.MediaType) {
 			return list, nil
@@ -183,13 +193,15 @@ func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error 
 		return images.Dispatch(ctx, handler, limit, target)
 	}
 	u, err := unpack.NewUnpacker(ctx, cs, unpack.WithLimiter(limit), unpack.WithFetchAllContent(),
-		unpack.WithDuplicationSuppressor(p.in),
 		unpack.WithUnpackPlatform(unpack.Platform{
 			Platform:       p.want,
 			SnapshotterKey: p.in.Snapshotter,
-			Snapshotter:    p.in.Client.SnapshotService(p.in.Snapshotter),
-			Applier:        p.in.Client.DiffService(),
-			ApplyOpts:      []diff.ApplyOpt{diff.WithProgress(p.report.extracted)},
+			Snapshotter: &unpacking{
+				Snapshotter: p.in.Client.SnapshotService(p.in.Snapshotter),
+				in:          p.in, arrivals: &p.arrivals, turns: map[string]string{},
+			},
+			Applier:   p.in.Client.DiffService(),
+			ApplyOpts: []diff.ApplyOpt{diff.WithProgress(p.report.extracted)},
 		}))
 	if err != nil {
 		return err
@@ -202,7 +214,7 @@ func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error 
 	if _, uerr := u.Wait(); err == nil {
 		err = uerr
 	}
-	return err
+	return p.arrivals.cause(err)
 }
 
 // wait returns when no fetch is under way, nor will be. Their context has
@@ -213,8 +225,13 @@ func (p *puller) wait() {
 	p.over = true
 }
 
+// stall is how long a registry may send next to nothing of a blob before another
+// pull that waits for the same blob asks for it as well.
+const stall = 5 * time.Second
+
 // fetch brings one blob into the content store.
-func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.Descriptor, err error) {
+	defer func() { p.arrivals.tell(d.Digest, err) }()
 	if err := acceptable(d); err != nil {
 		return nil, err
 	}
@@ -227,24 +244,30 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Des
 	if layer {
 		p.report.say(d, Waiting, 0)
 	}
-	key := "fetch " + d.Digest.String()
-	if err := p.in.Lock(ctx, key); err != nil {
+	// A registry has no say in what is pulled from another. How long a blob is, is
+	// what an image says.
+	turn, err := p.in.Take(ctx, fmt.Sprintf("fetch %s %d from %s", d.Digest, d.Size, p.from), stall)
+	if err != nil {
 		return nil, err
 	}
-	defer p.in.Unlock(key)
+	defer turn.End()
 	d.Annotations = nil // they would be part of the ingest's name
-	err := remotes.Fetch(ctx, p.in.Client.ContentStore(), remotes.FetcherFunc(func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	err = remotes.Fetch(ctx, p.cs, remotes.FetcherFunc(func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 		rc, err := p.from.Fetch(ctx, p.ref.Repository, d)
-		if err == nil && layer {
+		if err != nil {
+			return nil, err
+		}
+		if layer {
 			rc = p.report.count(d, rc)
 		}
-		return rc, err
+		return counted(rc, turn.Advance), nil
 	}), d)
 	there := errdefs.IsAlreadyExists(err)
 	if err != nil && !there {
-		// Its bytes may be wrong, and the next fetch would go on behind them.
-		abort(ctx, p.in.Client.ContentStore(), remotes.MakeRefKey(ctx, d))
-		return nil, err
+		abort(ctx, p.cs.Store, p.cs.prefix+remotes.MakeRefKey(ctx, d))
+		if there = p.brought(ctx, d); !there {
+			return nil, err
+		}
 	}
 	if layer && there {
 		p.report.say(d, Exists, d.Size)
@@ -252,4 +275,13 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Des
 		p.report.say(d, Fetched, d.Size)
 	}
 	return nil, nil
+}
+
+// brought tells whether another pull has brought a blob meanwhile.
+func (p *puller) brought(ctx context.Context, d ocispec.Descriptor) bool {
+	if p.in.HoldContent(ctx, d.Digest) != nil {
+		return false
+	}
+	_, err := p.in.Client.ContentStore().Info(ctx, d.Digest)
+	return err == nil
 }

@@ -12,7 +12,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reference"
 	"github.com/ctorhq/ctor/registry"
 )
@@ -51,13 +50,13 @@ func (i *Image) Push(ctx context.Context, ref string, o *PushOptions) (err error
 	if err != nil {
 		return err
 	}
-	ctx, leave, err := i.e.Enter(ctx)
+	ctx, end, err := begin(ctx, i.e)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer end(&err)
 	p := pusher{cs: i.e.Client.ContentStore(), to: to, ref: r, report: newReport(o.Progress)}
-	return engine.Cause(ctx, p.push(ctx, i))
+	return p.push(ctx, i)
 }
 
 // pusher sends one image.
@@ -69,7 +68,7 @@ type pusher struct {
 }
 
 func (p *pusher) push(ctx context.Context, i *Image) error {
-	if err := i.whole(ctx); err != nil {
+	if err := i.hold(ctx); err != nil {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)

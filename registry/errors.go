@@ -168,7 +168,7 @@ func isNetwork(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.As(err, &op) || errors.As(err, &dns) ||
 		errors.As(err, &timeout) && timeout.Timeout() ||
-		errors.Is(err, errSlow) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, errSlow) || errors.Is(err, errStill) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 

@@ -2,11 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
-	"io"
-	"net/http"
-	"sync"
-	"time"
 
 	"oras.land/oras-go/v2/registry/remote"
 
@@ -34,42 +29,4 @@ func read[T any](ctx context.Context, r *Registry, op string, ref reference.Refe
 	e := newError(ctx, op, r.host, ref.Name(), err)
 	e.Mirrors = missed
 	return v, e
-}
-
-var errSlow = errors.New("no answer in time")
-
-// patience gives up on a host that doesn't begin to answer in time. The body
-// may then take as long as the request's context allows.
-type patience struct {
-	base  http.RoundTripper
-	limit time.Duration
-}
-
-func (p *patience) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	timer := time.AfterFunc(p.limit, func() { cancel(errSlow) })
-	resp, err := p.base.RoundTrip(req.WithContext(ctx))
-	if !timer.Stop() && context.Cause(ctx) == errSlow {
-		if err == nil {
-			resp.Body.Close()
-		}
-		return nil, errSlow
-	}
-	if err != nil {
-		cancel(nil)
-		return nil, err
-	}
-	// The context must live as long as the body is read.
-	resp.Body = &cancelBody{ReadCloser: resp.Body, cancel: sync.OnceFunc(func() { cancel(nil) })}
-	return resp, nil
-}
-
-type cancelBody struct {
-	io.ReadCloser
-	cancel func()
-}
-
-func (b *cancelBody) Close() error {
-	defer b.cancel()
-	return b.ReadCloser.Close()
 }

@@ -46,7 +46,9 @@ type Options struct {
 	Retries int
 
 	// Transport makes the connections. If nil, http.DefaultTransport does,
-	// with its proxies, its idle connections and its limits.
+	// with its proxies, its idle connections and its limits. Whichever it is,
+	// a host that doesn't begin to answer a read within two minutes, or in the
+	// middle of an answer sends nothing for half a minute, is taken to be lost.
 	Transport http.RoundTripper
 
 	// UserAgent is what the program calls itself. Empty means "ctor".
@@ -67,18 +69,23 @@ type transport struct {
 }
 
 func (o *Options) transport() *transport {
-	return &transport{base: o.Transport, retries: o.retries()}
+	return &transport{base: o.patience(answerLimit), retries: o.retries()}
 }
 
 func (o *Options) mirrorTransport() *transport {
-	t := &patience{base: o.Transport, limit: o.MirrorTimeout}
-	if t.base == nil {
-		t.base = http.DefaultTransport
+	if o.MirrorTimeout > 0 {
+		return &transport{base: o.patience(o.MirrorTimeout)}
 	}
-	if t.limit <= 0 {
-		t.limit = 10 * time.Second
+	return &transport{base: o.patience(10 * time.Second)}
+}
+
+// patience makes connections on which a host has so long to begin an answer.
+func (o *Options) patience(answer time.Duration) *patience {
+	p := &patience{base: o.Transport, answer: answer, still: stillLimit}
+	if p.base == nil {
+		p.base = http.DefaultTransport
 	}
-	return &transport{base: t}
+	return p
 }
 
 // client returns an HTTP client that signs in to e, and to nothing else.

@@ -59,11 +59,7 @@ func (e *Engine) Diff(ctx context.Context, c containers.Container) (d *rootfs.Di
 	if err != nil {
 		return nil, nil, err
 	}
-	undo.Push(func() error {
-		ctx, cancel := e.Cleanup(ctx)
-		defer cancel()
-		return sn.Remove(ctx, key)
-	})
+	undo.Push(func() error { return e.RemoveSnapshot(key) })
 	if d.Before, err = rootfs.Open(below, at); err == nil {
 		undo.Close(d.Before) // before the snapshot goes
 	}

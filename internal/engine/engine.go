@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/unwind"
 )
 
 // ErrClosed is the class of calls on a closed engine.
@@ -48,14 +49,16 @@ type Engine struct {
 	end    context.CancelCauseFunc
 	inside sync.WaitGroup // calls under way
 
-	classes classes
-	names   names
+	classes  classes
+	verified verified
+	names    names
 
 	mu       sync.Mutex
 	closed   bool
 	attached map[string]Attached
 
 	turns turns
+	debt  unwind.Debt
 }
 
 // Attached is what ends with the engine: a container, or what is held open of
@@ -148,6 +151,9 @@ func (e *Engine) Forget(id string, a Attached) {
 	}
 }
 
+// Settle tries again to undo what is owed.
+func (e *Engine) Settle() error { return e.debt.Settle() }
+
 // Life ends when the engine begins to close.
 func (e *Engine) Life() context.Context { return e.life }
 
@@ -163,8 +169,8 @@ func (e *Engine) Closed() bool {
 // may be for ever.
 var patience = 10 * time.Second
 
-// Shut ends the calls under way and closes what is attached, all at once. It
-// reports whether it was the first to be called.
+// Shut ends the calls under way, closes what is attached, all at once, and
+// settles what is owed. It reports whether it was the first to be called.
 func (e *Engine) Shut() (first bool, err error) {
 	e.mu.Lock()
 	if e.closed {
@@ -198,6 +204,7 @@ func (e *Engine) Shut() (first bool, err error) {
 	}
 	end("the files of containers", e.Doors)
 	wg.Wait()
+	errs = append(errs, e.Settle())
 	return true, errors.Join(errs...)
 }
 

@@ -3,9 +3,12 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 )
 
 // leaseLabel marks the leases of calls with the process that makes them, so
@@ -34,8 +37,28 @@ func (e *Engine) Lease(ctx context.Context) (_ context.Context, release func(*er
 		if *err != nil {
 			opts = append(opts, leases.SynchronousDelete)
 		}
-		if derr := m.Delete(ctx, l, opts...); derr != nil {
+		derr := e.undo(ctx, "delete lease "+l.ID, func(ctx context.Context) error { return m.Delete(ctx, l, opts...) })
+		if derr != nil {
 			*err = errors.Join(*err, derr)
 		}
 	}, nil
+}
+
+// HoldContent has the lease in ctx keep a blob, and what it refers to, whether
+// that is there yet or not: what is found in the store after HoldContent stays
+// there. Whatever is found before may be collected at any time.
+func (e *Engine) HoldContent(ctx context.Context, d digest.Digest) error {
+	return e.hold(ctx, "content", d.String())
+}
+
+func (e *Engine) hold(ctx context.Context, kind, id string) error {
+	lease, ok := leases.FromContext(ctx)
+	if !ok {
+		return fmt.Errorf("hold %s %s without a lease: %w", kind, id, errdefs.ErrInternal)
+	}
+	r := leases.Resource{Type: kind, ID: id}
+	if err := e.Client.LeasesService().AddResource(ctx, leases.Lease{ID: lease}, r); err != nil {
+		return fmt.Errorf("hold %s %s: %w", kind, id, err)
+	}
+	return nil
 }

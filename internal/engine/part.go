@@ -35,7 +35,7 @@ func (e *Engine) parts() (first, rest []Part) {
 }
 
 // Remove deletes a container, running or not, with all of its parts. What is
-// gone already is no error.
+// gone already is no error. What can't be removed is owed.
 func (e *Engine) Remove(ctx context.Context, c containers.Container) error {
 	if c.ID == "" {
 		return errors.New("delete container: no id")
@@ -43,9 +43,7 @@ func (e *Engine) Remove(ctx context.Context, c containers.Container) error {
 	first, rest := e.parts()
 	errs := make([]error, len(first)+len(rest))
 	remove := func(n int, p Part) {
-		if err := p.Remove(ctx, c); err != nil {
-			errs[n] = fmt.Errorf("delete %s of %s: %w", p, c.ID, err)
-		}
+		errs[n] = e.undo(ctx, fmt.Sprintf("delete %s of %s", p, c.ID), func(ctx context.Context) error { return p.Remove(ctx, c) })
 	}
 	for n, p := range first {
 		remove(n, p)

@@ -10,42 +10,94 @@ import (
 	"github.com/opencontainers/image-spec/identity"
 )
 
-// Chain names the snapshot of an image's layers, and sees to it that it is
-// there. An image without layers has none, "".
-func (e *Engine) Chain(ctx context.Context, img containerd.Image, layers []digest.Digest) (string, error) {
+// WithLayers calls use with the name of the snapshot of an image's layers, "" of
+// an image without any. The snapshot is there for use to make another one on
+// top, and what is in it is what the image's blobs hold.
+//
+// use is called a second time if the snapshot was not there the first time,
+// which its error, ErrNotFound, says: as a rule it is there, and then it costs
+// nothing to find that out. What use makes under the second call's ctx is kept
+// until the call returns, as the snapshot is.
+func (e *Engine) WithLayers(ctx context.Context, img containerd.Image, layers []digest.Digest, use func(ctx context.Context, chain string) error) (err error) {
 	chain := identity.ChainID(layers).String()
 	if chain == "" {
-		return "", nil
+		return use(ctx, chain)
 	}
-	_, err := e.Client.SnapshotService(e.Snapshotter).Stat(ctx, chain)
-	if errdefs.IsNotFound(err) {
-		err = e.Unpack(ctx, img)
+	there, err := e.known(ctx, img, chain)
+	if err == nil && there {
+		err = use(ctx, chain)
+		there = !errdefs.IsNotFound(err)
 	}
-	return chain, err
-}
-
-// Unpack lays an image's layers down in the snapshotter. Of many calls for
-// images that begin with the same layer one at a time does: unpacking is most of
-// the work that a first container is, and the others then find it done.
-func (e *Engine) Unpack(ctx context.Context, img containerd.Image) (err error) {
-	layers, err := img.RootFS(ctx)
-	if err != nil {
+	if there || err != nil && !errdefs.IsNotFound(err) {
 		return err
-	}
-	if len(layers) > 0 {
-		key := "unpack " + layers[0].String()
-		if err := e.Lock(ctx, key); err != nil {
-			return err
-		}
-		defer e.Unlock(key)
 	}
 	ctx, release, err := e.Lease(ctx)
 	if err != nil {
 		return err
 	}
 	defer release(&err)
+	if err := e.unpack(ctx, img, layers); err != nil {
+		return err
+	}
+	if err := e.Verify(ctx, img); err != nil {
+		return err
+	}
+	return use(ctx, chain)
+}
+
+// known tells whether the layers of an image are unpacked, as far as can be told
+// without keeping them, and whether they are the image's.
+func (e *Engine) known(ctx context.Context, img containerd.Image, chain string) (bool, error) {
+	if e.verified.has(img.Target().Digest) {
+		return true, nil
+	}
+	_, err := e.Client.SnapshotService(e.Snapshotter).Stat(ctx, chain)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, e.Verify(ctx, img)
+}
+
+// unpack lays an image's layers down in the snapshotter, for as long as the lease
+// in ctx. Of many calls for images that begin with the same layer one at a time
+// does: unpacking is most of the work that a first container is, and the others
+// then find it done.
+func (e *Engine) unpack(ctx context.Context, img containerd.Image, layers []digest.Digest) error {
+	key := "unpack " + layers[0].String()
+	if err := e.Lock(ctx, key); err != nil {
+		return err
+	}
+	defer e.Unlock(key)
+	if err := e.HoldContent(ctx, img.Target().Digest); err != nil {
+		return fmt.Errorf("unpack: %w", err)
+	}
+	if err := e.holdLayers(ctx, layers); err != nil {
+		return fmt.Errorf("unpack: %w", err)
+	}
 	if err := img.Unpack(ctx, e.Snapshotter); err != nil {
 		return fmt.Errorf("unpack: %w", err)
+	}
+	return nil
+}
+
+// holdLayers keeps those layers that are unpacked already: containerd looks
+// whether they are there, and then relies on it.
+func (e *Engine) holdLayers(ctx context.Context, layers []digest.Digest) error {
+	sn := e.Client.SnapshotService(e.Snapshotter)
+	for n := len(layers); n > 0; n-- {
+		chain := identity.ChainID(layers[:n]).String()
+		if err := e.hold(ctx, "snapshots/"+e.Snapshotter, chain); err != nil {
+			return err
+		}
+		// One that is there keeps those below it.
+		if _, err := sn.Stat(ctx, chain); err == nil {
+			return nil
+		} else if !errdefs.IsNotFound(err) {
+			return err
+		}
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func (r *Root) RemoveAll(ctx context.Context, name string) error {
 		if err == nil || !full(err) {
 			return err
 		}
-		return removeTree(ctx, dir, base, maxDepth)
+		return removeTree(ctx, dir, base, maxDepth, attempt)
 	})
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
@@ -33,7 +33,8 @@ func (r *Root) RemoveAll(ctx context.Context, name string) error {
 // Discard removes a directory of the host's that a container has written to,
 // and does so no more. os.RemoveAll has as many files open as a tree is deep: a
 // container could make one that neither it nor the rest of the program could
-// go on with.
+// go on with. Nor does it mind that the container has forbidden to change a file,
+// as one with the capability for it can: see chattr(1).
 func Discard(dir string) error {
 	at, err := openDir(filepath.Dir(dir))
 	if errors.Is(err, os.ErrNotExist) {
@@ -44,8 +45,8 @@ func Discard(dir string) error {
 	}
 	defer at.Close()
 	base := filepath.Base(dir)
-	if err = remove(int(at.Fd()), base); full(err) {
-		err = removeTree(context.Background(), int(at.Fd()), base, math.MaxInt)
+	if err = free(int(at.Fd()), base, remove); full(err) {
+		err = removeTree(context.Background(), int(at.Fd()), base, math.MaxInt, free)
 	}
 	if err == unix.ENOENT {
 		return nil
@@ -63,7 +64,8 @@ func full(err error) bool { return err == unix.ENOTEMPTY || err == unix.EEXIST }
 // another directory, so it sees to it that it is the one it came from.
 type remover struct {
 	ctx   context.Context
-	limit int      // of levels
+	limit int // of levels
+	try   func(dir int, base string, remove removal) error
 	at    *os.File // the directory it is in
 	above []level
 	err   error // the first
@@ -96,13 +98,13 @@ type fileID struct{ dev, ino uint64 }
 
 func idOf(st *unix.Stat_t) fileID { return fileID{st.Dev, st.Ino} }
 
-// removeTree removes a directory.
-func removeTree(ctx context.Context, dir int, base string, limit int) error {
+// removeTree removes a directory, by way of try.
+func removeTree(ctx context.Context, dir int, base string, limit int, try func(int, string, removal) error) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(dir, &st); err != nil {
 		return err
 	}
-	w := remover{ctx: ctx, limit: limit, above: []level{{id: idOf(&st)}}}
+	w := remover{ctx: ctx, limit: limit, try: try, above: []level{{id: idOf(&st)}}}
 	if err := w.enter(dir, base, 0); err != nil {
 		return err
 	}
@@ -208,7 +210,7 @@ func (w *remover) sweep() error {
 			return errGrows
 		}
 		for _, name := range names {
-			switch err := remove(int(w.at.Fd()), name); {
+			switch err := w.try(int(w.at.Fd()), name, remove); {
 			case err == nil:
 			case full(err):
 				l.dirs = append(l.dirs, name)
@@ -232,7 +234,7 @@ func (w *remover) leave() error {
 		unix.Close(up)
 		return errors.Join(errMoved, err)
 	}
-	err = unix.Unlinkat(up, l.base, unix.AT_REMOVEDIR)
+	err = w.try(up, l.base, func(dir int, base string) error { return unix.Unlinkat(dir, base, unix.AT_REMOVEDIR) })
 	// Something was overlooked, since what is read was changed, or was put
 	// there just now.
 	if full(err) && w.err == nil {

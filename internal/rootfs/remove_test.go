@@ -2,7 +2,10 @@ package rootfs_test
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -164,4 +167,27 @@ func TestRemoveGrowing(t *testing.T) {
 	close(stop)
 	<-done
 	require.NoError(t, r.RemoveAll(t.Context(), "tree"))
+}
+
+// A file that must not be changed, and a directory, is no obstacle to the host.
+func TestDiscardImmutable(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "layer")
+	require.NoError(t, os.MkdirAll(dir+"/a/b", 0o755))
+	for _, name := range []string{"/a/b/file", "/a/file", "/file"} {
+		require.NoError(t, os.WriteFile(dir+name, nil, 0o644))
+	}
+	set := func(attribute string, names ...string) {
+		for _, name := range names {
+			out, err := exec.Command("chattr", attribute, dir+name).CombinedOutput()
+			require.NoError(t, err, "%s", out)
+		}
+	}
+	t.Cleanup(func() { _ = exec.Command("chattr", "-R", "-ia", dir).Run() })
+	set("+i", "/a/b/file", "/a/b", "/file")
+	set("+a", "/a/file", "/a", "")
+	require.Error(t, os.RemoveAll(dir))
+	require.ErrorIs(t, at(t, dir).RemoveAll(t.Context(), "a"), fs.ErrPermission, "the container's own removal is as good as its own")
+	require.NoError(t, rootfs.Discard(dir))
+	require.NoDirExists(t, dir)
 }

@@ -2,6 +2,7 @@ package services
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,7 +28,6 @@ type bases struct {
 	owner   string // label of what ends with the program
 
 	mu   sync.Mutex
-	last int
 	all  map[string]*base // by namespace/chain; also those of retry
 	kept map[string]bool  // the snapshots, by namespace/key
 }
@@ -60,10 +60,8 @@ func (s *bases) use(ctx context.Context, chain string) (*base, error) {
 		s.all[ns+"/"+chain] = b
 	}
 	b.users++
-	s.last++
-	key := fmt.Sprintf("io.ctor.base:%d", s.last) // no container can have that name
 	s.mu.Unlock()
-	if err := s.fill(ctx, b, key); err != nil {
+	if err := s.fill(ctx, b); err != nil {
 		s.leave(b)
 		return nil, err
 	}
@@ -77,12 +75,14 @@ func (s *bases) leave(b *base) {
 }
 
 // fill makes the snapshot, if there is none yet.
-func (s *bases) fill(ctx context.Context, b *base, key string) error {
+func (s *bases) fill(ctx context.Context, b *base) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.key != "" {
 		return nil
 	}
+	// No container can have that name, and no earlier program has left one of it.
+	key := "io.ctor.base:" + rand.Text()
 	s.keep(b, key, true)
 	mounts, err := s.overlay.Prepare(ctx, key, b.chain, snapshots.WithLabels(map[string]string{
 		"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339),
@@ -90,6 +90,9 @@ func (s *bases) fill(ctx context.Context, b *base, key string) error {
 	}))
 	if err != nil {
 		s.keep(b, key, false)
+		if errdefs.IsAlreadyExists(err) { // not what the caller asked for
+			err = fmt.Errorf("%v: %w", err, errdefs.ErrInternal)
+		}
 		return err
 	}
 	b.key = key
@@ -180,6 +183,20 @@ func (s *bases) keeps(ctx context.Context, key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return err == nil && s.kept[k]
+}
+
+// used tells of the bases that containers still have: of none, when all is at its
+// end.
+func (s *bases) used() error {
+	var errs []error
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, b := range s.all {
+		if b.users > 0 {
+			errs = append(errs, fmt.Errorf("layers over %s are still there", k))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // dropUnused lets go of the bases that no container has.

@@ -2,6 +2,7 @@ package services
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,9 +24,10 @@ const gcDelay = 100 * time.Millisecond
 // program's Prometheus registry and handlers to its HTTP server.
 type collector struct {
 	db      *metadata.DB
-	before  func(context.Context) error // lets go of what is kept for reuse; nil: nothing
-	busy    sync.Mutex                  // held by a collection
-	pending atomic.Bool                 // something was deleted since the last collection began
+	before  func(context.Context) error   // lets go of what is kept for reuse; nil: nothing
+	after   []func(context.Context) error // does again what a snapshotter failed at, which the database does not
+	busy    sync.Mutex                    // held by a collection
+	pending atomic.Bool                   // something was deleted since the last collection began
 	dirty   chan struct{}
 	now     chan chan<- result
 	life    context.Context
@@ -99,6 +101,9 @@ func (c *collector) collect() result {
 		}
 	}
 	s, err := c.db.GarbageCollect(ctx)
+	for _, f := range c.after {
+		err = errors.Join(err, f(ctx))
+	}
 	if err != nil {
 		c.pending.Store(true)
 	}

@@ -81,6 +81,13 @@ func Start(ctx context.Context, cfg Config) (_ *Services, err error) {
 	if s.collector, err = instance[*collector](s.set, plugins.GCPlugin, gcPlugin.ID); err != nil {
 		return nil, err
 	}
+	for _, name := range s.Snapshotters() {
+		sn, err := instance[*thorough](s.set, plugins.SnapshotPlugin, name)
+		if err != nil {
+			return nil, err
+		}
+		s.collector.after = append(s.collector.after, sn.settle)
+	}
 	if err := s.holdLayers(db); err != nil {
 		return nil, fmt.Errorf("start layers: %w", err)
 	}
@@ -124,6 +131,9 @@ func graph(events *exchange) []plugin.Registration {
 	for _, r := range registry.Graph(unlisted) {
 		if before := fronts[r.Type]; before != nil {
 			r.InitFn = front(r.InitFn, before)
+		}
+		if r.Type == plugins.SnapshotPlugin {
+			r.InitFn = thoroughly(r.InitFn)
 		}
 		all = append(all, r)
 		if r.Type == plugins.MetadataPlugin {
@@ -216,7 +226,7 @@ func (s *Services) Close() error {
 func (s *Services) finish() error {
 	var err error
 	if s.layers != nil {
-		err = s.layers.bases.dropUnused(s.collector.life)
+		err = errors.Join(s.layers.bases.dropUnused(s.collector.life), s.layers.bases.used())
 	}
 	return errors.Join(err, s.collector.finish(), s.collector.Close())
 }

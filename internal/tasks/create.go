@@ -41,8 +41,9 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	if err := heed(container.Runtime, r); err != nil {
 		return nil, err
 	}
+	_ = s.debt.Settle() // what can't be undone yet is told by Close
 	var undo unwind.Stack
-	defer undo.OnError(&err)
+	defer s.debt.Undo(&undo, &err)
 	dir, spec := s.bundle(k), container.Spec.GetValue()
 	about, _ := record.Of(container)
 	detached := about.Detached // it has a shim of its own

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ctorhq/ctor/internal/shim"
+	"github.com/ctorhq/ctor/internal/unwind"
 )
 
 // Config says what a service works with.
@@ -53,6 +54,7 @@ type Service struct {
 	closed   bool
 
 	ending sync.WaitGroup // of shims
+	debt   unwind.Debt
 }
 
 // task is the life of one container in its shim. Another one may have the same
@@ -116,7 +118,7 @@ func (s *Service) Close() error {
 	err := shims.Wait()
 	s.ending.Wait()
 	s.program.Close()
-	return err
+	return errors.Join(err, s.debt.Settle())
 }
 
 func key(ctx context.Context, id string) (string, error) {

@@ -56,3 +56,35 @@ func TestRunOnce(t *testing.T) {
 	require.NoError(t, undo.Run())
 	require.Equal(t, 1, n)
 }
+
+// What could not be undone is tried again, in the same order; what was closed is
+// not.
+func TestRunAgain(t *testing.T) {
+	var done []string
+	stuck := errors.New("stuck")
+	fails := stuck
+	step := func(name string, err *error) func() error {
+		return func() error { done = append(done, name); return *err }
+	}
+	var none error
+	var undo unwind.Stack
+	undo.Push(func() error {
+		require.True(t, undo.Stuck())
+		return nil
+	})
+	undo.Push(step("first", &fails))
+	undo.Close(closer(step("closed", &fails)))
+	undo.Push(step("second", &none))
+	undo.Push(step("third", &fails))
+	require.ErrorIs(t, undo.Run(), stuck)
+	require.Equal(t, []string{"third", "second", "closed", "first"}, done)
+	done = nil
+	require.ErrorIs(t, undo.Run(), stuck)
+	require.Equal(t, []string{"third", "first"}, done)
+	fails = nil
+	require.NoError(t, undo.Run())
+	require.False(t, undo.Stuck())
+	done = nil
+	require.NoError(t, undo.Run())
+	require.Empty(t, done)
+}

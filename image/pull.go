@@ -136,7 +136,7 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 	}
 	defer release(&err)
 	p.cs = newApart(p.in.Client.ContentStore())
-	defer p.cs.abort(ctx, &err)
+	defer p.cs.abort(ctx)
 	if err := p.fetchAll(ctx, target); err != nil {
 		return nil, err
 	}
@@ -156,6 +156,7 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 		return nil, err
 	}
 	p.report.complete(i.parts.Layers...)
+	p.cs.keep()
 	return i, nil
 }
 

@@ -69,3 +69,15 @@ func Attrs(b []byte) iter.Seq2[uint16, []byte] {
 		}
 	}
 }
+
+// Messages walks what one read of a socket has given: types, and what follows
+// the header.
+func Messages(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for m := range messages(b) {
+			if !yield(m.typ, m.body) {
+				return
+			}
+		}
+	}
+}

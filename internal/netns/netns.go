@@ -124,3 +124,12 @@ func (v *visitor) leave() error {
 func setns(fd int) error {
 	return os.NewSyscallError("setns", unix.Setns(fd, unix.CLONE_NEWNET))
 }
+
+// Within runs f on a thread that is in the namespace of process, for what is
+// made there beside sockets of package net's own. f may be called with no other
+// thread of the program in the namespace: it starts no goroutine that must be
+// there, and looks up no names.
+func Within(process *os.File, f func() error) error {
+	probe()
+	return within(process, func(control) error { return f() })
+}

@@ -65,3 +65,10 @@ func (t *Table) Commit(s *netlink.Socket) error {
 	t.edge(unix.NFNL_MSG_BATCH_END)
 	return s.Do(&t.batch)
 }
+
+// Delete takes the table away again, in the same transaction: the kernel says
+// only whether it could have it.
+func (t *Table) Delete() {
+	t.batch.Begin("nftables: delete table", subsystem(unix.NFT_MSG_DELTABLE), unix.NLM_F_ACK, []byte{t.family, unix.NFNETLINK_V0, 0, 0}).
+		String(unix.NFTA_TABLE_NAME, t.name)
+}

@@ -34,7 +34,7 @@ func (t *Table) begin(name string, request, flags uint16) *netlink.Batch {
 func New(name string, family byte) *Table {
 	t := &Table{name: name, family: family}
 	t.edge(unix.NFNL_MSG_BATCH_BEGIN)
-	t.begin("new table", unix.NFT_MSG_NEWTABLE, 0).String(unix.NFTA_TABLE_NAME, name)
+	t.begin("new table", unix.NFT_MSG_NEWTABLE, unix.NLM_F_EXCL).String(unix.NFTA_TABLE_NAME, name)
 	return t
 }
 

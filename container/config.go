@@ -90,6 +90,10 @@ type Config struct {
 	// one hides what it covers.
 	Mounts []Mount
 
+	// Network is the container's: its own without a way out, if zero; with one
+	// ([Out]); or the host's ([Host]).
+	Network Network
+
 	// Limits bound what the container may use.
 	Limits Limits
 
@@ -167,6 +171,9 @@ func (cfg Config) check() error {
 	}
 	if cfg.LogLimit < -1 || cfg.LogLimit > 0 && cfg.LogLimit < logfile.MinLimit {
 		return invalid("log limit %d: it must be -1, 0 or at least %d", cfg.LogLimit, logfile.MinLimit)
+	}
+	if err := cfg.Network.check(cfg); err != nil {
+		return err
 	}
 	return checkLabels(cfg.Labels)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,8 +35,10 @@ type Container struct {
 	starting sync.Mutex                    // held while a life begins, and while all of it ends
 	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
 	door     reach.Door
-	cgroup   func() string // where it is in every hierarchy; "": unknown
-	commands sync.Map      // *Process of those that have not ended, beside the first
+	network  Network
+	way      atomic.Pointer[io.Closer] // out of the network, while there is one
+	cgroup   func() string             // where it is in every hierarchy; "": unknown
+	commands sync.Map                  // *Process of those that have not ended, beside the first
 
 	closing sync.Once
 	ending  atomic.Bool   // Close or Remove has begun

@@ -141,6 +141,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	c := newContainer(b.ctor, b.in, r)
 	c.process.Store(s.Process)
 	c.cgroup = func() string { return s.Linux.CgroupsPath }
+	c.network = b.cfg.Network
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
 	l, err := c.create(own, labelled(mounts, s.Linux.MountLabel), b.instead, b.cfg.TTY, &b.undo)
 	if err != nil {
@@ -246,6 +247,9 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 		return nil, err
 	}
 	o.Files = dir
+	if err := b.cfg.Network.prepare(&o, root, b.in.CA); err != nil {
+		return nil, err
+	}
 	o.AppArmor, _ = apparmor.Profile() // Engine.Info tells why there is none
 	o.Cgroup = b.in.Cgroup(b.id)
 	s, err := spec.New(ctx, img.Config, o)

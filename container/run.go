@@ -43,6 +43,10 @@ func (c *Container) create(ctx context.Context, rootfs []mount.Mount, instead *r
 	if c.detached() {
 		return c.asked(), nil
 	}
+	if err := c.openWay(pid); err != nil {
+		return nil, err
+	}
+	undo.Push(c.closeWay)
 	before := 0
 	if l := c.now.Load(); l != nil {
 		before = (*l).Number()
@@ -95,6 +99,9 @@ func (c *Container) adopt(ctx context.Context) (err error) {
 // watch has a life that is this program's seen to its end.
 func (c *Container) watch(l life.Life) {
 	if l, ok := l.(*life.Seen); ok {
-		go l.Watch(c.e.Context(context.Background()), func(e *life.Exit) { e.OOMKilled = c.oomKilled() })
+		go l.Watch(c.e.Context(context.Background()), func(e *life.Exit) {
+			_ = c.closeWay()
+			e.OOMKilled = c.oomKilled()
+		})
 	}
 }

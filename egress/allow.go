@@ -24,18 +24,21 @@ import (
 // With no rule nothing is allowed. With a malformed rule nothing is either, and
 // each error says what is wrong with it; [Check] finds that before.
 func Allow(rules ...string) Dialer {
-	set := parseAll(rules)
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		switch {
-		case asked(ctx, set.err):
-			return nil, errAsked
-		case set.err != nil:
-			return nil, set.err
-		case !set.matches(address):
-			return nil, refused(network, address, "no rule allows it")
-		}
-		return dial(ctx, network, address, set.opened(address))
+	return (&allow{parseAll(rules)}).dial
+}
+
+type allow struct{ ruleSet }
+
+func (a *allow) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	switch {
+	case asked(ctx, a.err) != nil:
+		return nil, errAsked
+	case a.err != nil:
+		return nil, a.err
+	case !a.matches(address):
+		return nil, refused(network, address, "no rule allows it")
 	}
+	return dial(ctx, network, address, a.opened(address))
 }
 
 // Deny refuses the hosts that a rule names, with [ErrRefused], and leaves all
@@ -47,17 +50,22 @@ func Allow(rules ...string) Dialer {
 // address does not see the addresses of a name.
 func Deny(rules ...string) func(Dialer) Dialer {
 	set := parseAll(rules)
-	return func(next Dialer) Dialer {
-		return func(ctx context.Context, network, address string) (net.Conn, error) {
-			switch {
-			case asked(ctx, set.err, next):
-				return nil, errAsked
-			case set.err != nil:
-				return nil, set.err
-			case set.matches(address):
-				return nil, refused(network, address, "a rule denies it")
-			}
-			return next(ctx, network, address)
-		}
+	return func(next Dialer) Dialer { return (&deny{set, next}).dial }
+}
+
+type deny struct {
+	ruleSet
+	next Dialer
+}
+
+func (d *deny) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	switch {
+	case asked(ctx, d.err, d.next) != nil:
+		return nil, errAsked
+	case d.err != nil:
+		return nil, d.err
+	case d.matches(address):
+		return nil, refused(network, address, "a rule denies it")
 	}
+	return d.next(ctx, network, address)
 }

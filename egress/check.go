@@ -13,42 +13,60 @@ import (
 // errors are ctor.ErrInvalid. Other functions are not called, and nil and
 // functions of others are right as they are.
 func Check(d Dialer) error {
-	if d == nil || !ours(d) {
+	if d == nil {
 		return nil
 	}
-	var q question
-	_, _ = d(context.WithValue(context.Background(), questionKey{}, &q), "", "")
-	return errors.Join(q.faults...)
+	return errors.Join(inquire(d).faults...)
 }
 
 // A question goes to a dialer of this package, which is a function and has no
 // other ears, by its context.
-type question struct{ faults []error }
+type question struct {
+	faults  []error // what is wrong with it
+	answers bool    // it answers in another host's place
+	foreign bool    // it leads to a function of the program's own
+}
 
 type questionKey struct{}
 
 var errAsked = errors.New("only asked")
 
-// asked tells whether a dialer was called by Check. Then it has answered: fault
-// is what is wrong with it, and it stands before next.
-func asked(ctx context.Context, fault error, next ...Dialer) bool {
+// inquire asks d, and what stands behind it.
+func inquire(d Dialer) *question {
+	q := &question{}
+	q.ask(context.WithValue(context.Background(), questionKey{}, q), d)
+	return q
+}
+
+func (q *question) ask(ctx context.Context, d Dialer) {
+	switch {
+	case d == nil:
+	case ours(d):
+		_, _ = d(ctx, "", "")
+	default:
+		q.foreign = true
+	}
+}
+
+// asked is not nil where a dialer was called by inquire. Then it has answered:
+// fault is what is wrong with it, and it stands before next.
+func asked(ctx context.Context, fault error, next ...Dialer) *question {
 	q, ok := ctx.Value(questionKey{}).(*question)
 	if !ok {
-		return false
+		return nil
 	}
 	if fault != nil {
 		q.faults = append(q.faults, fault)
 	}
 	for _, d := range next {
-		if d != nil && ours(d) {
-			_, _ = d(ctx, "", "")
-		}
+		q.ask(ctx, d)
 	}
-	return true
+	return q
 }
 
 // ours tells whether d is a function of this package. One of the program's own
-// must not be called but for a connection.
+// must not be called but for a connection. All of ours are methods: a function
+// literal would have the name of where it was inlined.
 func ours(d Dialer) bool {
 	f := runtime.FuncForPC(reflect.ValueOf(d).Pointer())
 	return f != nil && strings.HasPrefix(f.Name(), home)

@@ -24,3 +24,14 @@ func TestCheckOthers(t *testing.T) {
 		require.NoError(t, egress.Check(d))
 	}
 }
+
+func TestAnswers(t *testing.T) {
+	own := func(context.Context, string, string) (net.Conn, error) { return nil, errors.ErrUnsupported }
+	h := egress.Handler(nil)
+	for _, d := range []egress.Dialer{nil, egress.Public, egress.Allow("x"), egress.Deny("x")(egress.Public), egress.Mux{"x": egress.Public, "y": nil}.Dial, egress.Record(nil, egress.Limit(egress.Public, egress.Bounds{}))} {
+		require.False(t, egress.Answers(d))
+	}
+	for _, d := range []egress.Dialer{h, own, egress.Deny("x")(h), egress.Mux{"x": egress.Public, "y": h}.Dial, egress.Record(nil, egress.Limit(own, egress.Bounds{})), egress.Secret(egress.Public, "x", "p", "v")} {
+		require.True(t, egress.Answers(d))
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"sync"
 )
 
 // Handler answers by h, in this program: no connection leaves it. It speaks HTTP,
@@ -15,16 +14,20 @@ import (
 // It answers TCP alone and refuses UDP, with [ErrRefused]: a client that tries
 // HTTP/3 goes on with HTTP/2. A handler that panics ends its connection.
 func Handler(h http.Handler) Dialer {
-	start := sync.OnceValue(func() *server { return newServer(h) })
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if asked(ctx, nil) {
-			return nil, errAsked
-		}
-		if !isTCP(network) {
-			return nil, refused(network, address, "a Handler answers TCP alone")
-		}
-		return start().serve(ctx, address)
+	return (&handler{newServer(h)}).dial
+}
+
+type handler struct{ server *server }
+
+func (h *handler) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if q := asked(ctx, nil); q != nil {
+		q.answers = true
+		return nil, errAsked
 	}
+	if !isTCP(network) {
+		return nil, refused(network, address, "a Handler answers TCP alone")
+	}
+	return h.server.serve(ctx, address)
 }
 
 // Asked gives the "host:port" that the connection of a request to a [Handler]

@@ -24,32 +24,39 @@ type Bounds struct {
 // Limit bounds what goes through d: all of it together, however many containers
 // use the result.
 func Limit(d Dialer, b Bounds) Dialer {
-	var free chan struct{}
+	l := &limit{next: d, out: b.limiter(), in: b.limiter()}
 	if b.Connections > 0 {
-		free = make(chan struct{}, b.Connections)
+		l.places = make(chan struct{}, b.Connections)
 	}
-	out, in := b.limiter(), b.limiter()
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if asked(ctx, nil, d) {
-			return nil, errAsked
-		}
-		leave := func() {}
-		if free != nil {
-			select {
-			case free <- struct{}{}:
-				leave = sync.OnceFunc(func() { <-free })
-			default:
-				return nil, refused(network, address, fmt.Sprintf("%d connections are open already", b.Connections))
-			}
-		}
-		c, err := d(ctx, network, address)
-		if err != nil {
-			leave()
-			return nil, err
-		}
-		life, end := context.WithCancel(context.Background())
-		return &limited{Conn: c, life: life, end: end, leave: leave, out: out, in: in}, nil
+	return l.dial
+}
+
+type limit struct {
+	next    Dialer
+	places  chan struct{} // one is taken for each connection; nil: no bound
+	out, in *rate.Limiter
+}
+
+func (l *limit) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if asked(ctx, nil, l.next) != nil {
+		return nil, errAsked
 	}
+	leave := func() {}
+	if l.places != nil {
+		select {
+		case l.places <- struct{}{}:
+			leave = sync.OnceFunc(func() { <-l.places })
+		default:
+			return nil, refused(network, address, fmt.Sprintf("%d connections are open already", cap(l.places)))
+		}
+	}
+	c, err := l.next(ctx, network, address)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	life, end := context.WithCancel(context.Background())
+	return &limited{Conn: c, life: life, end: end, leave: leave, out: l.out, in: l.in}, nil
 }
 
 // limiter is nil where there is no bound.

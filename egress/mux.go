@@ -26,7 +26,7 @@ type Mux map[string]Dialer
 func (m Mux) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	table, err := m.table()
 	switch {
-	case asked(ctx, err, slices.Collect(maps.Values(m))...):
+	case asked(ctx, err, slices.Collect(maps.Values(m))...) != nil:
 		return nil, errAsked
 	case err != nil:
 		return nil, err

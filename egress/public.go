@@ -14,6 +14,9 @@ import (
 // resolved as the program's own are, and each address that it leads to is
 // checked when it is connected to.
 func Public(ctx context.Context, network, address string) (net.Conn, error) {
+	if asked(ctx, nil) != nil {
+		return nil, errAsked
+	}
 	return dial(ctx, network, address, nil)
 }
 

@@ -27,30 +27,38 @@ type Entry struct {
 // each by one call of Write; an error of w is ignored, so that a full disk does
 // not close the way out.
 func Record(w io.Writer, d Dialer) Dialer {
-	var mu sync.Mutex
-	write := func(e Entry) {
-		e.Duration = time.Since(e.Time)
-		line, err := json.Marshal(e)
-		if err != nil {
-			return // of strings and numbers
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		_, _ = w.Write(append(line, '\n'))
+	return (&recorder{w: w, next: d}).dial
+}
+
+type recorder struct {
+	next Dialer
+	mu   sync.Mutex
+	w    io.Writer
+}
+
+func (r *recorder) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if asked(ctx, nil, r.next) != nil {
+		return nil, errAsked
 	}
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if asked(ctx, nil, d) {
-			return nil, errAsked
-		}
-		e := Entry{Time: time.Now(), Container: SourceOf(ctx).Container, Network: network, Address: address}
-		c, err := d(ctx, network, address)
-		if err != nil {
-			e.Refused = err.Error()
-			write(e)
-			return nil, err
-		}
-		return &recorded{Conn: c, entry: e, write: write}, nil
+	e := Entry{Time: time.Now(), Container: SourceOf(ctx).Container, Network: network, Address: address}
+	c, err := r.next(ctx, network, address)
+	if err != nil {
+		e.Refused = err.Error()
+		r.write(e)
+		return nil, err
 	}
+	return &recorded{Conn: c, entry: e, write: r.write}, nil
+}
+
+func (r *recorder) write(e Entry) {
+	e.Duration = time.Since(e.Time)
+	line, err := json.Marshal(e)
+	if err != nil {
+		return // of strings and numbers
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, _ = r.w.Write(append(line, '\n'))
 }
 
 // recorded is a connection that is told of when it is closed.

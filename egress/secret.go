@@ -49,27 +49,33 @@ func Secret(d Dialer, host, placeholder, value string) Dialer {
 	case placeholder == "" || value == "":
 		err = malformed(host, "a secret needs a placeholder and a value")
 	}
-	s := &secret{next: d, placeholder: placeholder, value: value}
+	s := &secret{next: d, host: rule, err: err, placeholder: placeholder, value: value}
 	s.server = newServer(s)
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		switch {
-		case asked(ctx, err, d):
-			return nil, errAsked
-		case err != nil:
-			return nil, err
-		case !rule.matches(address):
-			return d(ctx, network, address)
-		case !isTCP(network):
-			return nil, refused(network, address, "a host with a Secret is reached by TCP alone")
-		}
-		return s.server.serve(ctx, address)
-	}
+	return s.dial
 }
 
 type secret struct {
 	next               Dialer
+	host               rule
+	err                error // what is wrong with it
 	placeholder, value string
 	server             *server
+}
+
+func (s *secret) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if q := asked(ctx, s.err, s.next); q != nil {
+		q.answers = true
+		return nil, errAsked
+	}
+	switch {
+	case s.err != nil:
+		return nil, s.err
+	case !s.host.matches(address):
+		return s.next(ctx, network, address)
+	case !isTCP(network):
+		return nil, refused(network, address, "a host with a Secret is reached by TCP alone")
+	}
+	return s.server.serve(ctx, address)
 }
 
 // ServeHTTP passes a request on.

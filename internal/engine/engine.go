@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/log"
 
+	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -49,6 +50,10 @@ type Engine struct {
 	end    context.CancelCauseFunc
 	inside sync.WaitGroup // calls under way
 
+	// CA is the authority that containers trust whose way out answers TLS in
+	// this program. It is made when it is first needed.
+	CA func() (*egress.CA, error)
+
 	classes  classes
 	verified verified
 	names    names
@@ -70,6 +75,7 @@ func (e *Engine) Init() {
 	e.entry = newEntry(e.Logger)
 	e.life, e.end = context.WithCancelCause(e.decorate(context.Background()))
 	e.attached = map[string]Attached{}
+	e.CA = sync.OnceValues(egress.NewCA)
 	if e.Doors == nil {
 		e.Doors = reach.Here(e.life)
 	}

@@ -37,7 +37,7 @@ type rule struct {
 var rules = []rule{
 	{".", []string{"internal/..."},
 		"the engine knows nothing of classes and instances: image and container build on it, so an import back would be a cycle, or drag one into the other"},
-	{"container", []string{".", "layer", "internal/..."},
+	{"container", []string{".", "layer", "egress", "internal/..."},
 		"an instance does not know how its class was pulled or published: image makes containers, and hands them all that they need"},
 	{"image", []string{".", "container", "layer", "registry", "internal/..."},
 		"image is the top of the library, but helpers for tests and examples stand above it"},
@@ -66,12 +66,14 @@ var rules = []rule{
 	{"internal/shim/command", []string{"internal/bundle", "internal/host", "internal/shim/task"}, "as internal/shim/task"},
 	{"internal/shim/serve", []string{"internal/shim/link", "internal/shim/task", "internal/slate"}, "as internal/shim/task"},
 	{"internal/shim/stock", []string{"internal/bundle", "internal/shim/link", "internal/shim/task"}, "as internal/shim/task"},
+	{"internal/engine", []string{"egress", "internal/..."},
+		"as internal/...; and an engine has one certificate authority for all ways out"},
 	{"internal/...", []string{"internal/..."},
 		"imports point one way: the public packages are made of the internal ones; what both need moves down"},
 	{"hack", nil, "scripts and their test: nothing is built of them"},
 	{"hack/clientsuite", []string{"layer", "registry/registrytest"},
 		"it compiles what it tests, the library too, as another program: what it links itself only serves the images"},
-	{"examples/...", []string{".", "image", "container", "layer", "registry", "container/containertest", "registry/registrytest"},
+	{"examples/...", []string{".", "image", "container", "layer", "registry", "egress", "container/containertest", "registry/registrytest"},
 		"an example is what a user can write, and a user cannot import internal"},
 }
 
@@ -84,7 +86,8 @@ type gate struct {
 }
 
 var gates = []gate{
-	{"internal/netns", []string{"internal/reach"},
+	{"internal/wayout", []string{"internal/reach"}, "as internal/netns"},
+	{"internal/netns", []string{"internal/reach", "internal/wayout"},
 		"a socket in a container's network needs privilege over it: what needs that is behind the door, so that another process can do it for a program without root"},
 	{"internal/tasks", []string{".", "internal/services"},
 		"the public packages know containerd's client alone: what they ask of the runtime below it, a containerd of Dial could not answer"},

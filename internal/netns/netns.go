@@ -124,3 +124,38 @@ func (v *visitor) leave() error {
 func setns(fd int) error {
 	return os.NewSyscallError("setns", unix.Setns(fd, unix.CLONE_NEWNET))
 }
+
+// Within runs f on a thread that is in the namespace of process, for what is
+// made there beside sockets of package net's own. f may be called with no other
+// thread of the program in the namespace: it starts no goroutine that must be
+// there, and looks up no names.
+// What is the program's own namespace, as with a container that has the host's
+// network, is ErrOwn.
+func Within(process *os.File, f func() error) error {
+	probe()
+	return within(process, func(control) error {
+		own, err := inOwn()
+		if err == nil && own {
+			err = ErrOwn
+		}
+		if err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+// ErrOwn is the error of a namespace that is the program's own.
+var ErrOwn = errors.New("the network is the program's own")
+
+// inOwn tells whether the calling thread is in the same namespace as the
+// program's first one.
+func inOwn() (bool, error) {
+	var here, home unix.Stat_t
+	for path, st := range map[string]*unix.Stat_t{"/proc/thread-self/ns/net": &here, "/proc/self/ns/net": &home} {
+		if err := unix.Stat(path, st); err != nil {
+			return false, &os.PathError{Op: "stat", Path: path, Err: err}
+		}
+	}
+	return here.Ino == home.Ino && here.Dev == home.Dev, nil
+}

@@ -12,12 +12,14 @@ package reach
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/rootfs"
+	"github.com/ctorhq/ctor/internal/wayout"
 )
 
 // Doors open what an engine has: the files of snapshots, and containers.
@@ -28,6 +30,11 @@ type Doors interface {
 
 	// Door gives the door to a container. Nothing is opened before it is used.
 	Door(Container) Door
+
+	// Out makes the way out of the network of a container whose first process
+	// is made and not started: dial makes its connections. It ends when it is
+	// closed, and with this program.
+	Out(pid int, dial wayout.Dialer) (io.Closer, error)
 
 	// Close ends every use of files, also what goes on.
 	Close() error

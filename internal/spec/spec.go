@@ -10,7 +10,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -42,6 +41,11 @@ type Options struct {
 	Cgroup     string     // path of the container's own
 	Files      string     // host directory for hosts and hostname
 	AppArmor   string     // profile; "" is none
+	ResolvConf string     // what its resolv.conf says; "": what the image has
+	HostNet    bool       // the host's network instead of one of its own
+
+	Stores      []specs.Mount // of certificates, as Trust gives them
+	StoreValues []string      // and the variables
 }
 
 // Seccomp names the profile that New writes.
@@ -88,9 +92,13 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	// Not containerd's tmpfs on /run: images keep things there.
 	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/run" })
 	s.Mounts = append(s.Mounts, cgroupMounts()...)
-	s.Linux.Sysctl = maps.Clone(ownNetwork)
+	if o.HostNet {
+		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace })
+	} else {
+		s.Linux.Sysctl = maps.Clone(ownNetwork)
+	}
 	// The caller's come last, so that they win.
-	s.Mounts = append(append(s.Mounts, names...), o.Mounts...)
+	s.Mounts = slices.Concat(s.Mounts, names, o.Stores, o.Mounts)
 	return s, nil
 }
 
@@ -179,6 +187,7 @@ func env(image ocispec.ImageConfig, o Options) ([]string, error) {
 	if o.TTY {
 		all = append(all, "TERM=xterm")
 	}
+	all = append(all, o.StoreValues...)
 	for _, e := range image.Env {
 		if name, _, ok := strings.Cut(e, "="); ok && name != "" && !strings.ContainsRune(e, 0) {
 			all = append(all, e)
@@ -214,13 +223,14 @@ func nameFiles(o Options) ([]specs.Mount, error) {
 	if o.Hostname != "localhost" {
 		hosts += "127.0.0.1\t" + o.Hostname + "\n"
 	}
+	files := []struct{ name, text string }{{"hosts", hosts}, {"hostname", o.Hostname + "\n"}}
+	if o.ResolvConf != "" {
+		files = append(files, struct{ name, text string }{"resolv.conf", o.ResolvConf})
+	}
 	var mounts []specs.Mount
-	for _, f := range []struct{ name, text string }{{"hosts", hosts}, {"hostname", o.Hostname + "\n"}} {
+	for _, f := range files {
 		source := filepath.Join(o.Files, f.name)
-		if err := os.WriteFile(source, []byte(f.text), 0o600); err != nil {
-			return nil, err
-		}
-		if err := os.Chmod(source, 0o644); err != nil { // the umask is the program's
+		if err := writeReadable(source, []byte(f.text)); err != nil {
 			return nil, err
 		}
 		mounts = append(mounts, specs.Mount{

@@ -1,0 +1,133 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+
+	"github.com/containerd/log"
+
+	"github.com/ctorhq/ctor/egress"
+	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/rootfs"
+	"github.com/ctorhq/ctor/internal/spec"
+)
+
+// Network says which network a container has. The zero value is one of its own
+// with a loopback and no way out: the program reaches into it with Dial and
+// Listen, and the container reaches nobody.
+type Network struct {
+	dial egress.Dialer
+	host bool
+}
+
+// Out is a network of the container's own whose connections to the outside d
+// makes, in this program: see package egress for what to give. TCP and UDP are
+// passed on, over IPv4 and IPv6, and nothing else; each name that is looked up
+// has an address of 198.18.0.0/15, and what it means is d's business. A
+// connection that d refuses is refused in the container, one that d can't make
+// because the host is unreachable is unreachable there, and both at once. A d
+// that panics refuses, and the engine's Logger tells of it.
+//
+// The host's network is not touched: there is no device, route or rule outside
+// the container's own namespace. It needs the kernel's nf_tables with nft_tproxy;
+// without them Start is ctor.ErrUnavailable, and says what to load.
+//
+// Where d may answer TLS itself, as [egress.Handler] and [egress.Secret] do, the
+// container trusts the engine's own certificate authority beside those of its
+// image, by its files in /etc/ssl and /etc/pki and by SSL_CERT_FILE and its like.
+//
+// A malformed policy is ctor.ErrInvalid, by New. The way out is a function of
+// this program: it can't be used with Detach, and a kept container that another
+// program starts again has none. At most 4096 connections and 1024 flows of
+// datagrams are open at a time. nil is no way out.
+func Out(d egress.Dialer) Network { return Network{dial: d} }
+
+// Host is the host's own network, without any wall: the container reaches what
+// the host reaches, the services on its loopback included, listens on the host's
+// addresses, and sees the abstract Unix sockets of all its programs. It has the
+// host's resolv.conf.
+func Host() Network { return Network{host: true} }
+
+// check finds what is wrong with a network before anything is made.
+func (n Network) check(cfg Config) error {
+	if n.dial == nil {
+		return nil
+	}
+	if cfg.Detach {
+		return invalid("a way out is a function of this program, and a detached container outlives it")
+	}
+	return egress.Check(n.dial)
+}
+
+// prepare adds to a configuration what the network needs: files, which lie in
+// dir, and variables.
+func (n Network) prepare(o *spec.Options, root *rootfs.Root, ca func() (*egress.CA, error)) (err error) {
+	switch {
+	case n.host:
+		o.HostNet = true
+		conf, err := os.ReadFile("/etc/resolv.conf")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		o.ResolvConf = string(conf)
+	case n.dial != nil:
+		o.ResolvConf = fmt.Sprintf("nameserver %s\n", reach.Resolver)
+		if !egress.Answers(n.dial) {
+			return nil
+		}
+		authority, err := ca()
+		if err != nil {
+			return err
+		}
+		o.Stores, o.StoreValues, err = spec.Trust(root, o.Files, authority.Certificate())
+		return err
+	}
+	return nil
+}
+
+// openWay makes the way out of the life whose first process is pid, if it has
+// one.
+func (c *Container) openWay(pid int) error {
+	if c.network.dial == nil {
+		return nil
+	}
+	source := egress.Source{Container: c.ID()}
+	if egress.Answers(c.network.dial) {
+		ca, err := c.e.CA()
+		if err != nil {
+			return err
+		}
+		source.CA = ca
+	}
+	w, err := c.e.Doors.Out(pid, func(ctx context.Context, network, address string, from netip.AddrPort) (_ net.Conn, err error) {
+		// What a container asks for must not end the program.
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("dial %s %s for container %s: panic: %v", network, address, c.ID(), p)
+				log.G(c.e.Context(ctx)).WithError(err).Errorf("the way out panicked\n%s", debug.Stack())
+			}
+		}()
+		s := source
+		s.Addr = from
+		return c.network.dial(egress.WithSource(ctx, s), network, address)
+	})
+	if err != nil {
+		return err
+	}
+	c.way.Store(&w)
+	return nil
+}
+
+// closeWay ends the way out, if there is one.
+func (c *Container) closeWay() error {
+	if w := c.way.Swap(nil); w != nil {
+		return (*w).Close()
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+// Package netlink tells the kernel, in few system calls, how a network namespace
+// is to be: links, addresses, routes, and, for package nft, tables of rules.
+//
+// A [Batch] is built and sent as one message; the kernel does its requests in
+// order and answers each. What the library needs is some dozen requests, whose
+// layout is the kernel's interface and does not change; a general library would
+// be larger than all of it, and would send each request by itself.
+package netlink
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+var native = binary.NativeEndian
+
+// A Batch is a list of requests. The zero value is empty.
+type Batch struct {
+	buf   []byte
+	start int      // of the request that is being built
+	nests []int    // where its open nested attributes begin
+	names []string // of the requests that the kernel answers
+	seq   uint32
+}
+
+// Begin begins a request: a message of a type with flags and a fixed header. If
+// flags has NLM_F_ACK, the kernel answers, and name is what an error calls it.
+func (b *Batch) Begin(name string, typ, flags uint16, header []byte) *Batch {
+	b.finish()
+	b.start = len(b.buf)
+	b.seq++
+	var h [unix.NLMSG_HDRLEN]byte
+	native.PutUint16(h[4:], typ)
+	native.PutUint16(h[6:], flags|unix.NLM_F_REQUEST)
+	native.PutUint32(h[8:], b.seq)
+	b.buf = append(append(b.buf, h[:]...), header...)
+	b.pad()
+	if flags&unix.NLM_F_ACK != 0 {
+		b.names = append(b.names, name)
+	}
+	return b
+}
+
+// finish writes the length of the request that is being built.
+func (b *Batch) finish() {
+	if len(b.buf) > b.start {
+		native.PutUint32(b.buf[b.start:], uint32(len(b.buf)-b.start))
+	}
+}
+
+func (b *Batch) pad() {
+	for len(b.buf)%4 != 0 {
+		b.buf = append(b.buf, 0)
+	}
+}
+
+// Bytes gives the batch as it is sent.
+func (b *Batch) Bytes() []byte {
+	b.finish()
+	return b.buf
+}
+
+// Attr adds an attribute to the request.
+func (b *Batch) Attr(typ uint16, data []byte) *Batch {
+	var h [unix.SizeofNlAttr]byte
+	native.PutUint16(h[:], uint16(len(h)+len(data)))
+	native.PutUint16(h[2:], typ)
+	b.buf = append(append(b.buf, h[:]...), data...)
+	b.pad()
+	return b
+}
+
+// String adds a string, with a zero byte behind it.
+func (b *Batch) String(typ uint16, s string) *Batch { return b.Attr(typ, append([]byte(s), 0)) }
+
+// Uint8, Uint32 and Int32 add numbers in the machine's order, Big32 one in the
+// network's, as nftables has them.
+func (b *Batch) Uint8(typ uint16, v uint8) *Batch { return b.Attr(typ, []byte{v}) }
+
+// Uint32 is told of at Uint8.
+func (b *Batch) Uint32(typ uint16, v uint32) *Batch { return b.Attr(typ, native.AppendUint32(nil, v)) }
+
+// Big32 is told of at Uint8.
+func (b *Batch) Big32(typ uint16, v uint32) *Batch {
+	return b.Attr(typ, binary.BigEndian.AppendUint32(nil, v))
+}
+
+// Nest opens an attribute that holds what is added until End, behind header.
+func (b *Batch) Nest(typ uint16, header ...byte) *Batch {
+	b.nests = append(b.nests, len(b.buf))
+	var h [unix.SizeofNlAttr]byte
+	native.PutUint16(h[2:], typ|unix.NLA_F_NESTED)
+	b.buf = append(append(b.buf, h[:]...), header...)
+	b.pad()
+	return b
+}
+
+// End closes the attribute that Nest opened last.
+func (b *Batch) End() *Batch {
+	at := b.nests[len(b.nests)-1]
+	b.nests = b.nests[:len(b.nests)-1]
+	native.PutUint16(b.buf[at:], uint16(len(b.buf)-at))
+	return b
+}
+
+// Error is what the kernel refused.
+type Error struct {
+	Request string     // as Begin named it
+	Errno   unix.Errno // why
+	Why     string     // the kernel's own words, if it had any
+}
+
+func (e *Error) Error() string {
+	if e.Why != "" {
+		return fmt.Sprintf("%s: %v (%s)", e.Request, e.Errno, e.Why)
+	}
+	return fmt.Sprintf("%s: %v", e.Request, e.Errno)
+}
+
+// Unwrap gives the errno.
+func (e *Error) Unwrap() error { return e.Errno }

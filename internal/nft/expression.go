@@ -1,0 +1,160 @@
+package nft
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/netlink"
+)
+
+// An Expression is a part of a rule: it matches, or does.
+type Expression func(*netlink.Batch)
+
+// All joins expressions.
+func All(parts ...[]Expression) []Expression { return slices.Concat(parts...) }
+
+// expression opens one with a name; the caller adds its data and closes it.
+func expression(b *netlink.Batch, name string) *netlink.Batch {
+	return b.String(unix.NFTA_EXPR_NAME, name).Nest(unix.NFTA_EXPR_DATA)
+}
+
+// The registers that expressions leave values in for the next.
+const (
+	verdictRegister = unix.NFT_REG_VERDICT
+	register1       = unix.NFT_REG_1
+	register2       = unix.NFT_REG_2
+)
+
+func meta(key uint32) Expression {
+	return func(b *netlink.Batch) {
+		expression(b, "meta").Big32(unix.NFTA_META_DREG, register1).Big32(unix.NFTA_META_KEY, key).End()
+	}
+}
+
+func equals(value []byte) Expression {
+	return func(b *netlink.Batch) {
+		expression(b, "cmp").Big32(unix.NFTA_CMP_SREG, register1).Big32(unix.NFTA_CMP_OP, unix.NFT_CMP_EQ).
+			Nest(unix.NFTA_CMP_DATA).Attr(unix.NFTA_DATA_VALUE, value).End().End()
+	}
+}
+
+func payload(base, offset, length uint32) Expression {
+	return func(b *netlink.Batch) {
+		expression(b, "payload").Big32(unix.NFTA_PAYLOAD_DREG, register1).Big32(unix.NFTA_PAYLOAD_BASE, base).
+			Big32(unix.NFTA_PAYLOAD_OFFSET, offset).Big32(unix.NFTA_PAYLOAD_LEN, length).End()
+	}
+}
+
+func and(mask []byte) Expression {
+	return func(b *netlink.Batch) {
+		expression(b, "bitwise").Big32(unix.NFTA_BITWISE_SREG, register1).Big32(unix.NFTA_BITWISE_DREG, register1).Big32(unix.NFTA_BITWISE_LEN, uint32(len(mask))).
+			Nest(unix.NFTA_BITWISE_MASK).Attr(unix.NFTA_DATA_VALUE, mask).End().
+			Nest(unix.NFTA_BITWISE_XOR).Attr(unix.NFTA_DATA_VALUE, make([]byte, len(mask))).End().End()
+	}
+}
+
+func load(register uint32, value []byte) Expression {
+	return func(b *netlink.Batch) {
+		expression(b, "immediate").Big32(unix.NFTA_IMMEDIATE_DREG, register).
+			Nest(unix.NFTA_IMMEDIATE_DATA).Attr(unix.NFTA_DATA_VALUE, value).End().End()
+	}
+}
+
+// Protocol matches a protocol, such as unix.IPPROTO_TCP ("meta l4proto").
+func Protocol(p byte) []Expression {
+	return []Expression{meta(unix.NFT_META_L4PROTO), equals([]byte{p})}
+}
+
+// Mark matches packets that have a mark ("meta mark").
+func Mark(m uint32) []Expression {
+	return []Expression{meta(unix.NFT_META_MARK), equals(binary.NativeEndian.AppendUint32(nil, m))}
+}
+
+// To matches packets to addresses ("ip daddr").
+func To(p netip.Prefix) []Expression {
+	offset, length := uint32(16), 4
+	if p.Addr().Is6() {
+		offset, length = 24, 16
+	}
+	mask := make([]byte, length)
+	for i := range p.Bits() {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	return []Expression{payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(length)), and(mask), equals(p.Masked().Addr().AsSlice())}
+}
+
+// Opening matches the first packet of a TCP connection: SYN without ACK and RST.
+func Opening() []Expression {
+	const flags, syn, rst, ack = 13, 0x02, 0x04, 0x10
+	return []Expression{payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, flags, 1), and([]byte{syn | rst | ack}), equals([]byte{syn})}
+}
+
+// accept is the kernel's NF_ACCEPT.
+const accept = 1
+
+// Accept ends the chain for a packet.
+func Accept() Expression {
+	return func(b *netlink.Batch) {
+		expression(b, "immediate").Big32(unix.NFTA_IMMEDIATE_DREG, verdictRegister).
+			Nest(unix.NFTA_IMMEDIATE_DATA).Nest(unix.NFTA_DATA_VERDICT).Big32(unix.NFTA_VERDICT_CODE, accept).End().End().End()
+	}
+}
+
+// Proxy gives a packet to the transparent socket that listens on an address of
+// this namespace, and leaves the packet as it is ("tproxy"). It needs the
+// kernel's module nft_tproxy.
+func Proxy(to netip.AddrPort) []Expression {
+	family := uint32(unix.NFPROTO_IPV4)
+	if to.Addr().Is6() {
+		family = unix.NFPROTO_IPV6
+	}
+	return []Expression{
+		load(register1, to.Addr().AsSlice()),
+		load(register2, binary.BigEndian.AppendUint16(nil, to.Port())),
+		func(b *netlink.Batch) {
+			const familyAttr, addrAttr, portAttr = 1, 2, 3 // NFTA_TPROXY_*
+			expression(b, "tproxy").Big32(familyAttr, family).Big32(addrAttr, register1).Big32(portAttr, register2).End()
+		},
+		Accept(),
+	}
+}
+
+// Reset answers a TCP packet with a reset ("reject with tcp reset").
+func Reset() Expression { return reject(unix.NFT_REJECT_TCP_RST, 0) }
+
+// Unreachable answers a packet with an ICMP error of the rule's family ("reject
+// with icmp type").
+func Unreachable(code byte) Expression { return reject(unix.NFT_REJECT_ICMP_UNREACH, code) }
+
+func reject(typ uint32, code byte) Expression {
+	return func(b *netlink.Batch) {
+		expression(b, "reject").Big32(unix.NFTA_REJECT_TYPE, typ).Uint8(unix.NFTA_REJECT_ICMP_CODE, code).End()
+	}
+}
+
+// Queue holds a packet until a program that listens on a queue has said what
+// becomes of it; where none listens the rules go on ("queue bypass").
+func Queue(number uint16) Expression {
+	return func(b *netlink.Batch) {
+		const bypass = 1 // NFT_QUEUE_FLAG_BYPASS
+		expression(b, "queue").Attr(unix.NFTA_QUEUE_NUM, binary.BigEndian.AppendUint16(nil, number)).
+			Attr(unix.NFTA_QUEUE_TOTAL, binary.BigEndian.AppendUint16(nil, 1)).
+			Attr(unix.NFTA_QUEUE_FLAGS, binary.BigEndian.AppendUint16(nil, bypass)).End()
+	}
+}
+
+// QueueTarget is Queue by the module of iptables, xt_NFQUEUE: kernels have it
+// that lack nft_queue.
+func QueueTarget(number uint16) Expression {
+	const bypass, revision = 1, 3
+	info := binary.NativeEndian.AppendUint16(nil, number)
+	info = binary.NativeEndian.AppendUint16(info, 1) // queues
+	info = binary.NativeEndian.AppendUint16(info, bypass)
+	info = binary.NativeEndian.AppendUint16(info, 0) // padding
+	return func(b *netlink.Batch) {
+		expression(b, "target").String(unix.NFTA_TARGET_NAME, "NFQUEUE").Big32(unix.NFTA_TARGET_REV, revision).Attr(unix.NFTA_TARGET_INFO, info).End()
+	}
+}

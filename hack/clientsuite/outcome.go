@@ -16,7 +16,7 @@ type outcome struct {
 	parts                   []string // of those that failed
 }
 
-var verdict = regexp.MustCompile(`^\x16?(\s*)--- (PASS|FAIL|SKIP): (\S+)`)
+var verdict = regexp.MustCompile(`(?:^|\x16)(\s*)--- (PASS|FAIL|SKIP): (\S+)`)
 
 // follow reads what a test binary prints.
 func follow(r io.Reader) (*outcome, error) {

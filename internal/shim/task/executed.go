@@ -49,7 +49,8 @@ var errUnexecuted = errors.New("it was not executed")
 // kernel some tenths of a millisecond as a rule. If it ends without having done
 // so, that is errUnexecuted.
 func awaitExec(ctx context.Context, look func() progress) error {
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 2*time.Millisecond) {
+	// What is looked at late is told late: by no more than a quarter of the time.
+	for pause := 50 * time.Microsecond; ; pause = min(pause+pause/4, 2*time.Millisecond) {
 		switch now := look(); {
 		case now.executed:
 			return nil

@@ -5,8 +5,6 @@ import (
 	"syscall"
 	"time"
 
-	containerd "github.com/containerd/containerd/v2/client"
-
 	"github.com/ctorhq/ctor/internal/life"
 )
 
@@ -111,7 +109,7 @@ func (c *Container) kill(ctx context.Context) {
 	defer l.GiveUp()
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if s, err := l.Status(ctx); err == nil && s.State != containerd.Stopped {
+	if pid, err := l.Pid(ctx); err == nil && pid != 0 {
 		_ = c.first().Signal(ctx, syscall.SIGKILL) // an error: it has ended
 	}
 	if _, err := l.Exited(ctx); err != nil {

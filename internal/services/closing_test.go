@@ -20,4 +20,5 @@ func TestClientsClose(t *testing.T) {
 	require.NoError(t, s.Client().Close())
 	_, err := prepare(s, "c", image)
 	require.NoError(t, err)
+	require.NoError(t, s.layers.Remove(testContext(), "c"))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/fixture"
 	"github.com/ctorhq/ctor/internal/host"
 )
 
@@ -22,10 +23,10 @@ func lacks(i ctor.Info, beginning string) bool {
 
 func TestInfo(t *testing.T) {
 	root := t.TempDir()
-	e := open(t, ctor.Config{Root: root, Namespace: "info"})
+	e := fixture.Engine(t, ctor.Config{Root: root, Namespace: "info"})
 	i, err := e.Info(t.Context())
 	require.NoError(t, err)
-	require.Empty(t, ours(root), "it starts no shim")
+	require.Empty(t, fixture.Shims(root), "it starts no shim")
 
 	require.Equal(t, root, i.Root)
 	require.Equal(t, "info", i.Namespace)
@@ -53,7 +54,7 @@ func TestInfoLacks(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.Symlink(runc, filepath.Join(dir, "runc")))
 	t.Setenv("PATH", dir)
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	i, err := e.Info(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, i.Lacks)
@@ -62,7 +63,7 @@ func TestInfoLacks(t *testing.T) {
 // A host without anything to run containers with: Info tells, and so does New.
 func TestInfoWithoutExecutor(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	i, err := e.Info(t.Context())
 	require.NoError(t, err)
 	if i.Shim != "" {
@@ -76,7 +77,7 @@ func TestInfoWithoutExecutor(t *testing.T) {
 func TestInfoOfNoShim(t *testing.T) {
 	no := filepath.Join(t.TempDir(), "no-shim")
 	require.NoError(t, os.WriteFile(no, []byte("#!/bin/sh\necho what do you want; echo go away >&2; exit 1\n"), 0o755))
-	e := open(t, ctor.Config{Shim: no})
+	e := fixture.Engine(t, ctor.Config{Shim: no})
 	i, err := e.Info(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, no, i.Shim)
@@ -85,7 +86,7 @@ func TestInfoOfNoShim(t *testing.T) {
 }
 
 func TestInfoEnded(t *testing.T) {
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := e.Info(ctx)

@@ -4,10 +4,8 @@ import (
 	"context"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,7 +20,7 @@ import (
 func TestOpenEmpty(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join(t.TempDir(), "not", "there", "yet")
-	e := open(t, ctor.Config{Root: root})
+	e := fixture.Engine(t, ctor.Config{Root: root})
 	require.Equal(t, root, e.Root())
 	require.Equal(t, "overlayfs", e.Snapshotter())
 	require.Empty(t, fixture.Count(t, e))
@@ -35,7 +33,7 @@ func TestRootIsPrivate(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	require.NoError(t, os.Chmod(root, 0o755))
-	open(t, ctor.Config{Root: root})
+	fixture.Engine(t, ctor.Config{Root: root})
 	entries, err := os.ReadDir(root)
 	require.NoError(t, err)
 	for _, e := range entries {
@@ -48,17 +46,17 @@ func TestRootIsPrivate(t *testing.T) {
 func TestRelativeRoot(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	e := open(t, ctor.Config{Root: "some/root"})
+	e := fixture.Engine(t, ctor.Config{Root: "some/root"})
 	t.Chdir("/") // the engine does not mind
 	require.Equal(t, filepath.Join(dir, "some/root"), e.Root())
-	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"))
 }
 
 func TestNative(t *testing.T) {
 	t.Parallel()
-	e := open(t, ctor.Config{Snapshotter: "native"})
+	e := fixture.Engine(t, ctor.Config{Snapshotter: "native"})
 	require.Equal(t, "native", e.Snapshotter())
-	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"))
 }
 
 // A root may change its snapshotter, and its namespace.
@@ -73,7 +71,7 @@ func TestReopenOtherwise(t *testing.T) {
 	} {
 		e, err := ctor.Open(t.Context(), cfg)
 		require.NoError(t, err)
-		require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+		require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"))
 		require.NoError(t, e.Close())
 	}
 }
@@ -84,7 +82,7 @@ func TestTwoEngines(t *testing.T) {
 	if testing.Short() {
 		t.Skip("two engines")
 	}
-	one, two := open(t, ctor.Config{}), open(t, ctor.Config{})
+	one, two := fixture.Engine(t, ctor.Config{}), fixture.Engine(t, ctor.Config{})
 	cfg := container.Config{Name: "same", Args: []string{"sleep", "1000"}}
 	for _, e := range []*ctor.Engine{one, two} {
 		_, err := fixture.Busybox(t, e).Run(t.Context(), cfg)
@@ -223,53 +221,28 @@ func TestOpenCancelled(t *testing.T) {
 // A store that can't be read is an error, and the root is free again.
 func TestOpenDamaged(t *testing.T) {
 	root := t.TempDir()
-	e := open(t, ctor.Config{Root: root})
+	e := fixture.Engine(t, ctor.Config{Root: root})
 	require.NoError(t, e.Close())
 	db := filepath.Join(root, "containerd/io.containerd.metadata.v1.bolt/meta.db")
 	whole, err := os.ReadFile(db)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(db, []byte(strings.Repeat("no database\n", 5000)), 0o600))
-	goroutines, files := footprint(t)
+	before := fixture.Measure(t)
 	_, err = ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.ErrorContains(t, err, "open engine: start io.containerd.metadata.v1.bolt: invalid database")
-	sameFootprint(t, goroutines, files)
+	before.Same(t)
 	require.NoError(t, os.WriteFile(db, whole, 0o600))
-	open(t, ctor.Config{Root: root})
-}
-
-func TestNotRoot(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir() // in one that only root may look into
-	for d := dir; d != filepath.Clean(os.TempDir()); d = filepath.Dir(d) {
-		require.NoError(t, os.Chmod(d, 0o777))
-	}
-	// /proc/self/exe is not for others to execute.
-	self, err := os.Executable()
-	require.NoError(t, err)
-	copied := filepath.Join(dir, "program")
-	binary, err := os.ReadFile(self)
-	require.NoError(t, err)
-	syscall.ForkLock.RLock() // what is forked meanwhile would have it open for writing
-	err = os.WriteFile(copied, binary, 0o755)
-	syscall.ForkLock.RUnlock()
-	require.NoError(t, err)
-	cmd := exec.Command(copied, filepath.Join(dir, "root"))
-	cmd.Env = append(os.Environ(), helperVar+"=open")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	out, err := cmd.CombinedOutput()
-	require.Error(t, err)
-	require.Equal(t, "open engine: an engine in this process needs root, and this is user 65534 (unavailable): run the program with sudo\n", string(out))
-	require.NoDirExists(t, filepath.Join(dir, "root"))
+	fixture.Engine(t, ctor.Config{Root: root})
 }
 
 // Images outlive the engine that made them.
 func TestReopen(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	e := open(t, ctor.Config{Root: root})
+	e := fixture.Engine(t, ctor.Config{Root: root})
 	want := fixture.Busybox(t, e).Digest()
 	require.NoError(t, e.Close())
-	e = open(t, ctor.Config{Root: root})
+	e = fixture.Engine(t, ctor.Config{Root: root})
 	img, err := image.Get(t.Context(), e, "ctor.test/busybox:1")
 	require.NoError(t, err)
 	require.Equal(t, want, img.Digest())
@@ -290,13 +263,13 @@ func TestRootNames(t *testing.T) {
 		t.Run(name[:5], func(t *testing.T) {
 			t.Parallel()
 			root := filepath.Join(t.TempDir(), name)
-			e := open(t, ctor.Config{Root: root})
-			require.Equal(t, "hi\n", echo(t, e, "attached", "hi"))
+			e := fixture.Engine(t, ctor.Config{Root: root})
+			require.Equal(t, "hi\n", fixture.Echo(t, e, "attached", "hi"))
 			_, err := fixture.Busybox(t, e).Run(t.Context(), container.Config{Name: "detached", Args: []string{"sleep", "1000"}, Detach: true})
 			require.NoError(t, err)
 			require.NoError(t, e.Close())
 
-			require.NoError(t, runs(t, open(t, ctor.Config{Root: root}), "detached").Close())
+			require.NoError(t, fixture.Running(t, fixture.Engine(t, ctor.Config{Root: root}), "detached").Close())
 			require.Empty(t, fixture.Host(t, root)["mounts"])
 		})
 	}

@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"encoding/json"
@@ -59,7 +59,7 @@ func otherProtocol(t *testing.T) string {
 // do.
 func TestOtherShim(t *testing.T) {
 	shim := otherProtocol(t)
-	e := open(t, ctor.Config{Shim: shim})
+	e := fixture.Engine(t, ctor.Config{Shim: shim})
 	says := "shim " + shim + " is of another version: it speaks protocol other, and this program protocol " + link.Protocol +
 		" (unavailable): " + installs.Install()
 	i, err := e.Info(t.Context())
@@ -100,7 +100,7 @@ func TestNoProtocol(t *testing.T) {
 // What is named as shim, and ends without a word, need not be one.
 func TestNoShim(t *testing.T) {
 	t.Parallel()
-	e := open(t, ctor.Config{Shim: "/bin/true"})
+	e := fixture.Engine(t, ctor.Config{Shim: "/bin/true"})
 	_, err := fixture.Busybox(t, e).New(t.Context(), container.Config{})
 	require.ErrorIs(t, err, ctor.ErrUnavailable)
 	require.ErrorContains(t, err, `shim /bin/true does not tell what it is: it calls itself "", not "io.containerd.ctor.v2" (unavailable): `+installs.Install())
@@ -113,7 +113,7 @@ func detached(t *testing.T, root string, names ...string) (*ctor.Engine, map[str
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
 	img := fixture.Busybox(t, e)
-	require.Equal(t, "hi\n", echo(t, e, "first", "hi")) // unpacks it
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "first", "hi")) // unpacks it
 	before := fixture.Count(t, e)
 	ids := map[string]string{}
 	for _, name := range names {
@@ -173,19 +173,19 @@ func TestOtherDetached(t *testing.T) {
 	retell(t, root, ids["other"], "0", link.Protocol)
 	e, err = ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
-	runs(t, e, "other")
+	fixture.Running(t, e, "other")
 	require.NoError(t, e.Close())
 	retell(t, root, ids["other"], link.Protocol, "0")
 
-	e = open(t, ctor.Config{Root: root})
+	e = fixture.Engine(t, ctor.Config{Root: root})
 	other, err = container.Get(t.Context(), e, "other")
 	require.NoError(t, err)
-	require.Len(t, ours(root), 2)
+	require.Len(t, fixture.Shims(root), 2)
 	require.NoError(t, other.Close())
-	require.Len(t, ours(root), 1)
-	require.NoError(t, runs(t, e, "same").Close())
+	require.Len(t, fixture.Shims(root), 1)
+	require.NoError(t, fixture.Running(t, e, "same").Close())
 	before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
-	require.Equal(t, "hi\n", echo(t, e, "other", "hi"))
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "other", "hi"))
 }
 
 // What a program of another version was making when it was killed, or deleting,
@@ -213,13 +213,13 @@ func TestOtherDetachedSwept(t *testing.T) {
 	_, err = snapshots.Update(ctx, info)
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
-	require.Len(t, ours(root), 2)
+	require.Len(t, fixture.Shims(root), 2)
 	retell(t, root, ids["made"], link.Protocol, "0")
 	retell(t, root, ids["deleted"], link.Protocol, "0")
 
 	require.NoError(t, os.Truncate(filepath.Join(root, "lock"), 0)) // as a killed program leaves it
-	e = open(t, ctor.Config{Root: root})
-	require.Empty(t, ours(root))
+	e = fixture.Engine(t, ctor.Config{Root: root})
+	require.Empty(t, fixture.Shims(root))
 	before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
 }
 
@@ -230,15 +230,4 @@ func retell(t *testing.T, root, id, before, after string) {
 		return filepath.Join(root, "state/tasks/bundle/ctor", id, "task-"+protocol+".sock")
 	}
 	require.NoError(t, os.Rename(socket(before), socket(after)))
-}
-
-// runs finds a container that does.
-func runs(t *testing.T, e *ctor.Engine, id string) *container.Container {
-	t.Helper()
-	c, err := container.Get(t.Context(), e, id)
-	require.NoError(t, err)
-	i, err := c.Info(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, container.Running, i.State)
-	return c
 }

@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/fixture"
 )
 
 // helpLacking runs a container on a host that lacks something, and tells what
@@ -60,8 +61,8 @@ func TestLacking(t *testing.T) {
 			if _, err := exec.LookPath("runc"); err != nil {
 				t.Skip(err)
 			}
-			e := open(t, ctor.Config{})
-			require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+			e := fixture.Engine(t, ctor.Config{})
+			require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"))
 			require.NoError(t, e.Close())
 			self, err := os.Executable()
 			require.NoError(t, err)

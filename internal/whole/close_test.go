@@ -1,14 +1,11 @@
-package ctor_test
+package whole
 
 import (
 	"context"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
-	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,15 +25,15 @@ import (
 
 func TestCloseTwice(t *testing.T) {
 	t.Parallel()
-	e := open(t, ctor.Config{})
-	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+	e := fixture.Engine(t, ctor.Config{})
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"))
 	require.NoError(t, e.Close())
 	require.NoError(t, e.Close())
 }
 
 func TestCloseAtOnce(t *testing.T) {
 	t.Parallel()
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	_, err := fixture.Busybox(t, e).Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}})
 	require.NoError(t, err)
 	var wg sync.WaitGroup
@@ -56,7 +53,7 @@ func TestCloseAtOnce(t *testing.T) {
 
 func TestClosed(t *testing.T) {
 	t.Parallel()
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	img := fixture.Busybox(t, e)
 	c, err := img.Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}})
 	require.NoError(t, err)
@@ -109,7 +106,7 @@ func hanging(t *testing.T) (*registrytest.Server, <-chan struct{}) {
 func TestCloseUnderWay(t *testing.T) {
 	t.Parallel()
 	s, asked := hanging(t)
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	img := fixture.Busybox(t, e)
 	c, err := img.Run(t.Context(), container.Config{Args: []string{"sh", "-c", "echo one; sleep 1000"}})
 	require.NoError(t, err)
@@ -146,7 +143,7 @@ func TestCloseUnderWay(t *testing.T) {
 	}
 	require.Error(t, <-attached)
 
-	e = open(t, ctor.Config{Root: e.Root()})
+	e = fixture.Engine(t, ctor.Config{Root: e.Root()})
 	detached, err = container.Get(t.Context(), e, detached.ID())
 	require.NoError(t, err)
 	require.NoError(t, detached.Close())
@@ -156,35 +153,13 @@ func TestCloseUnderWay(t *testing.T) {
 func TestCancelUnderWay(t *testing.T) {
 	t.Parallel()
 	s, asked := hanging(t)
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
 	_, err := image.Pull(ctx, e, s.Host+"/a", nil)
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotErrorIs(t, err, ctor.ErrClosed)
 	require.Empty(t, fixture.Count(t, e))
-}
-
-// footprint counts what a leak would add to.
-func footprint(t *testing.T) (goroutines, files int) {
-	fds, err := os.ReadDir("/proc/self/fd")
-	require.NoError(t, err)
-	return runtime.NumGoroutine(), len(fds)
-}
-
-func sameFootprint(t *testing.T, goroutines, files int) {
-	t.Helper()
-	for end := time.Now().Add(prompt); ; runtime.Gosched() {
-		g, f := footprint(t)
-		if g <= goroutines && f <= files {
-			return
-		}
-		if time.Now().After(end) {
-			var b strings.Builder
-			_ = pprof.Lookup("goroutine").WriteTo(&b, 1)
-			t.Fatalf("%d goroutines and %d files, there were %d and %d:\n%s", g, f, goroutines, files, &b)
-		}
-	}
 }
 
 // Not parallel: it counts the whole process's goroutines and files.
@@ -202,7 +177,7 @@ func TestCloseLeaksNothing(t *testing.T) {
 		require.NoError(t, logs.Close())
 	}
 	life() // what is made once for the process
-	goroutines, files := footprint(t)
+	before := fixture.Measure(t)
 	rounds := 20
 	if testing.Short() {
 		rounds = 3
@@ -210,19 +185,19 @@ func TestCloseLeaksNothing(t *testing.T) {
 	for range rounds {
 		life()
 	}
-	sameFootprint(t, goroutines, files)
+	before.Same(t)
 	require.Empty(t, traceless(t, root))
 }
 
 // Nothing of a detached container's shim stays in the program when it is killed.
 // Not parallel, likewise.
 func TestDeadShimLeaksNothing(t *testing.T) {
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	img := fixture.Busybox(t, e)
 	life := func() {
 		c, err := img.Run(t.Context(), container.Config{Args: []string{"sleep", "1000"}, Detach: true})
 		require.NoError(t, err)
-		shims := ours(e.Root())
+		shims := fixture.Shims(e.Root())
 		require.Len(t, shims, 1)
 		pid, err := strconv.Atoi(filepath.Base(shims[0]))
 		require.NoError(t, err)
@@ -234,11 +209,11 @@ func TestDeadShimLeaksNothing(t *testing.T) {
 	// The collector closes what nobody did. (In the test above that is containerd's
 	// own: the content store leaves a file open when it is made.)
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	goroutines, files := footprint(t)
+	before := fixture.Measure(t)
 	for range 5 {
 		life()
 	}
-	sameFootprint(t, goroutines, files)
+	before.Same(t)
 	require.Zero(t, zombies("/proc/self"))
 }
 
@@ -256,7 +231,7 @@ func traceless(t *testing.T, root string) []string {
 // A deletion just before Close is carried out on the disk as well.
 func TestCloseCollects(t *testing.T) {
 	t.Parallel()
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	img := fixture.Busybox(t, e)
 	c, err := img.New(t.Context(), container.Config{})
 	require.NoError(t, err)

@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ import (
 type holdings struct{ goroutines, files, shimFiles, shimMounts, zombies int }
 
 func held(t testing.TB, root string) holdings {
-	shims := ours(root)
+	shims := fixture.Shims(root)
 	require.Len(t, shims, 1)
 	list := func(dir string) int {
 		d, err := os.ReadDir(dir)
@@ -65,7 +65,7 @@ func TestLivesLeaveNothing(t *testing.T) {
 	if testing.Short() {
 		row, crowd = 20, 10
 	}
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	img := fixture.Busybox(t, e)
 	inRow := func(n int) {
 		for range n {
@@ -113,7 +113,7 @@ func TestLivesAtOnce(t *testing.T) {
 	if testing.Short() {
 		lives = 16
 	}
-	img := fixture.Busybox(t, open(t, ctor.Config{}))
+	img := fixture.Busybox(t, fixture.Engine(t, ctor.Config{}))
 	var g errgroup.Group
 	g.SetLimit(8)
 	for range lives {

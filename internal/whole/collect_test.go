@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"context"
@@ -31,7 +31,7 @@ func TestCollect(t *testing.T) {
 	if testing.Short() {
 		rounds = 1
 	}
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	srv := registrytest.NewServer(t, nil)
 	base := fixture.BusyboxLayer(t)
 	ctx, stop := context.WithCancel(t.Context())

@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"context"
@@ -111,7 +111,7 @@ func TestKilled(t *testing.T) {
 			ref := push(t)
 			e, err := ctor.Open(t.Context(), ctor.Config{Root: root, Snapshotter: s.snapshotter})
 			require.NoError(t, err)
-			require.Equal(t, "hi\n", echo(t, e, "first", "hi"))
+			require.Equal(t, "hi\n", fixture.Echo(t, e, "first", "hi"))
 			require.NoError(t, e.Close())
 			before := traces(t, root)
 			start := time.Now()
@@ -127,7 +127,7 @@ func TestKilled(t *testing.T) {
 				e, err := ctor.Open(t.Context(), ctor.Config{Root: root, Snapshotter: s.snapshotter})
 				require.NoError(t, err)
 				tidy(t, e)
-				require.Equal(t, "hi\n", echo(t, e, "attached0", "hi"))
+				require.Equal(t, "hi\n", fixture.Echo(t, e, "attached0", "hi"))
 				require.NoError(t, e.Close())
 				require.Equal(t, before, traces(t, root))
 			}
@@ -138,7 +138,7 @@ func TestKilled(t *testing.T) {
 // push gives the name of an image of two layers in a registry.
 func push(t *testing.T) string {
 	s := registrytest.NewServer(t, nil)
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	img, err := image.New(t.Context(), e, s.Host+"/app:1", ocispec.ImageConfig{},
 		fixture.BusyboxLayer(t),
 		layer.FromFS(fstest.MapFS{"big": {Data: []byte(strings.Repeat("something to fetch\n", 1<<16))}}, nil))
@@ -201,7 +201,7 @@ func traces(t *testing.T, root string) []string {
 			found = append(found, line)
 		}
 	}
-	require.Empty(t, ours(root))
+	require.Empty(t, fixture.Shims(root))
 	require.Empty(t, fixture.Host(t, root))
 	return found
 }

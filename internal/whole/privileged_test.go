@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"os"
@@ -57,5 +57,30 @@ func TestSetUID(t *testing.T) {
 	said := execute(helperVar+"=open", "program", filepath.Join(dir, "root"))
 	require.Contains(t, said, "started by user 65534")
 	require.Contains(t, said, "unavailable): take the bit away and start it with sudo")
+	require.NoDirExists(t, filepath.Join(dir, "root"))
+}
+
+func TestNotRoot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir() // in one that only root may look into
+	for d := dir; d != filepath.Clean(os.TempDir()); d = filepath.Dir(d) {
+		require.NoError(t, os.Chmod(d, 0o777))
+	}
+	// /proc/self/exe is not for others to execute.
+	self, err := os.Executable()
+	require.NoError(t, err)
+	copied := filepath.Join(dir, "program")
+	binary, err := os.ReadFile(self)
+	require.NoError(t, err)
+	syscall.ForkLock.RLock() // what is forked meanwhile would have it open for writing
+	err = os.WriteFile(copied, binary, 0o755)
+	syscall.ForkLock.RUnlock()
+	require.NoError(t, err)
+	cmd := exec.Command(copied, filepath.Join(dir, "root"))
+	cmd.Env = append(os.Environ(), helperVar+"=open")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Equal(t, "open engine: an engine in this process needs root, and this is user 65534 (unavailable): run the program with sudo\n", string(out))
 	require.NoDirExists(t, filepath.Join(dir, "root"))
 }

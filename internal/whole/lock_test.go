@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"fmt"
@@ -15,13 +15,13 @@ import (
 
 func TestLockedByThisProcess(t *testing.T) {
 	t.Parallel()
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	_, err := ctor.Open(t.Context(), ctor.Config{Root: e.Root()})
 	require.ErrorIs(t, err, ctor.ErrLocked)
 	require.EqualError(t, err, fmt.Sprintf("open engine: %s: root is locked by process %d (this one)", e.Root(), os.Getpid()))
-	require.Equal(t, "hi\n", echo(t, e, "c", "hi"), "the engine that has it is none the worse")
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"), "the engine that has it is none the worse")
 	require.NoError(t, e.Close())
-	open(t, ctor.Config{Root: e.Root()})
+	fixture.Engine(t, ctor.Config{Root: e.Root()})
 }
 
 func TestLockedByAnotherProcess(t *testing.T) {
@@ -32,7 +32,7 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	require.ErrorIs(t, err, ctor.ErrLocked)
 	require.EqualError(t, err, fmt.Sprintf("open engine: %s: root is locked by process %d (exe)", root, h.Process.Pid))
 	h.end(t)
-	open(t, ctor.Config{Root: root})
+	fixture.Engine(t, ctor.Config{Root: root})
 }
 
 // The file does not lock, whatever it says.
@@ -43,7 +43,7 @@ func TestStaleLock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
 			require.NoError(t, os.WriteFile(filepath.Join(root, "lock"), []byte(text), 0o600))
-			open(t, ctor.Config{Root: root})
+			fixture.Engine(t, ctor.Config{Root: root})
 		})
 	}
 }
@@ -53,15 +53,15 @@ func TestStaleLock(t *testing.T) {
 func TestKilledHolder(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	e := open(t, ctor.Config{Root: root})
+	e := fixture.Engine(t, ctor.Config{Root: root})
 	ref := fixture.Busybox(t, e).Ref()
 	require.NoError(t, e.Close())
 	h := startHelper(t, helper("hold", root, ref, "attached", "detached"))
 	h.kill(t)
 
-	other := open(t, ctor.Config{Root: root, Namespace: "other"})
+	other := fixture.Engine(t, ctor.Config{Root: root, Namespace: "other"})
 	require.NoError(t, other.Close())
-	e = open(t, ctor.Config{Root: root})
+	e = fixture.Engine(t, ctor.Config{Root: root})
 	_, err := container.Get(t.Context(), e, "attached")
 	require.ErrorIs(t, err, ctor.ErrNotFound)
 	c, err := container.Get(t.Context(), e, "detached")

@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"bytes"
@@ -53,7 +53,7 @@ func TestCheckpoint(t *testing.T) {
 	if out, err := exec.Command("criu", "check").CombinedOutput(); err != nil {
 		t.Skipf("criu check: %v: %s: install one that is as new as the kernel: apt-get install criu", err, out)
 	}
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	ctx := e.Context(t.Context())
 	count := []string{"sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"}
 	var before, after lockedBuffer
@@ -85,7 +85,7 @@ func TestCheckpoint(t *testing.T) {
 // What a checkpoint holds runs with the rights that it says, so a foreign one
 // is not restored.
 func TestForeignCheckpoint(t *testing.T) {
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	ctx := e.Context(t.Context())
 	bad := []byte("pulled from somewhere")
 	d := ocispec.Descriptor{MediaType: images.MediaTypeContainerd1Checkpoint, Digest: digest.FromBytes(bad), Size: int64(len(bad))}

@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"os"
@@ -50,20 +50,20 @@ const deadOwner = "00000000-0000-0000-0000-000000000000/1/1/1"
 
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	leave(t, e, deadOwner)
 	files := filepath.Join(e.Root(), "containers", "ctor", "no-record")
 	require.NoError(t, os.MkdirAll(files, 0o700))
 	require.NoError(t, e.Close())
 
-	e = open(t, ctor.Config{Root: e.Root()})
+	e = fixture.Engine(t, ctor.Config{Root: e.Root()})
 	require.Len(t, fixture.Count(t, e)["snapshots"], 1, "a root that was left in order is not searched")
 	require.NoError(t, e.Close())
 
 	require.NoError(t, os.Truncate(filepath.Join(e.Root(), "lock"), 0))
-	e = open(t, ctor.Config{Root: e.Root(), Namespace: "other"}) // sweeps them all
+	e = fixture.Engine(t, ctor.Config{Root: e.Root(), Namespace: "other"}) // sweeps them all
 	require.NoError(t, e.Close())
-	e = open(t, ctor.Config{Root: e.Root()})
+	e = fixture.Engine(t, ctor.Config{Root: e.Root()})
 	require.Empty(t, fixture.Count(t, e))
 	require.NoError(t, e.Close())
 	require.Empty(t, traces(t, e.Root()))

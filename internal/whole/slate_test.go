@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"context"
@@ -122,7 +122,7 @@ func TestCleanSlate(t *testing.T) {
 	defer f.Close()
 	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), "nobody has the program's lock any more")
 
-	e = open(t, ctor.Config{Root: root})
+	e = fixture.Engine(t, ctor.Config{Root: root})
 	c, err := container.Get(t.Context(), e, "c1")
 	require.NoError(t, err)
 	for path, mode := range map[string]os.FileMode{".": 0o755, "made": 0o755, "etc/hosts": 0o644} {

@@ -1,4 +1,7 @@
-package ctor_test
+// Package whole holds no code, only tests: of what no package can show alone.
+// Programs are killed in the middle of their work, shims die, engines close while
+// calls are under way, a containerd that runs is dialed, and nothing may be left.
+package whole
 
 import (
 	"bufio"
@@ -7,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +19,6 @@ import (
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
-	"github.com/ctorhq/ctor/internal/fixture"
 )
 
 // helperVar makes the test binary another program: one of helpers.
@@ -126,40 +127,6 @@ func helpHold(args []string) error {
 	}
 	ready()
 	return e.Close()
-}
-
-// open opens an engine and closes it when the test ends.
-func open(t testing.TB, cfg ctor.Config) *ctor.Engine {
-	t.Helper()
-	if cfg.Root == "" {
-		cfg.Root = t.TempDir()
-	}
-	e, err := ctor.Open(context.Background(), cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, e.Close()) })
-	return e
-}
-
-// echo runs a container that says something, and gives what it said.
-func echo(t testing.TB, e *ctor.Engine, name, text string) string {
-	t.Helper()
-	var out strings.Builder
-	c, err := fixture.Busybox(t, e).Run(t.Context(), container.Config{Name: name, Args: []string{"echo", text}, Stdout: &out})
-	require.NoError(t, err)
-	require.NoError(t, c.Wait(t.Context()))
-	require.NoError(t, c.Close())
-	return out.String()
-}
-
-// ours gives the processes that have a file of root open for output: shims.
-func ours(root string) (found []string) {
-	outs, _ := filepath.Glob("/proc/[0-9]*/fd/1")
-	for _, out := range outs {
-		if to, err := os.Readlink(out); err == nil && strings.HasPrefix(to, root+"/") {
-			found = append(found, filepath.Dir(filepath.Dir(out)))
-		}
-	}
-	return found
 }
 
 // lockedBuffer is written to by several goroutines.

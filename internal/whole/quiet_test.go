@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/fixture"
 	"github.com/ctorhq/ctor/registry"
 )
 
@@ -51,8 +52,8 @@ func helpQuiet(args []string) error {
 // A program's standard error, and its output, are its own.
 func TestQuiet(t *testing.T) {
 	t.Parallel()
-	e := open(t, ctor.Config{})
-	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+	e := fixture.Engine(t, ctor.Config{})
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"))
 	require.NoError(t, e.Close())
 	cmd := helper("quiet", e.Root(), "ctor.test/busybox:1")
 	var out bytes.Buffer
@@ -64,9 +65,9 @@ func TestQuiet(t *testing.T) {
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	var out lockedBuffer
-	e := open(t, ctor.Config{Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	e := fixture.Engine(t, ctor.Config{Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	log.G(e.Context(t.Context())).WithField("key", "value").Warn("said through containerd")
-	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"))
 	require.NoError(t, e.Close())
 	require.Contains(t, out.String(), `level=WARN msg="said through containerd" component=containerd key=value`)
 	require.Contains(t, out.String(), "level=DEBUG")

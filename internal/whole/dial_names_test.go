@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"context"
@@ -35,8 +35,8 @@ func TestFewFiles(t *testing.T) {
 		out, err = helper("scarce", root, "to the end").Output()
 		require.NoError(t, err, "%s", out)
 	}
-	e = open(t, ctor.Config{Root: root})
-	require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+	e = fixture.Engine(t, ctor.Config{Root: root})
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"))
 	fixture.Remains{"images": {"ctor.test/busybox:1"}}.Same(t, func() fixture.Remains {
 		r := fixture.Count(t, e)
 		delete(r, "snapshots")
@@ -150,9 +150,9 @@ func TestOwed(t *testing.T) {
 			e, _, stuck = begin()
 			require.ErrorIs(t, e.Close(), unix.EBUSY)
 			require.NoError(t, unix.Unmount(stuck, 0))
-			e = open(t, ctor.Config{Root: root})
+			e = fixture.Engine(t, ctor.Config{Root: root})
 			require.NoDirExists(t, filepath.Dir(stuck))
-			require.Equal(t, "hi\n", echo(t, e, "c", "hi"))
+			require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"))
 		})
 	}
 }

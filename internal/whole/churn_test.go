@@ -1,4 +1,4 @@
-package ctor_test
+package whole
 
 import (
 	"context"
@@ -72,7 +72,7 @@ func TestChurnKilled(t *testing.T) {
 	root := t.TempDir()
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
-	require.Equal(t, "hi\n", echo(t, e, "first", "hi"))
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "first", "hi"))
 	require.NoError(t, e.Close())
 	before := traces(t, root)
 	for range kills {
@@ -82,7 +82,7 @@ func TestChurnKilled(t *testing.T) {
 		h.kill(t)
 		require.EventuallyWithT(t, func(c *assert.CollectT) {
 			now := fixture.Host(t, root)
-			assert.Empty(c, append(now["processes"], ours(root)...), "killed after %v", moment)
+			assert.Empty(c, append(now["processes"], fixture.Shims(root)...), "killed after %v", moment)
 			assert.Empty(c, now["mounts"])
 			assert.Empty(c, now["cgroups"])
 		}, prompt, 10*time.Millisecond)
@@ -103,9 +103,9 @@ func TestChurnShimKilled(t *testing.T) {
 	if testing.Short() {
 		kills = 1
 	}
-	e := open(t, ctor.Config{})
+	e := fixture.Engine(t, ctor.Config{})
 	img := fixture.Busybox(t, e)
-	require.Equal(t, "hi\n", echo(t, e, "first", "hi"))
+	require.Equal(t, "hi\n", fixture.Echo(t, e, "first", "hi"))
 	before := fixture.Count(t, e)
 	for range kills {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -114,7 +114,7 @@ func TestChurnShimKilled(t *testing.T) {
 			churned <- churn(ctx, img, func(err error) bool { return errors.Is(err, ctor.ErrUnavailable) || ctx.Err() != nil })
 		}()
 		<-time.After(rand.N(500 * time.Millisecond))
-		for _, shim := range ours(e.Root()) {
+		for _, shim := range fixture.Shims(e.Root()) {
 			pid, err := strconv.Atoi(filepath.Base(shim))
 			require.NoError(t, err)
 			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
@@ -125,7 +125,7 @@ func TestChurnShimKilled(t *testing.T) {
 		containers, err := container.List(t.Context(), e)
 		require.NoError(t, err)
 		require.Empty(t, containers)
-		require.Equal(t, "hi\n", echo(t, e, "next", "hi"))
+		require.Equal(t, "hi\n", fixture.Echo(t, e, "next", "hi"))
 		before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
 	}
 }

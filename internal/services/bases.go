@@ -185,20 +185,6 @@ func (s *bases) keeps(ctx context.Context, key string) bool {
 	return err == nil && s.kept[k]
 }
 
-// used tells of the bases that containers still have: of none, when all is at its
-// end.
-func (s *bases) used() error {
-	var errs []error
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for k, b := range s.all {
-		if b.users > 0 {
-			errs = append(errs, fmt.Errorf("layers over %s are still there", k))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // dropUnused lets go of the bases that no container has.
 func (s *bases) dropUnused(ctx context.Context) error {
 	_, err := s.dropIf(ctx, func(*base) bool { return true })

@@ -226,7 +226,7 @@ func (s *Services) Close() error {
 func (s *Services) finish() error {
 	var err error
 	if s.layers != nil {
-		err = errors.Join(s.layers.bases.dropUnused(s.collector.life), s.layers.bases.used())
+		err = errors.Join(s.layers.clear(), s.layers.bases.dropUnused(s.collector.life))
 	}
 	return errors.Join(err, s.collector.finish(), s.collector.Close())
 }

@@ -70,9 +70,10 @@ func TestOneName(t *testing.T) {
 	sn, ctx := s.Client().SnapshotService(overlayfs), testContext()
 	_, err := prepare(s, "held", image)
 	require.NoError(t, err)
-	_, err = sn.Prepare(ctx, "active", image)
+	root := snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "now"}) // or they are collected
+	_, err = sn.Prepare(ctx, "active", image, root)
 	require.NoError(t, err)
-	_, err = sn.View(ctx, "view", image)
+	_, err = sn.View(ctx, "view", image, root)
 	require.NoError(t, err)
 	for _, name := range []string{"held", "active", "view", image} {
 		_, err := prepare(s, name, image)

@@ -56,6 +56,7 @@ func (c *Container) finish(op string, end func(context.Context) error) (now bool
 		defer close(c.closed)
 		c.ending.Store(true)
 		_ = c.door.Close()
+		c.unpublish()
 		c.starting.Lock() // what is being started is started
 		defer c.starting.Unlock()
 		ctx := context.Background()

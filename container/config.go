@@ -94,6 +94,12 @@ type Config struct {
 	// ([Out]); or the host's ([Host]).
 	Network Network
 
+	// Publish makes ports of the container ports of the host, as long as this
+	// program has the container. An address that is taken fails New with
+	// syscall.EADDRINUSE. It can't be used with Detach. The program itself needs
+	// none: it has Dial.
+	Publish []Port
+
 	// Limits bound what the container may use.
 	Limits Limits
 
@@ -173,6 +179,9 @@ func (cfg Config) check() error {
 		return invalid("log limit %d: it must be -1, 0 or at least %d", cfg.LogLimit, logfile.MinLimit)
 	}
 	if err := cfg.Network.check(cfg); err != nil {
+		return err
+	}
+	if err := checkPorts(cfg); err != nil {
 		return err
 	}
 	return checkLabels(cfg.Labels)

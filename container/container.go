@@ -36,6 +36,7 @@ type Container struct {
 	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
 	door     reach.Door
 	network  Network
+	ports    []published
 	way      atomic.Pointer[io.Closer] // out of the network, while there is one
 	cgroup   func() string             // where it is in every hierarchy; "": unknown
 	commands sync.Map                  // *Process of those that have not ended, beside the first

@@ -148,6 +148,10 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 		return nil, err
 	}
 	c.setLife(l)
+	b.undo.Push(func() error { c.unpublish(); return nil })
+	if err := c.publish(own, b.cfg.Publish); err != nil {
+		return nil, err
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -32,3 +32,16 @@ func ExampleNetwork() {
 		log.Fatal(err)
 	}
 }
+
+func ExamplePort() {
+	c, err := img.Run(ctx, container.Config{
+		Args:    []string{"httpd", "-f", "-p", "80"},
+		Publish: []container.Port{{Host: "127.0.0.1:0", Container: 80}},
+		Ready:   container.TCP(80),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Println("it listens on", c.Addr(80))
+}

@@ -219,9 +219,10 @@ func TestOutBad(t *testing.T) {
 // A connection that is open when the container ends is closed with it.
 func TestOutEnds(t *testing.T) {
 	t.Parallel()
-	closed := make(chan struct{})
+	dialled, closed := make(chan struct{}), make(chan struct{})
 	n := container.Out(func(context.Context, string, string) (net.Conn, error) {
 		here, there := net.Pipe()
+		close(dialled)
 		go func() {
 			_, _ = io.Copy(io.Discard, there)
 			close(closed)
@@ -229,6 +230,7 @@ func TestOutEnds(t *testing.T) {
 		return here, nil
 	})
 	c := containertest.Run(t, busybox(t), container.Config{Network: n, Args: []string{"sh", "-c", "echo x | nc x.test 80 & sleep 1000"}})
+	<-dialled
 	require.NoError(t, c.Signal(t.Context(), syscall.SIGKILL))
 	var exit *container.ExitError
 	require.True(t, errors.As(c.Wait(t.Context()), &exit))

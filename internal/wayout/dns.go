@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/ctorhq/ctor/internal/relay"
 )
 
 // ttl is how long a container may remember an address: it never changes.
@@ -154,7 +156,7 @@ func (n *names) serveStream(c net.Conn) {
 		}
 		reply := n.answer(query)
 		if reply == nil {
-			reset(c)
+			relay.Reset(c)
 			return
 		}
 		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); errors.Is(err, net.ErrClosed) || err != nil {

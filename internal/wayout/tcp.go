@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/relay"
 )
 
 const dnsPort = 53
@@ -35,7 +37,7 @@ func (w *Way) accept(l *net.TCPListener) {
 func (w *Way) connect(in *net.TCPConn) {
 	f := flow{plain(in.RemoteAddr().(*net.TCPAddr).AddrPort()), plain(in.LocalAddr().(*net.TCPAddr).AddrPort())}
 	if w.crowded() {
-		reset(in)
+		relay.Reset(in)
 		if out := w.take(f); out != nil {
 			out.Close()
 		}
@@ -53,7 +55,7 @@ func (w *Way) connect(in *net.TCPConn) {
 	if out == nil {
 		var err error
 		if out, err = w.ask("tcp", f); err != nil {
-			reset(in)
+			relay.Reset(in)
 			return
 		}
 	}
@@ -63,7 +65,7 @@ func (w *Way) connect(in *net.TCPConn) {
 	defer w.drop(out)
 	_ = in.SetReadBuffer(buffer)
 	_ = in.SetWriteBuffer(buffer)
-	join(in, out)
+	relay.Join(in, out)
 }
 
 // crowded tells whether there are as many connections as there may be.
@@ -104,14 +106,6 @@ func (w *Way) offer(f flow, out net.Conn) {
 			out.Close()
 		}
 	})
-}
-
-// reset closes a connection so that the other end sees that it was broken off.
-func reset(c net.Conn) {
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetLinger(0)
-	}
-	c.Close()
 }
 
 // unreachable tells whether a dialer's error says that the host, and not the

@@ -6,15 +6,15 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/netns"
+	"github.com/ctorhq/ctor/internal/relay"
 )
 
 // largest is the longest datagram that there is.
-const largest = 64 << 10
+const largest = relay.Largest
 
 // receive takes the first datagram of each flow until the socket is closed. The
 // next ones come to the flow's own socket.
@@ -100,30 +100,7 @@ func (w *Way) exchange(f flow, first []byte) {
 	if _, err := out.Write(first); err != nil {
 		return
 	}
-	back := make(chan struct{})
-	go func() {
-		defer close(back)
-		passDatagrams(in, out)
-	}()
-	passDatagrams(out, in)
-	<-back
-}
-
-// passDatagrams ends both directions when one has been silent for long or can't
-// go on.
-func passDatagrams(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buf := chunks.Get().(*[chunk]byte)
-	defer chunks.Put(buf)
-	for {
-		_ = from.SetReadDeadline(time.Now().Add(idle))
-		n, err := from.Read(buf[:])
-		if err != nil {
-			return
-		}
-		_, _ = to.Write(buf[:n]) // a datagram may be lost
-	}
+	relay.JoinDatagrams(in, out, idle)
 }
 
 // impersonate makes a socket in the container's network that speaks with the

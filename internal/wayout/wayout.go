@@ -34,6 +34,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/netns"
+	"github.com/ctorhq/ctor/internal/relay"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -118,7 +119,7 @@ func (w *Way) Close() error {
 	w.mu.Lock()
 	w.closed = true
 	for c := range w.conns {
-		reset(c)
+		relay.Reset(c)
 	}
 	for _, c := range w.ready {
 		c.Close()

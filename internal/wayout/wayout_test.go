@@ -211,7 +211,7 @@ func TestUDP(t *testing.T) {
 			buf := make([]byte, largest)
 			_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 			n, err := c.Read(buf)
-			require.NoError(t, err)
+			require.NoError(t, err, "%d bytes to %s", size, address)
 			require.Equal(t, sent, string(buf[:n]))
 		}
 		require.Equal(t, []string{"udp " + address}, asked.take(), "one flow")

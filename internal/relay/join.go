@@ -1,4 +1,7 @@
-package wayout
+// Package relay passes bytes on between connections, so that the ends of each
+// see what they would see if there was nothing between them: an end of one
+// direction, or that the connection was broken off.
+package relay
 
 import (
 	"errors"
@@ -10,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// join copies both ways until both have ended. The end of one direction goes on
+// Join copies both ways until both have ended. The end of one direction goes on
 // as an end, and what breaks one off breaks both.
-func join(a, b net.Conn) {
+func Join(a, b net.Conn) {
 	var other sync.WaitGroup
 	other.Go(func() { pass(a, b) })
 	pass(b, a)
@@ -31,8 +34,8 @@ func pass(to, from net.Conn) {
 		}
 	}
 	if err != nil {
-		reset(to)
-		reset(from)
+		Reset(to)
+		Reset(from)
 	}
 }
 
@@ -115,4 +118,12 @@ func copyWith(to io.Writer, from io.Reader) error {
 			return err
 		}
 	}
+}
+
+// Reset closes a connection so that the other end sees that it was broken off.
+func Reset(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	c.Close()
 }

@@ -193,7 +193,7 @@ func TestOutAgain(t *testing.T) {
 		return here, nil
 	})
 	var out bytes.Buffer
-	c, err := busybox(t).New(t.Context(), container.Config{Network: n, Stdout: &out, Stderr: &out, Args: []string{"sh", "-c", "wget -q -O - http://x.test/; wget -q -O - http://panic.test/; true"}})
+	c, err := busybox(t).New(t.Context(), container.Config{Network: n, Stdout: &out, Stderr: &out, Args: []string{"sh", "-c", "exec 2>&1; wget -q -O - http://x.test/; wget -q -O - http://panic.test/; true"}})
 	require.NoError(t, err)
 	defer c.Close()
 	for range 3 {

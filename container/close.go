@@ -86,6 +86,9 @@ func (c *Container) release(ctx context.Context) error {
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
 	c.awaitCommands()
+	if _, err := c.journal().Take(""); err != nil {
+		return err
+	}
 	return c.e.DeleteEnded(ctx, c.ID())
 }
 

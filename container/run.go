@@ -19,6 +19,13 @@ func (c *Container) output() engine.Output {
 
 // create has the runtime create the first process of a life.
 func (c *Container) create(ctx context.Context, rootfs []mount.Mount, instead *replacement, tty bool, undo *unwind.Stack) (life.Life, error) {
+	if c.kept() {
+		drop, err := c.journal().Take(engine.Owner())
+		if err != nil {
+			return nil, err
+		}
+		undo.Push(func() error { drop(); return nil })
+	}
 	streams, err := c.streams(instead, tty)
 	if err != nil {
 		return nil, err

@@ -59,17 +59,21 @@ func (c *Container) start(ctx context.Context) error {
 	}
 	defer unlock()
 	s, err := c.life().Status(ctx)
+	_, ours := c.life().(*life.Seen)
+	ours = ours || c.detached()
 	switch {
 	case err != nil:
 		return err
-	case s.State == containerd.Created && s.Pid != 0:
+	case s.State != containerd.Created && s.State != containerd.Stopped:
+		return invalid("it is %s", s.State)
+	case s.State == containerd.Created && s.Pid != 0 && (ours || !c.kept()):
 		own, cancel := c.e.Cleanup(ctx)
 		defer cancel()
 		err = c.life().Start(own)
-	case s.State == containerd.Created, s.State == containerd.Stopped:
-		err = c.again(ctx, s)
+	case !ours && (!c.kept() || c.hasKeeper()):
+		return invalid("it belongs to another program")
 	default:
-		return invalid("it is %s", s.State)
+		err = c.again(ctx, s)
 	}
 	if err != nil {
 		return explain(err)
@@ -77,13 +81,18 @@ func (c *Container) start(ctx context.Context) error {
 	return nil
 }
 
-// again begins the next life of a container that has ended.
+// hasKeeper tells whether the processes of a kept container are another
+// program's that still is there.
+func (c *Container) hasKeeper() bool {
+	owner := c.journal().Read().Owner
+	return owner != "" && owner != engine.Owner() && engine.Alive(owner)
+}
+
+// again begins the next life of a container that has ended, or of which there is
+// no process that this program could start.
 func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 	last := c.life()
-	if _, watched := last.(*life.Seen); !watched && !c.detached() && !c.kept() {
-		return invalid("it is attached to another program")
-	}
-	if s.Exit.Code != life.Unknown {
+	if s.State == containerd.Stopped && s.Exit.Code != life.Unknown {
 		if _, err := last.Drained(ctx); err != nil {
 			return fmt.Errorf("output of its last life is still to be written: %w", err)
 		}

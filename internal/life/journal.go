@@ -23,7 +23,7 @@ type Past struct {
 	Lives   int       // how many were begun
 	Started time.Time // the last one
 	Exit    *Exit     // how it ended; nil: it has not, or it was not seen
-	Owner   string    // the program that it ends with; "": none
+	Owner   string    // the program that its processes end with; "": none
 }
 
 func (j *Journal) path() string { return filepath.Join(j.Dir, "lives") }
@@ -60,6 +60,15 @@ func (j *Journal) Write(p Past) error {
 		return err
 	}
 	return os.Rename(made, j.path())
+}
+
+// Take notes the program that the container's processes end with. "" is none.
+// undo takes it back.
+func (j *Journal) Take(owner string) (undo func(), err error) {
+	was := j.Read()
+	now := was
+	now.Owner = owner
+	return func() { _ = j.Write(was) }, j.Write(now)
 }
 
 // begin notes the beginning of a life. undo takes it back.

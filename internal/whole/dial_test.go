@@ -100,6 +100,11 @@ func helpDialed(args []string) error {
 			return err
 		}
 	}
+	// Another program must not take this for its own, nor start it on streams
+	// that are this one's.
+	if _, err := img.New(ctx, container.Config{Name: "made", Keep: true, Args: []string{"echo", "hello"}}); err != nil {
+		return err
+	}
 	ready()
 	return e.Close()
 }
@@ -341,6 +346,9 @@ func (d *dialed) programs(t *testing.T, end func(*running, *testing.T)) {
 	i, err := c.Info(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, container.Running, i.State)
+	made, err := container.Get(t.Context(), other, "made")
+	require.NoError(t, err)
+	require.ErrorIs(t, made.Start(t.Context()), ctor.ErrInvalid)
 	end(h, t)
 
 	next := dial(t, d.socket, d.root)
@@ -374,7 +382,20 @@ func (d *dialed) programs(t *testing.T, end func(*running, *testing.T)) {
 	require.Equal(t, container.Running, i.State)
 	require.Equal(t, 2, i.Lives)
 	require.NoError(t, kept.Remove(t.Context()))
+	made, err = container.Get(t.Context(), next, "made")
+	require.NoError(t, err)
+	i, err = made.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, container.Created, i.State)
+	require.NoError(t, made.Start(t.Context()))
+	require.NoError(t, made.Wait(t.Context()))
+	logs, err = made.Logs(t.Context(), nil)
+	require.NoError(t, err)
+	all, err = io.ReadAll(logs)
+	require.NoError(t, err)
+	require.NoError(t, logs.Close())
+	require.Equal(t, "hello\n", string(all))
+	require.NoError(t, made.Remove(t.Context()))
 	d.same(t)
 	require.NoError(t, next.Close())
-	require.NoError(t, other.Close())
 }

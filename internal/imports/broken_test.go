@@ -14,6 +14,7 @@ var checks = map[string]func(*module) ([]string, error){
 	"imports":  func(m *module) ([]string, error) { return m.checkImports(), nil },
 	"deps":     func(m *module) ([]string, error) { return m.checkDeps(), nil },
 	"paths":    (*module).checkPaths,
+	"opens":    (*module).checkOpens,
 	"loads":    func(m *module) ([]string, error) { return m.checkLoads(), nil },
 	"api":      (*module).checkAPI,
 	"docs":     (*module).checkDocs,

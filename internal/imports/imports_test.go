@@ -4,6 +4,7 @@
 //   - imports: which package of this module may import which (this file)
 //   - deps: what the core may never depend on, however far away (this file)
 //   - paths: which files of the host the public packages leave alone (paths_test.go)
+//   - opens: what container opens by itself, which is nothing (paths_test.go)
 //   - api: which types the public signatures may name (api_test.go)
 //   - docs: every exported name is explained (docs_test.go)
 //   - examples: every exported type is shown in use (docs_test.go)

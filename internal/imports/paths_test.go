@@ -87,3 +87,49 @@ func literal(e ast.Expr) string {
 	s, _ := strconv.Unquote(lit.Value)
 	return strings.TrimSuffix(s, "/")
 }
+
+// opensWhy is the reason for the rule on what opens files.
+const opensWhy = "an instance's files are behind the door, its log behind the backend, and what is known of it in its record: where they are is none of container's business, and may be another host"
+
+// opensOf are the packages that open no file by themselves.
+var opensOf = []string{"container"}
+
+// openers are the functions that do.
+var openers = map[string][]string{
+	"os":      {"Create", "Open", "OpenFile", "ReadDir", "ReadFile", "WriteFile"},
+	"logfile": {"Announce", "Complete", "Create", "Open"},
+}
+
+func TestOpens(t *testing.T) {
+	bad, err := here(t).checkOpens()
+	if err != nil {
+		t.Fatal(err)
+	}
+	complain(t, bad, opensWhy)
+}
+
+// checkOpens reports each call of an opener.
+func (m *module) checkOpens() (bad []string, err error) {
+	for _, p := range m.pkgs(opensOf) {
+		fset := token.NewFileSet()
+		files, err := parse(fset, p.Dir, p.GoFiles)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			for n := range ast.Preorder(f) {
+				if sel, ok := n.(*ast.SelectorExpr); ok && opens(sel) {
+					at := fset.Position(sel.Pos())
+					bad = append(bad, fmt.Sprintf("%s: %s.%s (%s:%d)", m.rel(p.ImportPath), sel.X, sel.Sel.Name, filepath.Base(at.Filename), at.Line))
+				}
+			}
+		}
+	}
+	return bad, nil
+}
+
+// opens tells whether a function is one of openers.
+func opens(sel *ast.SelectorExpr) bool {
+	pkg, ok := sel.X.(*ast.Ident)
+	return ok && slices.Contains(openers[pkg.Name], sel.Sel.Name)
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -294,4 +295,90 @@ func TestUploadElsewhere(t *testing.T) {
 	require.ErrorContains(t, err, "different host")
 	require.NotContains(t, err.Error(), "s3cret")
 	require.Empty(t, elsewhere.all())
+}
+
+// TestChallenges: whatever a registry offers beside it, or where, the password
+// is shown.
+func TestChallenges(t *testing.T) {
+	for name, heads := range map[string][]string{
+		"two headers": {"Negotiate", `Basic realm="x"`},
+		"one header":  {`Negotiate, Basic realm="x"`},
+		"at /v2/":     nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := registrytest.NewServer(t, nil)
+			image, layer := publish(t, open(t, srv), "app:v1")
+			srv.SetMiddleware(func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if u, p, _ := r.BasicAuth(); u == "alice" && p == "s3cret" {
+						next.ServeHTTP(w, r)
+						return
+					}
+					w.Header()["Www-Authenticate"] = heads
+					if heads == nil && r.URL.Path == "/v2/" {
+						w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+					}
+					w.WriteHeader(http.StatusUnauthorized)
+				})
+			})
+			r, err := registry.New(srv.Host, &registry.Options{Credentials: as(registry.Credential{Username: "alice", Password: "s3cret"})})
+			require.NoError(t, err)
+			got, err := r.Resolve(t.Context(), "app:v1")
+			require.NoError(t, err)
+			require.Equal(t, image, got)
+			fetch(t, r, "app", layer)
+			blob := []byte("more")
+			require.NoError(t, r.Push(t.Context(), "app", describe("", blob), strings.NewReader("more")))
+
+			r, err = registry.New(srv.Host, &registry.Options{Credentials: as(registry.Credential{Username: "alice", Password: "guess"})})
+			require.NoError(t, err)
+			_, err = r.Resolve(t.Context(), "app:v1")
+			require.ErrorIs(t, err, registry.ErrUnauthorized)
+		})
+	}
+}
+
+// TestTokenServerElsewhere is GitLab at home: both have private addresses. It
+// is also how a registry would have the token asked for where it likes, so the
+// server can't send it on, and gets nothing but what is its own.
+func TestTokenServerElsewhere(t *testing.T) {
+	srv := registrytest.NewServer(t, nil)
+	publish(t, open(t, srv), "app:v1")
+	_, port, err := net.SplitHostPort(srv.Host)
+	require.NoError(t, err)
+	here := &http.Transport{DialContext: func(ctx context.Context, n, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, n, srv.Host)
+	}}
+	answer := func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(`{"token":"tok"}`)) }
+	srv.SetMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/jwt/auth":
+				answer(w, r)
+			case r.Header.Get("Authorization") == "Bearer tok":
+				next.ServeHTTP(w, r)
+			default:
+				w.Header().Set("WWW-Authenticate", `Bearer realm="http://10.1.2.3:`+port+`/jwt/auth",service="s"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+		})
+	})
+	resolve := func(c registry.Credential) error {
+		r, err := registry.New("10.1.2.4:"+port, &registry.Options{PlainHTTP: true, Transport: here, Credentials: as(c), Retries: never})
+		require.NoError(t, err)
+		_, err = r.Resolve(t.Context(), "app:v1")
+		return err
+	}
+	require.NoError(t, resolve(registry.Credential{Username: "u", Password: "p"}))
+	require.NoError(t, resolve(registry.Credential{RegistryToken: "tok"}))
+	require.NoError(t, resolve(registry.Credential{IdentityToken: "refresh"}))
+
+	answer = func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://169.254.169.254/latest", http.StatusTemporaryRedirect)
+	}
+	require.ErrorContains(t, resolve(registry.Credential{Username: "u", Password: "p"}), "169.254.169.254")
+	answer = func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://10.1.2.5:"+port+"/jwt/auth", http.StatusTemporaryRedirect)
+	}
+	require.ErrorContains(t, resolve(registry.Credential{IdentityToken: "refresh"}), "another host")
 }

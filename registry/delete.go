@@ -26,6 +26,6 @@ func (r *Registry) Delete(ctx context.Context, ref string) error {
 	// Oras knows only digests, but all it does with one, for a descriptor
 	// without a media type, is to end the URL with it. A tag does as well.
 	d := ocispec.Descriptor{Digest: digest.Digest(target(name))}
-	err = r.origin.repository(name.Repository).Manifests().Delete(ctx, d)
+	err = r.origin.repository(ctx, name.Repository).Manifests().Delete(ctx, d)
 	return r.failed(ctx, op, name.Name(), err)
 }

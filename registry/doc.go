@@ -26,13 +26,13 @@
 //
 // # Credentials
 //
-// Without options, credentials are those "docker login" left, and a registry
-// is shown them only when it asks. They go to the host they are for and, as
-// the protocol has it, to the token server that this host names, but neither
-// to where it redirects nor to a mirror. The token server of a registry with
-// TLS must have TLS too, and one that resolves to a private address is refused
-// unless it has the registry's own name; [Credential].RegistryToken is the way
-// round that.
+// Without options, credentials are those "docker login" or "podman login"
+// left, and a registry is shown them only when it asks. They go to the host
+// they are for and, as the protocol has it, to the token server that this host
+// names, but neither to where it redirects nor to a mirror. The token server of
+// a registry with TLS must have TLS too, and one inside a private network, or
+// on loopback, is refused unless the registry is there as well;
+// [Credential].RegistryToken does without a token server.
 //
 // # What a registry says is hostile
 //
@@ -47,16 +47,17 @@
 // github.com/containerd/errdefs:
 //
 //   - ErrNotFound: no such repository, manifest or blob; status 404
-//   - ErrUnauthenticated: credentials are missing or wrong; 401. Docker Hub
-//     says so of repositories that don't exist, too
+//   - ErrUnauthenticated, here also [ErrUnauthorized]: credentials are missing
+//     or wrong; 401. Docker Hub says so of repositories that don't exist, too
 //   - ErrPermissionDenied: they are right, but not enough; 403
-//   - ErrUnavailable: can't be reached or can't answer now; 408, 429, 5xx,
-//     DNS, a refused, broken or timed-out connection
+//   - ErrUnavailable: can't be reached or can't answer now; 408, 5xx, DNS, a
+//     refused, broken or timed-out connection; and [ErrRateLimited], 429
 //   - ErrInvalidArgument: a malformed host, reference, name or descriptor, or
-//     what the registry calls so; 400
+//     what the registry calls so; 400; and [ErrDigest], content that is not
+//     what its digest says
 //   - ErrOutOfRange: an answer beyond the bounds above; 413, 416
 //   - ErrNotImplemented: the registry can't do it, or sent a kind of manifest
-//     that this package doesn't know; 405
+//     that this package doesn't know; 405, 501
 //   - ErrConflict: 409
 //
 // A call whose context ends returns an error that is context.Canceled or

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,12 +12,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
+	"time"
 	"unicode"
 
 	"github.com/containerd/errdefs"
 	"oras.land/oras-go/v2/errdef"
-	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
@@ -25,14 +25,54 @@ import (
 // without the query of any URL. errors.Is finds its class, which the package
 // comment lists, as well as ctx's error.
 type Error struct {
-	Op         string  // "resolve", "fetch", "push", …
-	Host       string  // the registry's, or a mirror's
-	Name       string  // "repo:tag" or "repo@digest"; "" if the call concerns no single one
-	StatusCode int     // of the HTTP response; 0 if there was none
-	Err        error   // the cause as it came; its own text may hold URLs
-	Mirrors    []error // why the mirrors that were asked first did not help
+	Op         string    // "resolve", "fetch", "push", …
+	Host       string    // the registry's, or a mirror's
+	Name       string    // "repo:tag" or "repo@digest"; "" if the call concerns no single one
+	StatusCode int       // of the HTTP response; 0 if there was none
+	RetryAfter time.Time // of ErrRateLimited: when to ask again, as the registry says; zero if it doesn't
+	Err        error     // the cause as it came; its own text may hold URLs
+	Mirrors    []error   // why the mirrors that were asked first did not help
 
 	class error
+}
+
+// Classes of errors, for errors.Is, beside those of the package comment.
+var (
+	// ErrUnauthorized: credentials are missing or wrong. It is the
+	// ErrUnauthenticated of github.com/containerd/errdefs.
+	ErrUnauthorized error = errdefs.ErrUnauthenticated
+
+	// ErrRateLimited: too many requests. [Error].RetryAfter says when to come
+	// back. Such an error is of class ErrUnavailable too.
+	ErrRateLimited error = fmt.Errorf("too many requests: %w", errdefs.ErrUnavailable)
+
+	// ErrDigest: what came is not what the digest is of. Such an error is of
+	// class ErrInvalidArgument too.
+	ErrDigest error = fmt.Errorf("digest mismatch: %w", errdefs.ErrInvalidArgument)
+)
+
+// refused is an answer that is an error, with the header that errcode's own
+// type has no place for.
+type refused struct {
+	*errcode.ErrorResponse
+	after time.Time
+}
+
+func (e *refused) Unwrap() error { return e.ErrorResponse }
+
+// failure is the error that an answer is.
+func failure(resp *http.Response) error {
+	e := &refused{after: retryAfter(resp), ErrorResponse: &errcode.ErrorResponse{StatusCode: resp.StatusCode}}
+	if resp.Request != nil {
+		e.Method, e.URL = resp.Request.Method, resp.Request.URL
+	}
+	var body struct {
+		Errors errcode.Errors `json:"errors"`
+	}
+	if json.NewDecoder(io.LimitReader(resp.Body, 8<<10)).Decode(&body) == nil {
+		e.Errors = body.Errors
+	}
+	return e
 }
 
 // Error returns a sentence such as
@@ -73,6 +113,8 @@ func (e *Error) reason() string {
 			login += " " + e.Host
 		}
 		s += fmt.Sprintf("; run %q or set Options.Credentials", login)
+	case !e.RetryAfter.IsZero():
+		s += "; ask again after " + e.RetryAfter.UTC().Format(time.DateTime) + " UTC"
 	case errors.Is(e.Err, http.ErrSchemeMismatch):
 		s += "; set Options.PlainHTTP if that is meant"
 	}
@@ -88,6 +130,10 @@ func (r *Registry) failed(ctx context.Context, op, name string, err error) error
 
 func newError(ctx context.Context, op, host, name string, err error) *Error {
 	e := &Error{Op: op, Host: host, Name: name, Err: err, class: class(ctx, err)}
+	var r *refused
+	if errors.As(err, &r) && e.class == ErrRateLimited {
+		e.RetryAfter = r.after
+	}
 	var resp *errcode.ErrorResponse
 	if errors.As(err, &resp) {
 		e.StatusCode = resp.StatusCode
@@ -107,10 +153,11 @@ func class(ctx context.Context, err error) error {
 	for _, c := range []struct{ is, class error }{
 		{context.Canceled, context.Canceled},
 		{context.DeadlineExceeded, context.DeadlineExceeded},
+		{ErrDigest, ErrDigest},
 		{errdefs.ErrInvalidArgument, errdefs.ErrInvalidArgument},
 		{errdefs.ErrOutOfRange, errdefs.ErrOutOfRange},
 		{errdefs.ErrUnauthenticated, errdefs.ErrUnauthenticated},
-		{auth.ErrBasicCredentialNotFound, errdefs.ErrUnauthenticated},
+		{errNoCredentials, errdefs.ErrUnauthenticated},
 		{errdef.ErrNotFound, errdefs.ErrNotFound},
 		{errdef.ErrInvalidReference, errdefs.ErrInvalidArgument},
 		{errdef.ErrInvalidDigest, errdefs.ErrInvalidArgument},
@@ -143,7 +190,11 @@ func statusClass(resp *errcode.ErrorResponse) error {
 		return errdefs.ErrUnauthenticated
 	case s == http.StatusForbidden:
 		return errdefs.ErrPermissionDenied
-	case s == http.StatusRequestTimeout, s == http.StatusTooManyRequests, s >= 500:
+	case s == http.StatusTooManyRequests:
+		return ErrRateLimited
+	case s == http.StatusNotImplemented:
+		return errdefs.ErrNotImplemented
+	case s == http.StatusRequestTimeout, s >= 500:
 		return errdefs.ErrUnavailable
 	case s == http.StatusNotFound, has(errcode.ErrorCodeNameUnknown, errcode.ErrorCodeManifestUnknown,
 		errcode.ErrorCodeBlobUnknown, errcode.ErrorCodeManifestBlobUnknown, errcode.ErrorCodeBlobUploadUnknown):
@@ -168,8 +219,7 @@ func isNetwork(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.As(err, &op) || errors.As(err, &dns) ||
 		errors.As(err, &timeout) && timeout.Timeout() ||
-		errors.Is(err, errSlow) || errors.Is(err, errStill) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+		errors.Is(err, errSlow) || errors.Is(err, errStill) || isCut(err)
 }
 
 // cause says what err means in as few words as it takes. An error of oras or
@@ -191,8 +241,8 @@ func cause(err error) string {
 		return s
 	case errors.As(err, &at):
 		return cause(at.Err)
-	case errors.Is(err, auth.ErrBasicCredentialNotFound):
-		return "no credentials"
+	case errors.Is(err, errNoCredentials):
+		return errNoCredentials.Error()
 	case errors.Is(err, errdef.ErrNotFound):
 		return "not found"
 	}

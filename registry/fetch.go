@@ -2,10 +2,14 @@ package registry
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/errdef"
 )
 
 // Fetch opens the manifest or blob that d describes in repo; d.MediaType says
@@ -15,124 +19,212 @@ import (
 // at most one byte longer than d.Size, which is how a registry that sends
 // more is noticed. The caller must close it, and ctx governs it until then.
 //
-// The body is also an io.Seeker if the registry offers ranges. Then Fetch
-// itself takes up a connection that breaks, so that a read fails only after
-// [Options].Retries attempts to go on.
+// The body is also an io.Seeker. A connection that breaks is taken up where it
+// broke, by a range where the registry can do that, else from the start; any
+// number of times as long as something arrives, and a read fails only after
+// [Options].Retries attempts that brought nothing.
 func (r *Registry) Fetch(ctx context.Context, repo string, d ocispec.Descriptor) (io.ReadCloser, error) {
 	const op = "fetch"
 	name, err := r.content(repo, d)
 	if err != nil {
 		return nil, r.failed(ctx, op, "", err)
 	}
-	rc, err := read(ctx, r, op, name, func(repo *remote.Repository) (io.ReadCloser, error) {
-		return repo.Fetch(ctx, d)
-	})
-	if err != nil {
-		return nil, err
-	}
 	b := &body{
-		rc:    rc,
-		left:  d.Size + 1,
-		class: func(err error) error { return r.failed(ctx, op, name.Name(), err) },
+		ctx: ctx, size: d.Size, retries: r.retries,
+		class: func(err error) error {
+			if e := (*Error)(nil); errors.As(err, &e) {
+				return err
+			}
+			return r.failed(ctx, op, name.Name(), err)
+		},
+		open: func(at int64) (io.ReadCloser, error) {
+			return read(ctx, r, op, name, func(e *endpoint) (io.ReadCloser, error) {
+				return e.open(ctx, name.Repository, d, at)
+			})
+		},
 	}
-	if s, ok := rc.(io.Seeker); ok {
-		return &seekBody{body: b, s: s, size: d.Size, ctx: ctx, retries: r.retries}, nil
+	if b.rc, err = b.open(0); err != nil {
+		return nil, err
 	}
 	return b, nil
 }
 
-// body bounds an answer and classes its errors.
+// open asks for content from a byte on.
+func (e *endpoint) open(ctx context.Context, repo string, d ocispec.Descriptor, at int64) (io.ReadCloser, error) {
+	what := "blobs/"
+	if isManifest(d.MediaType) {
+		what = "manifests/"
+	}
+	req, err := e.request(ctx, http.MethodGet, repo, what+d.Digest.String())
+	if err != nil {
+		return nil, err
+	}
+	if isManifest(d.MediaType) {
+		req.Header.Set("Accept", d.MediaType)
+	}
+	if at > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", at))
+	}
+	resp, err := e.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if at > 0 && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		resp.Body.Close()
+		req.Header.Del("Range")
+		if resp, err = e.client.Do(req); err != nil {
+			return nil, err
+		}
+	}
+	if err := from(resp, d, at); err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// from brings an answer's body to a byte. A registry that knows no ranges
+// sends all of it, and what is there already is passed over.
+func from(resp *http.Response, d ocispec.Descriptor, at int64) error {
+	switch resp.StatusCode {
+	case http.StatusOK:
+		if n := resp.ContentLength; n != -1 && n != d.Size {
+			return fmt.Errorf("the answer's Content-Length is %d, not %d", n, d.Size)
+		}
+		_, err := io.CopyN(io.Discard, resp.Body, at)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	case http.StatusPartialContent:
+		var begin int64
+		if n, _ := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-", &begin); n != 1 || begin != at {
+			return fmt.Errorf("the answer's Content-Range is %.80q, but byte %d was asked for", resp.Header.Get("Content-Range"), at)
+		}
+		return nil
+	case http.StatusNotFound:
+		return errdef.ErrNotFound
+	}
+	return failure(resp)
+}
+
+// getsOn is how many bytes must have arrived for a connection to have been of
+// use. It keeps a registry that sends a byte at a time from being asked once
+// for every byte.
+const getsOn = 16 << 10
+
+var errClosed = errors.New("read after Close")
+
+// body is content that arrives over as many connections as it takes.
 type body struct {
-	rc    io.ReadCloser
-	left  int64
-	class func(error) error
-	err   error // sticky
+	ctx     context.Context // of the caller, which every range repeats
+	open    func(at int64) (io.ReadCloser, error)
+	class   func(error) error
+	size    int64
+	retries int
+
+	rc      io.ReadCloser // nil: to be opened
+	at      int64
+	resumed int64 // where the last connection began, or was to
+	tried   int   // connections since the last that was of use
+	err     error // sticky
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	n, err := b.read(p)
-	if err != nil && err != io.EOF && b.err == nil {
-		b.err = b.class(err)
-		err = b.err
+	for {
+		if b.err != nil {
+			return 0, b.err
+		}
+		if b.at > b.size || b.rc == nil && b.at == b.size {
+			return 0, io.EOF
+		}
+		n, err := b.read(p)
+		if err == nil || err == io.EOF && b.at >= b.size {
+			return n, err
+		}
+		if err == io.EOF { // of an answer without a length
+			err = io.ErrUnexpectedEOF
+		}
+		if err = b.broke(err); err != nil {
+			b.err = b.class(err)
+			return n, b.err
+		}
+		if n > 0 {
+			return n, nil
+		}
 	}
-	return n, err
 }
 
 func (b *body) read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, b.err
+	if b.rc == nil {
+		rc, err := b.open(b.at)
+		if err != nil {
+			return 0, err
+		}
+		b.rc = rc
 	}
-	if b.left <= 0 {
-		return 0, io.EOF
-	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
+	if left := b.size + 1 - b.at; int64(len(p)) > left {
+		p = p[:left]
 	}
 	n, err := b.rc.Read(p)
-	b.left -= int64(n)
+	b.at += int64(n)
 	return n, err
 }
 
-func (b *body) Close() error { return b.rc.Close() }
-
-// resumeAfter is how many bytes must have arrived for a broken connection to
-// count as a new one. It keeps a registry that sends a byte at a time from
-// being asked once for every byte.
-const resumeAfter = 1 << 20
-
-// seekBody is a body of a registry that offers ranges.
-type seekBody struct {
-	*body
-	s       io.Seeker
-	size    int64
-	ctx     context.Context // of the request, which every range repeats
-	retries int
-	tried   int   // resumptions since the last that was worth it
-	resumed int64 // where that began
-}
-
-func (b *seekBody) Read(p []byte) (int, error) {
-	n, err := b.read(p)
-	if err == nil || err == io.EOF || b.err != nil {
-		return n, err
-	}
-	if err = b.resume(err); err != nil {
-		b.err = b.class(err)
-		return n, b.err
-	}
-	return n, nil
-}
-
-// resume asks for the rest of a body that broke off with cause.
-func (b *seekBody) resume(cause error) error {
-	at := b.size + 1 - b.left
-	if at-b.resumed >= resumeAfter {
+// broke makes ready for the next connection after one that failed with cause,
+// or returns why there is none.
+func (b *body) broke(cause error) error {
+	b.hangUp()
+	if b.at-b.resumed >= getsOn {
 		b.tried = 0
 	}
-	if b.tried >= b.retries || at >= b.size || b.ctx.Err() != nil {
+	b.resumed = b.at
+	if b.tried >= b.retries || b.at >= b.size || b.ctx.Err() != nil || !isNetwork(cause) {
 		return cause
 	}
-	b.tried++
-	b.resumed = at
-	// oras skips a seek to where it is: go by way of the end.
-	if _, err := b.s.Seek(0, io.SeekEnd); err != nil {
-		return cause
+	wait := time.Duration(0)
+	if b.tried++; b.tried > 1 {
+		wait = backoff(b.tried - 2)
 	}
-	if _, err := b.s.Seek(at, io.SeekStart); err != nil {
-		return err
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-b.ctx.Done():
+		return b.ctx.Err()
 	}
-	return nil
 }
 
-func (b *seekBody) Seek(offset int64, whence int) (int64, error) {
+func (b *body) hangUp() {
+	if b.rc != nil {
+		b.rc.Close()
+		b.rc = nil
+	}
+}
+
+func (b *body) Seek(offset int64, whence int) (int64, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	at, err := b.s.Seek(offset, whence)
-	if err != nil {
-		return 0, b.class(err)
+	switch whence {
+	case io.SeekCurrent:
+		offset += b.at
+	case io.SeekEnd:
+		offset += b.size
 	}
-	b.left = max(b.size+1-at, 0)
-	b.resumed = at
-	return at, nil
+	if offset < 0 || offset > b.size {
+		return 0, fmt.Errorf("seek to %d of %d bytes", offset, b.size)
+	}
+	if offset != b.at {
+		b.hangUp()
+		b.at, b.resumed = offset, offset
+	}
+	return offset, nil
+}
+
+func (b *body) Close() error {
+	b.hangUp()
+	if b.err == nil {
+		b.err = errClosed
+	}
+	return nil
 }

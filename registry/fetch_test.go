@@ -225,3 +225,125 @@ func TestResolveWithoutHead(t *testing.T) {
 		})
 	}
 }
+
+// TestFetchGoesOnWithoutRanges: a registry may not say that it knows ranges, or
+// say so and not know them, or refuse them.
+func TestFetchGoesOnWithoutRanges(t *testing.T) {
+	content := noise(1<<20 + 5)
+	d := describe(ocispec.MediaTypeImageLayer, content)
+	for name, head := range map[string]func(w http.ResponseWriter, at int) (from int){
+		"not announced": func(w http.ResponseWriter, at int) int {
+			if at > 0 {
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", at, len(content)-1, len(content)))
+				w.WriteHeader(http.StatusPartialContent)
+			}
+			return at
+		},
+		"all of it": func(w http.ResponseWriter, _ int) int { return 0 },
+		"refused": func(w http.ResponseWriter, at int) int {
+			if at > 0 {
+				w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+				return len(content)
+			}
+			return 0
+		},
+		"no length": func(w http.ResponseWriter, _ int) int { _ = http.NewResponseController(w).Flush(); return 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := registrytest.NewServer(t, nil)
+			sent := 0
+			srv.SetMiddleware(func(http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					at := 0
+					_, _ = fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &at)
+					w.Header().Set("Accept-Ranges", "bytes")
+					at = head(w, at)
+					if sent += 100_000; at < sent && sent < len(content) { // each time a little more
+						_, _ = w.Write(content[at:sent])
+						panic(http.ErrAbortHandler)
+					}
+					_, _ = w.Write(content[at:])
+				})
+			})
+			r, err := registry.New(srv.Host, &registry.Options{Retries: 1})
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(content, fetch(t, r, "app", d)))
+		})
+	}
+}
+
+// TestFetchGoesOnElsewhere: a range that is not the one that was asked for is
+// not taken for it.
+func TestFetchGoesOnElsewhere(t *testing.T) {
+	srv := registrytest.NewServer(t, nil)
+	d, _ := big(t, srv)
+	srv.SetMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Range") != "" {
+				r.Header.Set("Range", "bytes=7-")
+			}
+			registrytest.Cut(1, 1<<20)(next).ServeHTTP(w, r)
+		})
+	})
+	r, err := registry.New(srv.Host, nil)
+	require.NoError(t, err)
+	rc, err := r.Fetch(t.Context(), "app", d)
+	require.NoError(t, err)
+	defer rc.Close()
+	_, err = io.Copy(io.Discard, rc)
+	require.ErrorContains(t, err, "Content-Range")
+}
+
+// TestResolveByTheBody: length, digest and type may be missing or of no use.
+func TestResolveByTheBody(t *testing.T) {
+	srv := registrytest.NewServer(t, nil)
+	r := open(t, srv)
+	image, _ := publish(t, r, "app:v1")
+	content := fetch(t, r, "app", image)
+	for name, head := range map[string]func(w http.ResponseWriter, method string){
+		"no length": func(w http.ResponseWriter, method string) {
+			w.Header().Set("Content-Type", image.MediaType)
+			w.Header().Set("Docker-Content-Digest", image.Digest.String())
+			_ = http.NewResponseController(w).Flush()
+		},
+		"no type": func(w http.ResponseWriter, _ string) {
+			w.Header()["Content-Type"] = nil
+			w.Header().Set("Docker-Content-Digest", image.Digest.String())
+		},
+		"type of a file": func(w http.ResponseWriter, _ string) {
+			w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		},
+		"nothing": func(w http.ResponseWriter, _ string) { _ = http.NewResponseController(w).Flush() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv.SetMiddleware(func(http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+					head(w, req.Method)
+					if req.Method == http.MethodGet {
+						_, _ = w.Write(content)
+					}
+				})
+			})
+			for _, ref := range []string{"app:v1", "app@" + image.Digest.String()} {
+				got, err := r.Resolve(t.Context(), ref)
+				require.NoError(t, err)
+				require.Equal(t, image, got)
+			}
+			require.Equal(t, content, fetch(t, r, "app", image))
+			_, err := r.Resolve(t.Context(), "app@"+digest.FromString("other").String())
+			require.ErrorIs(t, err, registry.ErrDigest)
+			require.ErrorIs(t, err, errdefs.ErrInvalidArgument)
+		})
+	}
+	for name, body := range map[string]string{
+		"two in one":  `{"schemaVersion":2,"config":{},"layers":[],"manifests":[]}`,
+		"other type":  `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","config":{},"layers":[]}`,
+		"neither":     `{"schemaVersion":2}`,
+		"schema 1":    `{"schemaVersion":1,"config":{},"layers":[]}`,
+		"no manifest": `<html>`,
+	} {
+		srv.SetMiddleware(answer(http.StatusOK, "application/json", body))
+		_, err := r.Resolve(t.Context(), "app:v1")
+		require.ErrorIs(t, err, errdefs.ErrNotImplemented, name)
+	}
+}

@@ -5,38 +5,43 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 
 	"oras.land/oras-go/v2/errdef"
 )
 
 var errStop = errors.New("stop")
 
-// pages makes an iterator of a paged listing. The registry decides how many
-// pages there are, so one that never ends must be noticed: by a page that
-// begins like an earlier one, and at last by their number.
-func pages[T any](ctx context.Context, r *Registry, op, name string, list func(page func([]T) error) error, key func(T) (string, error)) iter.Seq2[T, error] {
+// maxEmpty bounds the pages in a row with nothing in them, as registries send
+// that leave out what the caller may not see.
+const maxEmpty = 100
+
+// pages makes an iterator of a paged listing. An entry whose key is no good is
+// left out: it is of no use with the other methods, and no reason to lose the
+// rest. The registry decides how many pages there are, so one that never ends
+// must be noticed: by a page that is asked for twice, or begins like an
+// earlier one, and at last by their number.
+func pages[T any](ctx context.Context, r *Registry, op, name string, list func(ctx context.Context, page func([]T) error) error, key func(T) (string, bool)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		seen := make(map[string]bool)
-		err := list(func(page []T) error {
-			var first string
-			for i, v := range page {
-				k, err := key(v)
-				if err != nil {
-					return err
-				}
-				if i == 0 {
-					first = k
-				}
-			}
-			if seen[first] {
-				return fmt.Errorf("the registry's list has no end: page %d begins like an earlier one: %w", len(seen)+1, errdef.ErrTooManyPages)
-			}
-			if len(seen) == maxPages {
+		begun := make(map[string]bool)
+		count, empty := 0, 0
+		err := list(context.WithValue(ctx, trailKey{}, trail{}), func(page []T) error {
+			if count++; count > maxPages {
 				return fmt.Errorf("the registry's list has more than %d pages: %w", maxPages, errdef.ErrTooManyPages)
 			}
-			seen[first] = true
+			if empty++; len(page) > 0 {
+				empty = 0
+				first, _ := key(page[0])
+				if begun[first] {
+					return endless("page %d begins like an earlier one", count)
+				}
+				begun[first] = true
+			}
+			if empty > maxEmpty {
+				return endless("%d pages in a row are empty", empty)
+			}
 			for _, v := range page {
-				if !yield(v, nil) {
+				if _, ok := key(v); ok && !yield(v, nil) {
 					return errStop
 				}
 			}
@@ -47,6 +52,25 @@ func pages[T any](ctx context.Context, r *Registry, op, name string, list func(p
 			yield(none, r.failed(ctx, op, name, err))
 		}
 	}
+}
+
+func endless(format string, arg ...any) error {
+	return fmt.Errorf("the registry's list has no end: %s: %w", fmt.Sprintf(format, arg...), errdef.ErrTooManyPages)
+}
+
+// trail is the requests of one listing, which oras makes of the links in the
+// answers: a client refuses to go in circles.
+type trail map[string]bool
+
+type trailKey struct{}
+
+func (t trail) step(req *http.Request) error {
+	at := req.Method + " " + req.URL.String()
+	if t[at] {
+		return endless("its pages link to one another")
+	}
+	t[at] = true
+	return nil
 }
 
 // once is the iterator of an error alone.

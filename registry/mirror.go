@@ -3,17 +3,15 @@ package registry
 import (
 	"context"
 
-	"oras.land/oras-go/v2/registry/remote"
-
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
 // read asks the mirrors in order and then the registry itself. A mirror's
 // failure counts only if the registry fails too, and then only as a remark.
-func read[T any](ctx context.Context, r *Registry, op string, ref reference.Reference, ask func(*remote.Repository) (T, error)) (T, error) {
+func read[T any](ctx context.Context, r *Registry, op string, ref reference.Reference, ask func(*endpoint) (T, error)) (T, error) {
 	var missed []error
 	for _, m := range r.mirrors {
-		v, err := ask(m.repository(ref.Repository))
+		v, err := ask(m)
 		if err == nil {
 			return v, nil
 		}
@@ -22,7 +20,7 @@ func read[T any](ctx context.Context, r *Registry, op string, ref reference.Refe
 			break
 		}
 	}
-	v, err := ask(r.origin.repository(ref.Repository))
+	v, err := ask(r.origin)
 	if err == nil {
 		return v, nil
 	}

@@ -4,9 +4,6 @@ import (
 	"context"
 	"net/http"
 	"time"
-
-	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/retry"
 )
 
 // Options says how to reach a registry. The zero value is right for most: it
@@ -17,21 +14,28 @@ type Options struct {
 	// for one host is never shown to another. A zero Credential means
 	// anonymous, and an error fails the call.
 	//
-	// If nil, credentials are those that "docker login" left: the entry of
-	// config.json in $DOCKER_CONFIG or ~/.docker, or what its credsStore or
-	// credHelpers program says. A file that is not there means anonymous; a
-	// helper that is not there, fails, or takes over a minute is an error.
+	// If nil, credentials are those that "docker login" or "podman login"
+	// left. The first of these files with an entry for the repository, a name
+	// above it or the host counts: $REGISTRY_AUTH_FILE; config.json in
+	// $DOCKER_CONFIG or ~/.docker; containers/auth.json in $XDG_RUNTIME_DIR
+	// (or /run/containers/UID/auth.json), and in $XDG_CONFIG_HOME or
+	// ~/.config. A file's credHelpers and credsStore programs are asked where
+	// it has no entry of the repository's own. No entry at all means
+	// anonymous; a helper that is not there, fails, or takes over a minute is
+	// an error.
 	Credentials func(ctx context.Context, host string) (Credential, error)
 
-	// PlainHTTP makes the registry speak HTTP instead of HTTPS. Loopback
-	// hosts (localhost, 127.0.0.0/8, ::1) do so anyway, as with docker; write
-	// "https://localhost:5000" for one with TLS. Mirrors are not concerned.
+	// PlainHTTP makes the registry speak HTTP instead of HTTPS. A loopback
+	// host (localhost, 127.0.0.0/8, ::1) does so anyway where it answers no
+	// TLS handshake, as with docker; a certificate that can't be verified is
+	// an error there too. Mirrors are not concerned.
 	PlainHTTP bool
 
 	// Mirrors are hosts that are asked first, in this order, by Resolve and
 	// Fetch, for the same repositories. One that fails, whatever the reason,
 	// is passed over. A mirror is trusted to say which digest a tag has. They
-	// speak HTTPS unless they are on loopback or written "http://host".
+	// speak HTTPS unless they are written "http://host", or are on loopback
+	// and answer no TLS handshake.
 	Mirrors []string
 
 	// MirrorTimeout is how long a mirror may take to begin its answer. Zero
@@ -40,9 +44,12 @@ type Options struct {
 
 	// Retries is how many times a request is sent again that failed for a
 	// reason that may pass: status 408, 429 or 5xx, or a lost connection. The
-	// waits between grow from a quarter of a second to three. It also bounds
-	// how often Fetch takes up a broken body where it ended. Zero means five;
-	// negative means never. Mirrors are not asked twice.
+	// waits between grow from a quarter of a second to three; where the
+	// registry says by Retry-After how long, that counts, and a registry that
+	// wants more than two minutes, or more than the context has, is not waited
+	// for. It also bounds how often Fetch takes up a broken body where it
+	// ended without getting on. Zero means five; negative means never. Mirrors
+	// are not asked twice.
 	Retries int
 
 	// Transport makes the connections. If nil, http.DefaultTransport does,
@@ -62,21 +69,11 @@ func (o *Options) retries() int {
 	return max(o.Retries, 0)
 }
 
-// transport is what one kind of host is reached by.
-type transport struct {
-	base    http.RoundTripper
-	retries int
-}
-
-func (o *Options) transport() *transport {
-	return &transport{base: o.patience(answerLimit), retries: o.retries()}
-}
-
-func (o *Options) mirrorTransport() *transport {
+func (o *Options) mirrorTimeout() time.Duration {
 	if o.MirrorTimeout > 0 {
-		return &transport{base: o.patience(o.MirrorTimeout)}
+		return o.MirrorTimeout
 	}
-	return &transport{base: o.patience(10 * time.Second)}
+	return 10 * time.Second
 }
 
 // patience makes connections on which a host has so long to begin an answer.
@@ -88,68 +85,10 @@ func (o *Options) patience(answer time.Duration) *patience {
 	return p
 }
 
-// client returns an HTTP client that signs in to e, and to nothing else.
-func (t *transport) client(e *endpoint, o *Options) *auth.Client {
-	policy := &retry.GenericPolicy{
-		Retryable: retry.DefaultPredicate,
-		Backoff:   retry.DefaultBackoff,
-		MinWait:   200 * time.Millisecond,
-		MaxWait:   3 * time.Second,
-		MaxRetry:  t.retries,
+// lookup finds credentials for the host's repositories.
+func (o *Options) lookup(host string) lookup {
+	if o.Credentials == nil {
+		return func(ctx context.Context, repo string) (Credential, error) { return loginOf(ctx, host, repo) }
 	}
-	agent := o.UserAgent
-	if agent == "" {
-		agent = "ctor"
-	}
-	return &auth.Client{
-		Client: &http.Client{Transport: &retry.Transport{
-			Base:   t.base,
-			Policy: func() retry.Policy { return policy },
-		}},
-		Header: http.Header{
-			"User-Agent": {agent},
-			// A digest is over the bytes as they are stored. Without this,
-			// net/http would ask for gzip and undo it behind our back.
-			"Accept-Encoding": {"identity"},
-		},
-		Credential: o.credential(e),
-		Cache:      cache{auth.NewCache()},
-		ClientID:   "ctor",
-	}
-}
-
-// cache keeps tokens. Calls that need the same one share the request for it,
-// and what that says; but a call that is cancelled in the middle of it must
-// not cancel the others, and oras knows such an error only when it is bare.
-type cache struct{ auth.Cache }
-
-func (c cache) Set(ctx context.Context, host string, scheme auth.Scheme, key string, fetch func(context.Context) (string, error)) (string, error) {
-	return c.Cache.Set(ctx, host, scheme, key, func(ctx context.Context) (string, error) {
-		token, err := fetch(ctx)
-		if err != nil && ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return token, err
-	})
-}
-
-// credential adapts o.Credentials to oras. The host oras passes is the one
-// the request went to, which differs from ours for Docker Hub alone.
-func (o *Options) credential(e *endpoint) auth.CredentialFunc {
-	lookup := o.Credentials
-	if lookup == nil {
-		lookup = dockerCredential
-	}
-	return func(ctx context.Context, _ string) (auth.Credential, error) {
-		c, err := lookup(ctx, e.host)
-		if err != nil {
-			return auth.EmptyCredential, &credentialError{host: e.host, err: err}
-		}
-		return auth.Credential{
-			Username:     c.Username,
-			Password:     c.Password,
-			RefreshToken: c.IdentityToken,
-			AccessToken:  c.RegistryToken,
-		}, nil
-	}
+	return func(ctx context.Context, _ string) (Credential, error) { return o.Credentials(ctx, host) }
 }

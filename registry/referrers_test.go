@@ -3,13 +3,17 @@ package registry_test
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ctorhq/ctor/registry"
 	"github.com/ctorhq/ctor/registry/registrytest"
 )
 
@@ -61,4 +65,26 @@ func TestDelete(t *testing.T) {
 
 	require.ErrorIs(t, r.Delete(ctx, "app@"+digest.FromString("none").String()), errdefs.ErrNotFound)
 	require.ErrorIs(t, r.Delete(ctx, "App"), errdefs.ErrInvalidArgument)
+}
+
+// TestReferrersWithoutAPI: whatever a registry says that has none, the tag that
+// stands in for it is read.
+func TestReferrersWithoutAPI(t *testing.T) {
+	srv := registrytest.NewServer(t, nil)
+	r := open(t, srv)
+	image, _ := publish(t, r, "app:v1")
+	index, err := json.Marshal(ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{image},
+	})
+	require.NoError(t, err)
+	tag := strings.ReplaceAll(image.Digest.String(), ":", "-")
+	require.NoError(t, r.PushManifest(t.Context(), "app:"+tag, describe(ocispec.MediaTypeImageIndex, index), bytes.NewReader(index)))
+	for _, code := range []int{400, 401, 403, 404, 405, 406, 501} {
+		srv.SetMiddleware(registrytest.On(
+			func(q *http.Request) bool { return strings.Contains(q.URL.Path, "/referrers/") }, registrytest.Fail(-1, code)))
+		require.Equal(t, []ocispec.Descriptor{image}, all(t, r.Referrers(t.Context(), "app:v1", "")), code)
+	}
+	srv.SetMiddleware(registrytest.Fail(-1, http.StatusUnauthorized))
+	_, err = last(r.Referrers(t.Context(), "app@"+image.Digest.String(), ""))
+	require.ErrorIs(t, err, registry.ErrUnauthorized)
 }

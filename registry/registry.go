@@ -2,12 +2,6 @@ package registry
 
 import (
 	"context"
-	"net"
-	"net/netip"
-	"strings"
-
-	"oras.land/oras-go/v2/registry"
-	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/ctorhq/ctor/internal/reference"
 )
@@ -43,13 +37,13 @@ func New(host string, o *Options) (*Registry, error) {
 	if o == nil {
 		o = new(Options)
 	}
-	origin, err := newEndpoint(host, o.PlainHTTP, o, o.transport())
+	origin, err := newEndpoint(host, o.PlainHTTP, o.patience(answerLimit), o.retries(), o)
 	if err != nil {
 		return nil, err
 	}
 	r := &Registry{host: origin.host, origin: origin, retries: o.retries()}
 	for _, m := range o.Mirrors {
-		mirror, err := newEndpoint(m, false, o, o.mirrorTransport())
+		mirror, err := newEndpoint(m, false, o.patience(o.mirrorTimeout()), 0, o)
 		if err != nil {
 			return nil, err
 		}
@@ -71,62 +65,11 @@ func (r *Registry) String() string { return r.host }
 //
 // [distribution spec]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#determining-support
 func (r *Registry) Ping(ctx context.Context) error {
-	reg := &remote.Registry{RepositoryOptions: remote.RepositoryOptions{
-		Client:    r.origin.client,
-		Reference: registry.Reference{Registry: r.origin.host},
-		PlainHTTP: r.origin.plain,
-	}}
-	return r.failed(ctx, "ping", "", reg.Ping(ctx))
+	return r.failed(ctx, "ping", "", r.origin.root(ctx).Ping(ctx))
 }
 
 // repository checks the name of a repository. It is taken as it is, save for
 // the "library/" that Docker Hub's short names stand for.
 func (r *Registry) repository(name string) (reference.Reference, error) {
 	return reference.Repository(r.host, name)
-}
-
-// endpoint is one host that speaks the registry protocol: the registry
-// itself or a mirror. Each has its own client, so that a credential or a
-// token of one can't reach another.
-type endpoint struct {
-	host   string
-	plain  bool
-	client remote.Client
-}
-
-func newEndpoint(host string, plain bool, o *Options, t *transport) (*endpoint, error) {
-	bare, https := strings.CutPrefix(host, "https://")
-	bare, http := strings.CutPrefix(bare, "http://")
-	name, err := reference.Host(bare)
-	if err != nil {
-		return nil, err
-	}
-	e := &endpoint{host: name, plain: http || !https && (plain || isLoopback(name))}
-	e.client = t.client(e, o)
-	return e, nil
-}
-
-// repository returns oras' client of a repository whose name was checked.
-func (e *endpoint) repository(name string) *remote.Repository {
-	return &remote.Repository{
-		Client:               e.client,
-		Reference:            registry.Reference{Registry: e.host, Repository: name},
-		PlainHTTP:            e.plain,
-		TagListMaxPages:      maxPages,
-		ReferrerListMaxPages: maxPages,
-		MaxMetadataBytes:     maxList,
-	}
-}
-
-// isLoopback reports whether host can only be this machine.
-func isLoopback(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	if strings.EqualFold(name, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(strings.Trim(name, "[]"))
-	return err == nil && ip.IsLoopback()
 }

@@ -1,12 +1,14 @@
 package registry_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"iter"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -112,11 +114,7 @@ func TestRoundTrip(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := registrytest.NewServer(t, o)
-			host := srv.Host
-			if o != nil && o.TLS {
-				host = srv.URL
-			}
-			r, err := registry.New(host, srv.Options())
+			r, err := registry.New(srv.Host, srv.Options())
 			require.NoError(t, err)
 			require.Equal(t, srv.Host, r.Host())
 			ctx := t.Context()
@@ -326,3 +324,81 @@ func TestDockerHub(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// TestLoopback: a host that is this machine speaks what it answers a TLS
+// handshake with, and a certificate that nobody trusts is no reason to send
+// anything in the clear.
+func TestLoopback(t *testing.T) {
+	tls := registrytest.NewServer(t, &registrytest.Options{TLS: true})
+	image, _ := publish(t, open(t, tls), "app:v1")
+	r, err := registry.New(tls.Host, &registry.Options{Retries: never})
+	require.NoError(t, err)
+	tls.ResetRequests()
+	require.ErrorContains(t, r.Ping(t.Context()), "certificate")
+	require.Empty(t, tls.Requests())
+
+	r, err = registry.New("localhost:"+tls.Host[strings.LastIndexByte(tls.Host, ':')+1:], tls.Options())
+	require.NoError(t, err)
+	require.ErrorContains(t, r.Ping(t.Context()), "certificate") // of 127.0.0.1
+
+	r, err = registry.New(tls.Host, tls.Options())
+	require.NoError(t, err)
+	got, err := r.Resolve(t.Context(), "app:v1")
+	require.NoError(t, err)
+	require.Equal(t, image, got)
+	require.Contains(t, tls.Requests(), registrytest.Request{Method: "HEAD", Path: "/v2/app/manifests/v1"})
+
+	// One that isn't there, or hangs up on what it doesn't know, has no TLS;
+	// the next call asks again.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	r, err = registry.New(l.Addr().String(), &registry.Options{Retries: never})
+	require.NoError(t, err)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if line, _ := bufio.NewReader(c).ReadString('\n'); strings.HasPrefix(line, "GET /v2/ ") {
+				_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+			}
+			_ = c.Close()
+		}
+	}()
+	require.NoError(t, r.Ping(t.Context()))
+}
+
+// TestTaken: a registry may say in its own way that it has stored something.
+func TestTaken(t *testing.T) {
+	srv := registrytest.NewServer(t, nil)
+	for _, code := range []int{http.StatusOK, http.StatusAccepted, http.StatusNoContent} {
+		srv.SetMiddleware(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPut && (code != http.StatusAccepted || strings.Contains(r.URL.Path, "/manifests/")) {
+					w = &otherStatus{w, code}
+				}
+				next.ServeHTTP(w, r)
+			})
+		})
+		publish(t, open(t, srv), "app:v1")
+	}
+	srv.SetMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(&otherStatus{w, http.StatusAccepted}, r) })
+	})
+	require.Error(t, open(t, srv).Push(t.Context(), "app", describe("", []byte("x")), strings.NewReader("x")))
+}
+
+// otherStatus has a registry say something else than 201.
+type otherStatus struct {
+	http.ResponseWriter
+	code int
+}
+
+func (o *otherStatus) WriteHeader(code int) {
+	if code == http.StatusCreated {
+		code = o.code
+	}
+	o.ResponseWriter.WriteHeader(code)
+}

@@ -2,13 +2,11 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
-	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/ctorhq/ctor/internal/reference"
 )
@@ -31,8 +29,8 @@ func (r *Registry) Resolve(ctx context.Context, ref string) (ocispec.Descriptor,
 	if err != nil {
 		return ocispec.Descriptor{}, r.failed(ctx, op, "", err)
 	}
-	return read(ctx, r, op, name, func(repo *remote.Repository) (ocispec.Descriptor, error) {
-		d, err := head(ctx, repo, target(name))
+	return read(ctx, r, op, name, func(e *endpoint) (ocispec.Descriptor, error) {
+		d, err := e.describe(ctx, name)
 		if err == nil {
 			err = checkManifest(d)
 		}
@@ -41,23 +39,6 @@ func (r *Registry) Resolve(ctx context.Context, ref string) (ocispec.Descriptor,
 		}
 		return d, nil
 	})
-}
-
-// head asks for the headers of a manifest. Some registries don't say digest
-// and length without a body, or don't know HEAD; the body then tells.
-func head(ctx context.Context, repo *remote.Repository, name string) (ocispec.Descriptor, error) {
-	d, err := repo.Resolve(ctx, name)
-	if err == nil || ctx.Err() != nil {
-		return d, err
-	}
-	if c := class(ctx, err); c != nil && !errors.Is(c, errdefs.ErrNotImplemented) {
-		return d, err
-	}
-	d, body, err := repo.FetchReference(ctx, name)
-	if err != nil {
-		return d, err
-	}
-	return d, body.Close()
 }
 
 // target is what the URL of a manifest ends in.
@@ -76,7 +57,7 @@ func (r *Registry) Exists(ctx context.Context, repo string, d ocispec.Descriptor
 	if err != nil {
 		return false, r.failed(ctx, op, "", err)
 	}
-	ok, err := r.origin.repository(name.Repository).Exists(ctx, d)
+	ok, err := r.origin.repository(ctx, name.Repository).Exists(ctx, d)
 	return ok, r.failed(ctx, op, name.Name(), err)
 }
 
@@ -108,7 +89,7 @@ func checkManifest(d ocispec.Descriptor) error {
 		return fmt.Errorf("%.80q is no media type of a manifest that is supported: %w", d.MediaType, errdef.ErrUnsupported)
 	}
 	if d.Size > maxManifest {
-		return fmt.Errorf("manifest of %d bytes is larger than %d: %w", d.Size, maxManifest, errdef.ErrSizeExceedsLimit)
+		return tooLarge(d.Size)
 	}
 	return nil
 }
@@ -117,9 +98,12 @@ func checkManifest(d ocispec.Descriptor) error {
 func isManifest(mediaType string) bool {
 	switch mediaType {
 	case ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex,
-		"application/vnd.docker.distribution.manifest.v2+json",
-		"application/vnd.docker.distribution.manifest.list.v2+json":
+		dockerManifest, dockerList:
 		return true
 	}
 	return false
+}
+
+func tooLarge(n int64) error {
+	return fmt.Errorf("manifest of %d bytes is larger than %d: %w", n, maxManifest, errdef.ErrSizeExceedsLimit)
 }

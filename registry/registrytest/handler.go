@@ -31,9 +31,7 @@ type Options struct {
 	Root string
 
 	// TLS makes a Server speak HTTPS, with a certificate that only the
-	// transport of [Server.Options] trusts. Give registry.New the URL then:
-	// of a bare loopback host it thinks that it speaks HTTP. A Handler is not
-	// concerned.
+	// transport of [Server.Options] trusts. A Handler is not concerned.
 	TLS bool
 
 	// Middleware, if not nil, is put before all else, authentication too. It

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -198,4 +199,54 @@ func TestCredentialHelperHangs(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.EqualError(t, err, "registry "+srv.Host+": ping: context canceled")
 	require.NoError(t, os.WriteFile(ends, nil, 0)) // lets the child go
+}
+
+// TestLogins: podman's files, and what is written into any.
+func TestLogins(t *testing.T) {
+	srv := registrytest.NewServer(t, &registrytest.Options{Username: "alice", Password: "s3cret"})
+	image := func() error {
+		r, err := registry.New(srv.Host, nil)
+		require.NoError(t, err)
+		_, err = r.Exists(t.Context(), "team/app", describe("", []byte("x")))
+		return err
+	}
+	pair := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	right, wrong := pair("alice:s3cret"), pair("alice:guess")
+	for name, files := range map[string]map[string]string{ // path to auths by key
+		"REGISTRY_AUTH_FILE":        {"my.json": srv.Host + " " + right},
+		"before all":                {"my.json": srv.Host + " " + right, ".docker/config.json": srv.Host + " " + wrong},
+		"XDG_RUNTIME_DIR":           {"run/containers/auth.json": srv.Host + " " + right},
+		"home":                      {".config/containers/auth.json": srv.Host + " " + right},
+		"docker's has another host": {".docker/config.json": "ghcr.io " + wrong, ".config/containers/auth.json": srv.Host + " " + right},
+		"zero byte":                 {".docker/config.json": srv.Host + " " + pair("alice:s3cret\x00")},
+		"repository":                {"my.json": srv.Host + " " + wrong + " " + srv.Host + "/team/app " + right},
+		"name above it":             {"my.json": srv.Host + " " + wrong + " " + srv.Host + "/team " + right},
+		"not a name beside it":      {"my.json": srv.Host + " " + right + " " + srv.Host + "/tea " + wrong},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			for k, v := range map[string]string{
+				"HOME": home, "DOCKER_CONFIG": "", "REGISTRY_AUTH_FILE": home + "/my.json",
+				"XDG_RUNTIME_DIR": home + "/run", "XDG_CONFIG_HOME": "",
+			} {
+				t.Setenv(k, v)
+			}
+			for path, said := range files {
+				type entry struct {
+					Auth string `json:"auth"`
+				}
+				auths := map[string]entry{}
+				words := strings.Fields(said)
+				for i := 0; i < len(words); i += 2 {
+					auths[words[i]] = entry{words[i+1]}
+				}
+				b, err := json.Marshal(map[string]any{"auths": auths})
+				require.NoError(t, err)
+				path = filepath.Join(home, path)
+				require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+				require.NoError(t, os.WriteFile(path, b, 0o600))
+			}
+			require.NoError(t, image())
+		})
+	}
 }

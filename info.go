@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
 	"github.com/ctorhq/ctor/internal/apparmor"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/shim"
@@ -89,7 +90,7 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 	i := Info{
 		Root: e.in.Root, Namespace: e.in.Namespace, Snapshotter: e.in.Snapshotter,
 		Containerd: number(version.Version),
-		Cgroup:     facts.Cgroup, CgroupParent: host.CgroupParent(e.in.Root, e.in.Namespace),
+		Cgroup:     facts.Cgroup, CgroupParent: cgroup.Parent(e.in.Root, e.in.Namespace),
 		Systemd: facts.Systemd, Kernel: facts.Kernel,
 		Seccomp: spec.Seccomp, SELinux: facts.SELinux,
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/fixture"
-	"github.com/ctorhq/ctor/internal/host"
 )
 
 // lacks tells whether one of the sentences begins so.
@@ -42,7 +42,7 @@ func TestInfo(t *testing.T) {
 		require.Equal(t, "libcontainer", i.Executor)
 	}
 	require.Contains(t, []string{"v1", "hybrid", "v2"}, i.Cgroup)
-	require.Equal(t, host.CgroupParent(root, "info"), i.CgroupParent)
+	require.Equal(t, cgroup.Parent(root, "info"), i.CgroupParent)
 	require.Regexp(t, `^\d+\.\d+`, i.Kernel)
 	require.Empty(t, i.Lacks, "the tests run here")
 }

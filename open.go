@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ctorhq/ctor/internal/backend"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/services"
@@ -134,7 +135,7 @@ func (o *opening) start(ctx context.Context) error {
 		Namespace:   o.cfg.Namespace,
 		Snapshotter: o.cfg.Snapshotter,
 		Shim:        path,
-		Cgroups:     func(namespace string) string { return host.CgroupParent(o.cfg.Root, namespace) },
+		Cgroups:     func(namespace string) string { return cgroup.Parent(o.cfg.Root, namespace) },
 		Owner:       engine.OwnerLabel,
 		Scratch:     engine.ScratchLabel,
 	}
@@ -206,7 +207,7 @@ func (o *opening) sweep(ctx context.Context) error {
 // removeCgroups removes the cgroups, and kills what is in them, of all
 // containers of a namespace but those that have a shim of their own.
 func (o *opening) removeCgroups(namespace string, kept []string) error {
-	return host.RemoveCgroup(host.CgroupParent(o.cfg.Root, namespace), kept...)
+	return cgroup.Remove(cgroup.Parent(o.cfg.Root, namespace), kept...)
 }
 
 // stop ends the services.

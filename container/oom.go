@@ -3,12 +3,12 @@ package container
 import (
 	"encoding/json"
 
-	"github.com/ctorhq/ctor/internal/host"
+	"github.com/ctorhq/ctor/internal/cgroup"
 )
 
 // oomKilled tells whether the kernel has killed a process of the container for
 // want of memory. Once the container is deleted that is not known any more.
-func (c *Container) oomKilled() bool { return host.OOMKilled(c.cgroup()) }
+func (c *Container) oomKilled() bool { return cgroup.At(c.cgroup()).OOMKills() > 0 }
 
 // readCgroup reads from the record which cgroup the container is in, in every
 // hierarchy; "" is unknown.

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 // for, and the executor's own tests wait for themselves.
 func TestConformance(t *testing.T) {
 	tasktest.Run(t, func(t *testing.T) task.Executor {
-		e, err := libcontainer.New("", nil)
+		e, err := libcontainer.New("", "")
 		require.NoError(t, err)
 		t.Cleanup(e.Close)
 		return e

@@ -59,7 +59,7 @@ func shim(kind string) error {
 	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
 		return err
 	}
-	executor, err := libcontainer.New("", &libcontainer.Options{Filters: os.Getenv(link.FiltersEnv)})
+	executor, err := libcontainer.New("", os.Getenv(link.FiltersEnv))
 	if err != nil {
 		return err
 	}

@@ -3,10 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"net/http"
+	"fmt"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +13,7 @@ import (
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/registry"
 	"github.com/ctorhq/ctor/registry/registrytest"
 )
 
@@ -21,31 +21,26 @@ import (
 type result struct {
 	code           int
 	stdout, stderr string
-	requests       int64 // to the program's own registry
 }
 
-func hi(ctx context.Context, args ...string) result {
-	var (
-		stdout, stderr bytes.Buffer
-		requests       atomic.Int64
-	)
-	h := hello{stdout: &stdout, stderr: &stderr, wrap: func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			requests.Add(1)
-			next.ServeHTTP(w, r)
-		})
-	}}
+func hi(ctx context.Context, from *registry.Options, args ...string) result {
+	var stdout, stderr bytes.Buffer
+	h := hello{stdout: &stdout, stderr: &stderr, registry: from}
 	code := h.run(ctx, args)
-	return result{code, stdout.String(), stderr.String(), requests.Load()}
+	return result{code, stdout.String(), stderr.String()}
 }
 
-func TestSelf(t *testing.T) {
-	t.Parallel()
+// make hello runs this one, and shows what it says.
+func TestHelloWorld(t *testing.T) {
+	hub, options := hub(t)
 	root := t.TempDir()
-	first := hi(t.Context(), "-root", root)
+	first := hi(t.Context(), options, "-root", root)
+	if testing.Verbose() {
+		fmt.Print(first.stdout)
+	}
 	require.Zero(t, first.code, first.stderr)
 	require.Empty(t, first.stderr)
-	require.NotZero(t, first.requests)
+	require.NotEmpty(t, hub.Requests())
 	require.Regexp(t, `^Unable to find image 'hello-world:latest' locally
 latest: Pulling from library/hello-world
 ([0-9a-f]{12}): Pulling fs layer
@@ -59,21 +54,11 @@ Hello from ctor!
 	require.True(t, strings.HasSuffix(first.stdout, greeting), first.stdout)
 	require.Empty(t, fixture.Host(t, root))
 
-	second := hi(t.Context(), "-root", root)
-	require.Equal(t, result{stdout: greeting}, second, "the second run finds the image, and asks no registry")
+	hub.ResetRequests()
+	second := hi(t.Context(), options, "-root", root)
+	require.Equal(t, result{stdout: greeting}, second, "the second run finds the image")
+	require.Empty(t, hub.Requests())
 	require.Empty(t, fixture.Host(t, root))
-}
-
-// The self-made image does not stand in for the world's.
-func TestSelfIsApart(t *testing.T) {
-	t.Parallel()
-	root := t.TempDir()
-	require.Zero(t, hi(t.Context(), "-root", root).code)
-	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
-	require.NoError(t, err)
-	defer e.Close()
-	_, err = image.Get(t.Context(), e, "hello-world")
-	require.ErrorIs(t, err, ctor.ErrNotFound)
 }
 
 // serve gives the name of a busybox image in a registry.
@@ -92,7 +77,7 @@ func TestReal(t *testing.T) {
 	t.Parallel()
 	ref, s := serve(t)
 	root := t.TempDir()
-	r := hi(t.Context(), "-root", root, ref, "sh", "-c", "echo out; echo err >&2; exit 3")
+	r := hi(t.Context(), nil, "-root", root, ref, "sh", "-c", "echo out; echo err >&2; exit 3")
 	require.Equal(t, 3, r.code, "the container's own")
 	require.Equal(t, "err\n", r.stderr)
 	require.Contains(t, r.stdout, "Unable to find image '"+ref+"' locally\n1: Pulling from tools/busybox\n")
@@ -100,11 +85,11 @@ func TestReal(t *testing.T) {
 	require.NotEmpty(t, s.Requests())
 
 	s.ResetRequests()
-	r = hi(t.Context(), "-root", root, ref, "uname", "-s")
+	r = hi(t.Context(), nil, "-root", root, ref, "uname", "-s")
 	require.Equal(t, result{stdout: "Linux\n"}, r)
 	require.Empty(t, s.Requests())
 
-	r = hi(t.Context(), "-root", root, ref, "no-such-command")
+	r = hi(t.Context(), nil, "-root", root, ref, "no-such-command")
 	require.Equal(t, noCommand, r.code)
 	require.Empty(t, r.stdout)
 	require.Contains(t, r.stderr, "no-such-command")
@@ -131,7 +116,7 @@ func TestErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			root := t.TempDir()
-			r := hi(t.Context(), append([]string{"-root", root}, test.args...)...)
+			r := hi(t.Context(), nil, append([]string{"-root", root}, test.args...)...)
 			require.Equal(t, test.code, r.code)
 			for _, s := range test.says {
 				require.Contains(t, r.stderr, s)
@@ -148,7 +133,7 @@ func TestLocked(t *testing.T) {
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
 	defer e.Close()
-	r := hi(t.Context(), "-root", root)
+	r := hi(t.Context(), nil, "-root", root)
 	require.Equal(t, failed, r.code)
 	require.Contains(t, r.stderr, "locked")
 }

@@ -2,16 +2,12 @@
 // for an image in its own store, pulls it if it is not there, makes an
 // instance, runs it, and removes the instance. It needs root, and runc.
 //
-//	hello                                        # works without the internet
+//	hello                                        # Docker Hub's hello-world
 //	hello docker.io/library/alpine:3.22 uname -a # an image and a command of yours
 //
-// Without an argument it is self-contained: it makes a small image on the
-// spot, serves it from a registry of its own on loopback, and pulls it from
-// there as docker.io/library/hello-world:latest. With one it asks the real
-// registry, as "docker login" left it.
-//
-// Images are kept between runs, in ctor-hello in the user's cache directory
-// unless -root names another: a second run pulls nothing.
+// It asks registries as "docker login" left it. Images are kept between runs, in
+// ctor-hello in the user's cache directory unless -root names another: a second
+// run pulls nothing.
 //
 // The exit code is the container's. As with docker, 125 says that something
 // before the container failed, 127 that the image has no such command, and
@@ -24,7 +20,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -36,6 +31,9 @@ import (
 	"github.com/ctorhq/ctor/registry"
 )
 
+const helloWorld = "docker.io/library/hello-world:latest"
+
+// Exit codes, as docker's.
 const (
 	failed      = 125
 	noCommand   = 127
@@ -54,8 +52,7 @@ func main() {
 // hello is one run of the program.
 type hello struct {
 	stdout, stderr io.Writer
-	// wrap is put around the registry of our own. nil is nothing.
-	wrap func(http.Handler) http.Handler
+	registry       *registry.Options // nil asks registries as docker does
 }
 
 // run is main, and gives the exit code.
@@ -73,12 +70,11 @@ func (h *hello) run(ctx context.Context, args []string) int {
 	case err != nil:
 		return failed
 	}
-	var err error
-	if flags.NArg() == 0 {
-		err = h.self(ctx, *root)
-	} else {
-		err = h.real(ctx, *root, flags.Arg(0), flags.Args()[1:])
+	args = flags.Args()
+	if len(args) == 0 {
+		args = []string{helloWorld}
 	}
+	err := h.image(ctx, *root, args[0], args[1:])
 	var exit *container.ExitError
 	switch {
 	case err == nil:
@@ -105,13 +101,13 @@ func defaultRoot() string {
 	return filepath.Join(dir, "ctor-hello")
 }
 
-// real runs a command in an instance of an image of the world's.
-func (h *hello) real(ctx context.Context, root, ref string, args []string) error {
+// image runs a command in an instance of an image; no args are the image's own.
+func (h *hello) image(ctx context.Context, root, ref string, args []string) error {
 	e, err := ctor.Open(ctx, ctor.Config{Root: root})
 	if err != nil {
 		return err
 	}
-	img, err := h.find(ctx, e, ref, func() (*registry.Options, error) { return nil, nil })
+	img, err := h.find(ctx, e, ref)
 	if err == nil {
 		err = h.instance(ctx, img, container.Config{Args: args})
 	}
@@ -120,7 +116,7 @@ func (h *hello) real(ctx context.Context, root, ref string, args []string) error
 
 // find gives an image from the store, and from its registry if the store does
 // not have it.
-func (h *hello) find(ctx context.Context, e *ctor.Engine, ref string, from func() (*registry.Options, error)) (*image.Image, error) {
+func (h *hello) find(ctx context.Context, e *ctor.Engine, ref string) (*image.Image, error) {
 	img, err := image.Get(ctx, e, ref)
 	if !errors.Is(err, ctor.ErrNotFound) {
 		return img, err
@@ -130,13 +126,9 @@ func (h *hello) find(ctx context.Context, e *ctor.Engine, ref string, from func(
 		return nil, err
 	}
 	fmt.Fprintf(h.stdout, "Unable to find image '%s' locally\n", name.familiar)
-	options, err := from()
-	if err != nil {
-		return nil, err
-	}
 	fmt.Fprintf(h.stdout, "%s: Pulling from %s\n", name.tag, name.path)
 	img, err = image.Pull(ctx, e, ref, &image.PullOptions{
-		Registry: options,
+		Registry: h.registry,
 		Progress: newProgress(h.stdout).show,
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/shim/link"
@@ -45,10 +46,10 @@ func (*Own) Permits(s *specs.Spec) error {
 }
 
 // Brace implements engine.Backend.
-func (*Own) Brace() { host.ExpectMove() }
+func (*Own) Brace() { cgroup.ExpectMove() }
 
 // Clear implements engine.Backend.
-func (o *Own) Clear(ctx context.Context, id, cgroup string, err error) error {
+func (o *Own) Clear(ctx context.Context, id, group string, err error) error {
 	if o.Gone(err) || errdefs.IsFailedPrecondition(err) {
 		// A shim of its own that never got to make the container goes by this,
 		// or that speaks another protocol, and the bundle of one that was killed.
@@ -57,7 +58,7 @@ func (o *Own) Clear(ctx context.Context, id, cgroup string, err error) error {
 			err = nil
 		}
 	}
-	return errors.Join(err, host.RemoveCgroup(cgroup)) // processes outlive a shim that was killed
+	return errors.Join(err, cgroup.Remove(group)) // processes outlive a shim that was killed
 }
 
 // Relays implements engine.Backend. Our shim copies to and from a terminal, and

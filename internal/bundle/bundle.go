@@ -14,7 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/ctorhq/ctor/internal/host"
+	"github.com/ctorhq/ctor/internal/cgroup"
 )
 
 const (
@@ -159,7 +159,7 @@ func SweepSpec(spec []byte) error {
 	if s.Linux == nil || s.Linux.CgroupsPath == "" {
 		return nil
 	}
-	return host.RemoveCgroup(s.Linux.CgroupsPath)
+	return cgroup.Remove(s.Linux.CgroupsPath)
 }
 
 // Parent is the engine's cgroup that a container's is in; "" if that is somewhere
@@ -168,8 +168,8 @@ func Parent(s *specs.Spec) string {
 	if s.Linux == nil {
 		return ""
 	}
-	return host.ParentOf(s.Linux.CgroupsPath)
+	return cgroup.ParentOf(s.Linux.CgroupsPath)
 }
 
 // DropParent removes an engine's cgroup that holds nothing any more.
-func DropParent(path string) { host.RemoveEmptyCgroup(path) }
+func DropParent(path string) { cgroup.RemoveEmpty(path) }

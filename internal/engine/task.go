@@ -8,7 +8,7 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 
-	"github.com/ctorhq/ctor/internal/host"
+	"github.com/ctorhq/ctor/internal/cgroup"
 )
 
 // taskPart is a container's processes, and the cgroup they are in.
@@ -28,7 +28,7 @@ func (taskPart) Orphans(context.Context) ([]string, error) { return nil, nil }
 
 // Cgroup is the cgroup of a container, in every hierarchy.
 func (e *Engine) Cgroup(id string) string {
-	return filepath.Join(host.CgroupParent(e.Root, e.Namespace), id)
+	return filepath.Join(cgroup.Parent(e.Root, e.Namespace), id)
 }
 
 // DeleteEnded is DeleteTask for a container whose process has ended, as a rule:

@@ -2,22 +2,21 @@ package host
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 	"golang.org/x/tools/txtar"
+
+	"github.com/ctorhq/ctor/internal/mountinfo"
 )
 
 // recorded gives what another host said.
 func recorded(t *testing.T, name string) []byte {
 	t.Helper()
-	a, err := txtar.ParseFile("testdata/mountinfo.txtar")
+	a, err := txtar.ParseFile("../mountinfo/testdata/mountinfo.txtar")
 	require.NoError(t, err)
 	for _, f := range a.Files {
 		if f.Name == name {
@@ -28,36 +27,13 @@ func recorded(t *testing.T, name string) []byte {
 	return nil
 }
 
-func TestCgroupMounts(t *testing.T) {
-	for name, want := range map[string][]string{
-		"v2":     {"/sys/fs/cgroup"},
-		"v1":     {"/sys/fs/cgroup/systemd", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids"},
-		"hybrid": {"/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/memory"},
-		"docker": {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/memory"},
-		"none":   nil,
-		"odd":    {"/mnt/with blank", "/mnt/again"},
-		// What another mount is on top of is not where its path leads.
-		"covered": {"/sys/fs/cgroup/pids"}, "covered above": nil, "chroot": {"/sys/fs/cgroup/cpu"},
-	} {
-		require.Equal(t, want, cgroupMounts(parseMounts(recorded(t, name))), name)
-	}
-}
-
 func TestLeftMounts(t *testing.T) {
-	left := parseMounts(recorded(t, "left"))
+	left := mountinfo.Parse(recorded(t, "left"))
 	require.Equal(t, []string{"/tmp/containerd-mount2", "/tmp/containerd-mount1"}, leftMounts(left, "/var/lib/ctor"))
 	require.Equal(t, []string{"/tmp/containerd-mount4", "/tmp/containerd-mount3"}, leftMounts(left, "/var/lib/ctor-of-another"))
 	require.Equal(t, []string{"/tmp/containerd-mount5"}, leftMounts(left, "/lib/ctor"))
 	require.Empty(t, leftMounts(left, "/srv/nothing"))
 	require.Empty(t, leftMounts(nil, "/srv/nothing"))
-}
-
-func TestUnescape(t *testing.T) {
-	for in, want := range map[string]string{
-		``: ``, `/a`: `/a`, `/a\040b`: `/a b`, `\134\011`: "\\\t", `/a\04`: `/a\04`, `/\999x`: `/\999x`, `\\040`: `\ `,
-	} {
-		require.Equal(t, want, unescape(in), in)
-	}
 }
 
 func TestOverlayListed(t *testing.T) {
@@ -110,7 +86,7 @@ func TestRuntime(t *testing.T) {
 	t.Setenv("PATH", path)
 	_, err := runtime(at(V2))
 	require.ErrorIs(t, err, errdefs.ErrUnavailable)
-	require.EqualError(t, err, "no runc or crun on PATH to run containers with (unavailable): apt-get install runc")
+	require.EqualError(t, err, "no runc or crun on PATH to run containers with (unavailable): "+Provide("runc"))
 
 	require.NoError(t, os.WriteFile(filepath.Join(path, "crun"), nil, 0o755))
 	name, err := runtime(at(V2))
@@ -118,94 +94,12 @@ func TestRuntime(t *testing.T) {
 	require.Equal(t, "crun", name)
 	_, err = runtime(at(Hybrid))
 	require.ErrorIs(t, err, errdefs.ErrUnavailable)
-	require.ErrorContains(t, err, "apt-get install runc")
+	require.ErrorContains(t, err, Provide("runc"))
 
 	require.NoError(t, os.WriteFile(filepath.Join(path, "runc"), nil, 0o755))
 	name, err = runtime(at(Hybrid))
 	require.NoError(t, err)
 	require.Equal(t, "runc", name)
-}
-
-func TestCgroupParent(t *testing.T) {
-	a := CgroupParent("/var/lib/ctor", "ctor")
-	require.Regexp(t, `^/ctor-[0-9a-f]{12}$`, a)
-	require.Equal(t, a, CgroupParent("/var/lib/ctor", "ctor"))
-	require.NotEqual(t, a, CgroupParent("/var/lib/ctor2", "ctor"))
-	require.NotEqual(t, a, CgroupParent("/var/lib/ctor", "ctor2"))
-}
-
-// cgroup makes a tree of cgroups in every hierarchy of this host that takes
-// one, with a process in each given child.
-func cgroup(t *testing.T, children ...string) (path string, processes map[string]*exec.Cmd) {
-	t.Helper()
-	path = CgroupParent(t.TempDir(), t.Name())
-	found, err := hierarchies()
-	require.NoError(t, err)
-	require.NotEmpty(t, found)
-	processes = map[string]*exec.Cmd{}
-	for _, c := range children {
-		// One that forks would find at times that it may not any more, and end by
-		// itself.
-		p := exec.Command("sleep", "1000")
-		require.NoError(t, p.Start())
-		processes[c] = p
-		t.Cleanup(func() { _ = p.Process.Kill(); _ = p.Wait() })
-		for _, h := range found {
-			dir := filepath.Join(h, path, c)
-			require.NoError(t, os.MkdirAll(dir, 0o755))
-			for _, name := range []string{"cpuset.cpus", "cpuset.mems"} { // v1: empty at first
-				for d, from := range map[string]string{filepath.Dir(dir): h, dir: filepath.Dir(dir)} {
-					if b, err := os.ReadFile(filepath.Join(from, name)); err == nil && len(strings.TrimSpace(string(b))) > 0 {
-						_ = os.WriteFile(filepath.Join(d, name), b, 0)
-						_ = os.WriteFile(filepath.Join(dir, name), b, 0)
-					}
-				}
-			}
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(p.Process.Pid)), 0))
-		}
-	}
-	t.Cleanup(func() { require.NoError(t, RemoveCgroup(path)) })
-	return path, processes
-}
-
-func exists(path string) (n int) {
-	found, _ := hierarchies()
-	for _, h := range found {
-		if unix.Access(filepath.Join(h, path), unix.F_OK) == nil {
-			n++
-		}
-	}
-	return n
-}
-
-func TestRemoveCgroup(t *testing.T) {
-	path, processes := cgroup(t, "a", "b", "kept", "a/inner")
-	require.NoError(t, RemoveCgroup(path, "kept"))
-	require.Zero(t, exists(path+"/a")+exists(path+"/b"))
-	require.NotZero(t, exists(path+"/kept"))
-	for _, c := range []string{"a", "b", "a/inner"} {
-		require.ErrorContains(t, processes[c].Wait(), "killed", c)
-	}
-	require.NoError(t, unix.Kill(processes["kept"].Process.Pid, 0), "who is kept lives")
-	require.NoError(t, RemoveCgroup(path))
-	require.Zero(t, exists(path))
-	require.NoError(t, RemoveCgroup(path), "gone is gone")
-}
-
-// The frozen don't even die, on v1.
-func TestRemoveFrozen(t *testing.T) {
-	path, processes := cgroup(t, "c")
-	found, err := hierarchies()
-	require.NoError(t, err)
-	for _, h := range found {
-		for name, frozen := range map[string]string{"freezer.state": "FROZEN", "cgroup.freeze": "1"} {
-			if f := filepath.Join(h, path, "c", name); unix.Access(f, unix.F_OK) == nil {
-				require.NoError(t, os.WriteFile(f, []byte(frozen), 0))
-			}
-		}
-	}
-	require.NoError(t, RemoveCgroup(path))
-	require.ErrorContains(t, processes["c"].Wait(), "killed")
 }
 
 func TestSweepMounts(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/pidfd"
 )
 
 // EndSession kills what is left of a session whose leader has ended, and waits
@@ -62,5 +64,5 @@ func endMember(pid, session int, end time.Time) {
 		return
 	}
 	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-	_ = await(fd, end)
+	_ = pidfd.Await(fd, end)
 }

@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/cgroup"
+	"github.com/ctorhq/ctor/internal/mountinfo"
 )
 
 // Facts are what a host offers to containers.
@@ -108,24 +111,21 @@ func older(release string, major, minor int) bool {
 	return err1 == nil && err2 == nil && (x < major || x == major && y < minor)
 }
 
-// cgroupRoot is where every runtime looks for cgroups.
-const cgroupRoot = "/sys/fs/cgroup"
-
 // checkCgroups finds the hierarchies and what is wrong with them.
 func (f *Facts) checkCgroups(root fs.FS) {
 	b, _ := fs.ReadFile(root, "proc/thread-self/mountinfo")
 	one, two := false, ""
-	all := parseMounts(b)
+	all := mountinfo.Parse(b)
 	for _, m := range all {
 		switch {
-		case !below(m.at, cgroupRoot) || hidden(m, all):
-		case m.kind == "cgroup":
-			names := slices.DeleteFunc(strings.Split(m.options, ","), notController)
+		case !mountinfo.Below(m.At, cgroup.Root) || mountinfo.Hidden(m, all):
+		case m.Kind == "cgroup":
+			names := slices.DeleteFunc(strings.Split(m.Options, ","), notController)
 			one = one || len(names) > 0
 			f.Controllers = append(f.Controllers, names...)
 			f.checkWritable(m)
-		case m.kind == "cgroup2":
-			two = m.at
+		case m.Kind == "cgroup2":
+			two = m.At
 			f.checkWritable(m)
 		}
 	}
@@ -134,11 +134,11 @@ func (f *Facts) checkCgroups(root fs.FS) {
 		f.Cgroup = Hybrid
 	case one:
 		f.Cgroup = V1
-	case two == cgroupRoot:
+	case two == cgroup.Root:
 		f.Cgroup = V2
 		f.checkUnified(root)
 	default:
-		f.add(true, "no cgroups are mounted, which bound what containers use: mount -t cgroup2 cgroup2 %s", cgroupRoot)
+		f.add(true, "no cgroups are mounted, which bound what containers use: mount -t cgroup2 cgroup2 %s", cgroup.Root)
 		return
 	}
 	slices.Sort(f.Controllers)
@@ -152,9 +152,9 @@ func notController(option string) bool {
 		strings.Contains(option, "=") || strings.HasPrefix(option, "cpuset_")
 }
 
-func (f *Facts) checkWritable(m mounted) {
-	if slices.Contains(strings.Split(m.flags, ","), "ro") {
-		f.add(true, "cgroups can't be made in %s, which is mounted read-only: mount -o remount,rw %s", m.at, m.at)
+func (f *Facts) checkWritable(m mountinfo.Mount) {
+	if slices.Contains(strings.Split(m.Flags, ","), "ro") {
+		f.add(true, "cgroups can't be made in %s, which is mounted read-only: mount -o remount,rw %s", m.At, m.At)
 	}
 }
 
@@ -162,14 +162,14 @@ func (f *Facts) checkWritable(m mounted) {
 // the host's root, as containers have it, controllers work only if the cgroup
 // itself holds no process, cgroups(7).
 func (f *Facts) checkUnified(root fs.FS) {
-	at := func(name string) string { return path.Join(cgroupRoot[1:], name) }
+	at := func(name string) string { return path.Join(cgroup.Root[1:], name) }
 	f.Controllers = words(root, at("cgroup.controllers"))
 	enabled := words(root, at("cgroup.subtree_control"))
 	withheld := slices.ContainsFunc(f.Controllers, func(c string) bool { return !slices.Contains(enabled, c) })
 	f.boxed = has(root, at("cgroup.type"))
 	if f.boxed && withheld && len(words(root, at("cgroup.procs"))) > 0 {
 		f.add(true, "processes are in %s itself, this container's own cgroup, so that it can't bound any below it: "+
-			"mkdir -p %[1]s/init && xargs -rn1 <%[1]s/cgroup.procs >%[1]s/init/cgroup.procs", cgroupRoot)
+			"mkdir -p %[1]s/init && xargs -rn1 <%[1]s/cgroup.procs >%[1]s/init/cgroup.procs", cgroup.Root)
 	}
 }
 
@@ -194,7 +194,7 @@ func (f *Facts) checkControllers() {
 		cure := "boot with cgroup_enable=" + n.name
 		switch {
 		case f.Cgroup != V2:
-			cure = fmt.Sprintf("mkdir -p %s/%[2]s && mount -t cgroup -o %[2]s cgroup %[1]s/%[2]s", cgroupRoot, n.name)
+			cure = fmt.Sprintf("mkdir -p %s/%[2]s && mount -t cgroup -o %[2]s cgroup %[1]s/%[2]s", cgroup.Root, n.name)
 		case f.boxed:
 			cure = fmt.Sprintf("on the host, in the cgroup above this container's: echo +%s >cgroup.subtree_control", n.name)
 		}

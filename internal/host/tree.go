@@ -9,7 +9,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/pidfd"
 )
+
+// deathLimit is how long killed processes may take to end. They need a turn on
+// a processor for it, and a host may be very busy.
+const deathLimit = 15 * time.Second
 
 // KillDescendants kills what a process has started, what that has started, and
 // so on, and does not wait for their end. The process itself, which must not end
@@ -90,14 +96,11 @@ func (t *tree) signal(sig unix.Signal) error {
 
 // tell sends a signal, unless the number is another process's by now.
 func (t *tree) tell(pid int, sig unix.Signal) error {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err == nil {
-		defer unix.Close(fd)
-		if r, ok := relativesOf(pid); ok && t.has(pid, r) {
-			err = unix.PidfdSendSignal(fd, sig, nil, 0)
-		}
-	}
-	if err != nil && !errors.Is(err, unix.ESRCH) {
+	err := pidfd.Signal(pid, sig, func() bool {
+		r, ok := relativesOf(pid)
+		return ok && t.has(pid, r)
+	})
+	if err != nil {
 		return fmt.Errorf("process %d: %w", pid, err)
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/pidfd"
 )
 
 // Children, grandchildren, the orphans of the session, those that have left it
@@ -56,7 +58,7 @@ func TestKillDescendants(t *testing.T) {
 	require.Len(t, kin, 6)
 	dead := func(fd int) {
 		t.Helper()
-		require.NoError(t, await(fd, time.Now().Add(deathLimit)))
+		require.NoError(t, pidfd.Await(fd, time.Now().Add(deathLimit)))
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 		require.NoError(t, err)
 		require.Equal(t, 1, n, "it lives")

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
@@ -72,7 +73,8 @@ func (d *door) know(pidfd *os.File) (*os.File, error) {
 // have ended and its pid been given to another, and a pid that a containerd in
 // another pid namespace gives means nothing here.
 func (d *door) verify(ctx context.Context, pid int, pidfd *os.File) error {
-	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	own := d.c.Cgroup()
+	in, err := cgroup.In(own, pid)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return unix.ESRCH
 	}
@@ -85,25 +87,11 @@ func (d *door) verify(ctx context.Context, pid int, pidfd *os.File) error {
 	if !alive(pidfd) {
 		return unix.ESRCH
 	}
-	if own := d.c.Cgroup(); !inCgroup(string(groups), own) {
+	// Only systemd understands a name of its kind: a process is taken to be there.
+	if strings.HasPrefix(own, "/") && !in {
 		return fmt.Errorf("process %d is not in its cgroup %s: the program must be in the same pid namespace as its containerd: %w", pid, own, errdefs.ErrUnavailable)
 	}
 	return nil
-}
-
-// inCgroup tells of a /proc/PID/cgroup whether the process is in a cgroup. In
-// one that is named in systemd's way, which only systemd understands, it is
-// taken to be.
-func inCgroup(groups, own string) bool {
-	if !strings.HasPrefix(own, "/") {
-		return true
-	}
-	for line := range strings.Lines(groups) {
-		if strings.Contains(strings.TrimSuffix(line, "\n")+"/", own+"/") {
-			return true
-		}
-	}
-	return false
 }
 
 // alive tells whether the process still has its pid: nothing has waited for it.

@@ -110,16 +110,6 @@ func (r Reference) String() string {
 	return r.Host + "/" + r.Repository + r.suffix(false)
 }
 
-// Familiar returns the name as docker prints it: without the host and the
-// "library" of Docker Hub, with the tag even where it is "latest".
-func (r Reference) Familiar() string {
-	name := r.Host + "/" + r.Repository
-	if named, err := reference.ParseNormalizedNamed(name); err == nil {
-		name = reference.FamiliarName(named)
-	}
-	return name + r.suffix(false)
-}
-
 // Name returns the repository and what is asked of it, without the host:
 // "library/alpine:latest", or the digest alone where both are given.
 func (r Reference) Name() string {

@@ -14,34 +14,31 @@ import (
 const sum = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 func TestParse(t *testing.T) {
-	for _, tt := range []struct{ in, full, familiar string }{
-		{"alpine", "docker.io/library/alpine:latest", "alpine:latest"},
-		{"alpine:3.22", "docker.io/library/alpine:3.22", "alpine:3.22"},
-		{"library/alpine", "docker.io/library/alpine:latest", "alpine:latest"},
-		{"user/app", "docker.io/user/app:latest", "user/app:latest"},
-		{"docker.io/alpine", "docker.io/library/alpine:latest", "alpine:latest"},
-		{"index.docker.io/alpine", "docker.io/library/alpine:latest", "alpine:latest"},
-		{"index.docker.io/user/app:1", "docker.io/user/app:1", "user/app:1"},
-		{"localhost/x", "localhost/x:latest", "localhost/x:latest"},
-		{"localhost:5000/x", "localhost:5000/x:latest", "localhost:5000/x:latest"},
-		{"127.0.0.1:5000/a/b:v1", "127.0.0.1:5000/a/b:v1", "127.0.0.1:5000/a/b:v1"},
-		{"[::1]:5000/x", "[::1]:5000/x:latest", "[::1]:5000/x:latest"},
-		{"ghcr.io/a/b/c", "ghcr.io/a/b/c:latest", "ghcr.io/a/b/c:latest"},
-		{"alpine@" + sum, "docker.io/library/alpine@" + sum, "alpine@" + sum},
-		{"alpine:3@" + sum, "docker.io/library/alpine:3@" + sum, "alpine:3@" + sum},
-		{"x:5000", "docker.io/library/x:5000", "x:5000"},
-		{"EXAMPLE.com/x", "EXAMPLE.com/x:latest", "EXAMPLE.com/x:latest"},
+	for _, tt := range []struct{ in, full string }{
+		{"alpine", "docker.io/library/alpine:latest"},
+		{"alpine:3.22", "docker.io/library/alpine:3.22"},
+		{"library/alpine", "docker.io/library/alpine:latest"},
+		{"user/app", "docker.io/user/app:latest"},
+		{"docker.io/alpine", "docker.io/library/alpine:latest"},
+		{"index.docker.io/alpine", "docker.io/library/alpine:latest"},
+		{"index.docker.io/user/app:1", "docker.io/user/app:1"},
+		{"localhost/x", "localhost/x:latest"},
+		{"localhost:5000/x", "localhost:5000/x:latest"},
+		{"127.0.0.1:5000/a/b:v1", "127.0.0.1:5000/a/b:v1"},
+		{"[::1]:5000/x", "[::1]:5000/x:latest"},
+		{"ghcr.io/a/b/c", "ghcr.io/a/b/c:latest"},
+		{"alpine@" + sum, "docker.io/library/alpine@" + sum},
+		{"alpine:3@" + sum, "docker.io/library/alpine:3@" + sum},
+		{"x:5000", "docker.io/library/x:5000"},
+		{"EXAMPLE.com/x", "EXAMPLE.com/x:latest"},
 	} {
 		t.Run(tt.in, func(t *testing.T) {
 			r, err := reference.Parse(tt.in)
 			require.NoError(t, err)
 			require.Equal(t, tt.full, r.String())
-			require.Equal(t, tt.familiar, r.Familiar())
-			for _, again := range []string{r.String(), r.Familiar()} {
-				r2, err := reference.Parse(again)
-				require.NoError(t, err)
-				require.Equal(t, r, r2)
-			}
+			again, err := reference.Parse(r.String())
+			require.NoError(t, err)
+			require.Equal(t, r, again)
 		})
 	}
 }
@@ -142,9 +139,6 @@ func FuzzParse(f *testing.F) {
 		again, err := reference.Parse(r.String())
 		require.NoError(t, err)
 		require.Equal(t, r, again)
-		again, err = reference.Parse(r.Familiar())
-		require.NoError(t, err)
-		require.Equal(t, r, again)
 		require.NotEmpty(t, r.Host)
 		require.NotEmpty(t, r.Repository)
 		require.False(t, r.Tag == "" && r.Digest == "")
@@ -164,10 +158,10 @@ func ExampleParse() {
 			fmt.Println(err)
 			continue
 		}
-		fmt.Println(r, r.Familiar())
+		fmt.Println(r)
 	}
 	// Output:
-	// docker.io/library/hello-world:latest hello-world:latest
-	// docker.io/user/app:v1 user/app:v1
-	// localhost:5000/x:latest localhost:5000/x:latest
+	// docker.io/library/hello-world:latest
+	// docker.io/user/app:v1
+	// localhost:5000/x:latest
 }

@@ -26,8 +26,8 @@ import (
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container/containertest"
 	ctorimage "github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/fixture"
-	"github.com/ctorhq/ctor/internal/host"
 )
 
 // All of containerd's client works over services in this process.
@@ -175,7 +175,7 @@ func testTasks(t *testing.T, e *ctor.Engine, c *containerd.Client) {
 		containerd.WithSnapshotter(e.Snapshotter()),
 		containerd.WithNewSnapshot("stranger", img),
 		containerd.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs("sh", "-c", "exit 5"),
-			oci.WithCgroup(filepath.Join(host.CgroupParent(e.Root(), "ctor"), "stranger"))))
+			oci.WithCgroup(filepath.Join(cgroup.Parent(e.Root(), "ctor"), "stranger"))))
 	require.NoError(t, err)
 	task, err := made.NewTask(ctx, cio.NullIO)
 	require.NoError(t, err)

@@ -23,8 +23,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/fixture"
-	"github.com/ctorhq/ctor/internal/host"
 )
 
 // raw makes a container with containerd's client alone.
@@ -36,7 +36,7 @@ func raw(t *testing.T, e *ctor.Engine, id string, args ...string) containerd.Con
 	require.NoError(t, err)
 	require.NoError(t, img.Unpack(ctx, e.Snapshotter()))
 	c, err := client.NewContainer(ctx, id, containerd.WithSnapshotter(e.Snapshotter()), containerd.WithNewSnapshot(id, img),
-		containerd.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs(args...), oci.WithCgroup(filepath.Join(host.CgroupParent(e.Root(), "ctor"), id))))
+		containerd.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs(args...), oci.WithCgroup(filepath.Join(cgroup.Parent(e.Root(), "ctor"), id))))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Delete(e.Context(t.Context()), containerd.WithSnapshotCleanup) })
 	return c

@@ -21,9 +21,9 @@ import (
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/fixture"
-	"github.com/ctorhq/ctor/internal/host"
 )
 
 // daemon starts a containerd of the test's own and gives its socket. It is
@@ -74,7 +74,7 @@ func dial(t *testing.T, socket, root string) *ctor.Engine {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, e.Close())
-		host.RemoveEmptyCgroup(host.CgroupParent(e.Root(), "ctor")) // nobody knows here who needs it next
+		cgroup.RemoveEmpty(cgroup.Parent(e.Root(), "ctor")) // nobody knows here who needs it next
 	})
 	return e
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/fixture"
-	"github.com/ctorhq/ctor/internal/host"
 )
 
 // helpDirty opens a root and runs an attached and a detached container in it,
@@ -154,7 +154,7 @@ func TestKilledCgroup(t *testing.T) {
 	require.NoError(t, err)
 	ref := fixture.Busybox(t, e).Ref()
 	require.NoError(t, e.Close())
-	parent := host.CgroupParent(root, "ctor")
+	parent := cgroup.Parent(root, "ctor")
 	cgroups := func() []string {
 		v1, _ := filepath.Glob("/sys/fs/cgroup/*" + parent)
 		v2, _ := filepath.Glob("/sys/fs/cgroup" + parent)

@@ -45,8 +45,8 @@ func isBind(m specs.Mount) bool {
 }
 
 // newConfig is the spec in libcontainer's terms.
-func newConfig(spec *specs.Spec, b task.Bundle, systemd bool) (*configs.Config, error) {
-	config, err := specconv.CreateLibcontainerConfig(options(spec, b.ID, systemd))
+func newConfig(spec *specs.Spec, b task.Bundle) (*configs.Config, error) {
+	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{CgroupName: b.ID, Spec: spec})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errdefs.ErrInvalidArgument, err)
 	}
@@ -61,8 +61,4 @@ func newConfig(spec *specs.Spec, b task.Bundle, systemd bool) (*configs.Config, 
 		config.Labels = append(config.Labels, task.CriuAnnotation+"="+b.CriuConfig())
 	}
 	return config, nil
-}
-
-func options(spec *specs.Spec, id string, systemd bool) *specconv.CreateOpts {
-	return &specconv.CreateOpts{CgroupName: id, UseSystemdCgroup: systemd, Spec: spec}
 }

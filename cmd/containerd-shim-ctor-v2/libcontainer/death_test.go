@@ -97,7 +97,7 @@ func victim(dir string) {
 	d := &driver{t: &t, dir: dir, state: filepath.Join(dir, "state"), rootfs: filepath.Join(dir, "rootfs")}
 	d.cgroup = fmt.Sprintf("/ctor-exec-test-%d", os.Getppid())
 	var err error
-	d.exec, err = New(d.state, nil)
+	d.exec, err = New(d.state, "")
 	require.NoError(&t, err)
 	create := func(id string, uid uint32) (task.Container, int) {
 		spec := d.spec(id, "sleep", "1000")

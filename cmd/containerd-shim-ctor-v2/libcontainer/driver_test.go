@@ -57,7 +57,7 @@ func newDriver(t testing.TB) *driver {
 	d.cgroup = fmt.Sprintf("/ctor-exec-test-%d-%d", os.Getpid(), serial.Add(1))
 	busybox(t, d.rootfs)
 	var err error
-	d.exec, err = New(d.state, nil)
+	d.exec, err = New(d.state, "")
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.Empty(t, d.remains(), "left behind")

@@ -21,20 +21,10 @@ import (
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
-// Options of an executor. The zero value is what one usually wants.
-type Options struct {
-	Systemd bool // have systemd make the cgroups; their paths are slice:prefix:name
-	Threads int  // how many containers are made at once; 0 = one a CPU, at least two
-	// Filters is a directory of this user's for compiled seccomp profiles, which
-	// other executors find there; "" is none.
-	Filters string
-}
-
 // Executor makes containers.
 type Executor struct {
 	root    string
 	state   *os.File // keeps root; nil if nothing has to
-	systemd bool
 	forks   *forks
 	filters seccomp.Cache
 	ready   func(context.Context, *configs.Seccomp) (*configs.Seccomp, error) // filters.Ready
@@ -43,8 +33,9 @@ type Executor struct {
 var _ task.Executor = (*Executor)(nil)
 
 // New makes an executor that keeps the state of its containers in dir, or, if
-// dir is "", in memory.
-func New(dir string, o *Options) (*Executor, error) {
+// dir is "", in memory. filters is a directory of this user's for compiled
+// seccomp profiles, which executors share; "" is none.
+func New(dir, filters string) (*Executor, error) {
 	if !seccomp.Enabled {
 		return nil, errors.New("this program was built without seccomp: build it with -tags seccomp")
 	}
@@ -52,15 +43,9 @@ func New(dir string, o *Options) (*Executor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	if o == nil {
-		o = &Options{}
-	}
-	threads := o.Threads
-	if threads == 0 {
-		threads = max(2, runtime.GOMAXPROCS(0))
-	}
-	e := &Executor{root: root, state: state, systemd: o.Systemd, forks: newForks(threads)}
-	e.filters.Dir = o.Filters
+	// One thread a CPU: as many containers are made at once.
+	e := &Executor{root: root, state: state, forks: newForks(max(2, runtime.GOMAXPROCS(0)))}
+	e.filters.Dir = filters
 	e.ready = e.filters.Ready
 	return e, nil
 }
@@ -91,7 +76,7 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (*C
 		return nil, none, err
 	}
 	process.Init = true
-	config, err := newConfig(spec, b, e.systemd)
+	config, err := newConfig(spec, b)
 	if err != nil {
 		return nil, none, err
 	}

@@ -19,7 +19,7 @@ func (c *Container) Update(ctx context.Context, r *specs.LinuxResources) error {
 		}
 		config := c.made.Config()
 		spec := &specs.Spec{Linux: &specs.Linux{Resources: merged}}
-		made, err := specconv.CreateCgroupConfig(options(spec, c.made.ID(), false), nil)
+		made, err := specconv.CreateCgroupConfig(&specconv.CreateOpts{CgroupName: c.made.ID(), Spec: spec}, nil)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errdefs.ErrInvalidArgument, err)
 		}

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/bundle"
-	"github.com/ctorhq/ctor/internal/host"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
@@ -60,7 +60,7 @@ func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (ta
 		})
 		// crun 1.8 forgets the cgroup where it has written no state yet.
 		if path := cgroupPath(b); path != "" {
-			host.RemoveEmptyCgroup(path)
+			cgroup.RemoveEmpty(path)
 		}
 		// Nor does it name what it can't execute.
 		if args := b.Spec.Process.Args; len(args) > 0 && strings.Contains(err.Error(), "open executable: ") {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/bundle"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -43,7 +44,7 @@ type container struct {
 	freezing sync.Mutex // one pause or resume at a time
 
 	mu     sync.Mutex
-	group  cgroup // none before it is made
+	group  cgroup.Group // none before it is made
 	paused bool
 	ooms   int // kills that were told
 	execs  map[string]*process
@@ -144,7 +145,7 @@ func (c *container) make(ctx context.Context, e Executor) (err error) {
 	c.handle = handle
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.group = cgroupOf(started.Pid)
+	c.group = cgroup.Of(started.Pid)
 	return nil
 }
 
@@ -175,7 +176,7 @@ func (c *container) family() func() {
 }
 
 // cgroup is where the container is.
-func (c *container) cgroup() cgroup {
+func (c *container) cgroup() cgroup.Group {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.group

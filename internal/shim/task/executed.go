@@ -69,7 +69,7 @@ func awaitExec(ctx context.Context, look func() progress) error {
 // far as that can be told.
 func (c *container) refused(name string, ws unix.WaitStatus) error {
 	switch {
-	case ws.Signaled() && c.cgroup().oomKills() > 0:
+	case ws.Signaled() && c.cgroup().OOMKills() > 0:
 		return fmt.Errorf("out of memory before %q could run: raise the memory limit: %w", name, errdefs.ErrUnavailable)
 	case ws.Signaled():
 		return fmt.Errorf("%q was ended by signal %d before it could run: %w", name, ws.Signal(), errdefs.ErrFailedPrecondition)

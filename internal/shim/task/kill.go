@@ -26,12 +26,12 @@ func (c *container) kill(execID string, sig unix.Signal, all bool) error {
 		return p.signal(sig)
 	}
 	g := c.cgroup()
-	pids, err := g.pids()
+	pids, err := g.Pids()
 	if err != nil || len(pids) == 0 || p.current() == tasktypes.Status_STOPPED {
 		return p.signal(sig)
 	}
 	for _, pid := range pids {
-		if err := g.signal(pid, sig); err != nil {
+		if err := g.Signal(pid, sig); err != nil {
 			return fmt.Errorf("signal %d: %w", sig, invalid(err))
 		}
 	}
@@ -52,7 +52,7 @@ func invalid(err error) error {
 func (c *container) thaw() {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
-	c.cgroup().thaw()
+	c.cgroup().Thaw()
 	c.setPaused(false)
 }
 

@@ -18,6 +18,10 @@ import (
 // logger is a program that takes a container's output, as containerd's
 // "binary" log URIs name it: the output arrives on descriptors 3 and 4, and it
 // writes to 5 when it is ready.
+//
+// Our engine needs none, since the shim writes its log itself. But a stock
+// containerd runs this shim too, and its clients name one: nerdctl for every
+// container that it detaches, and our own Dial.
 type logger struct {
 	cmd  *exec.Cmd
 	done chan struct{}

@@ -1,11 +1,9 @@
 package task
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -14,6 +12,8 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/ctorhq/ctor/internal/cgroup"
 )
 
 // Options are what a client may ask of a shim, beside the configuration: those
@@ -74,45 +74,9 @@ func (o order) heed(a *anypb.Any) error {
 		return err
 	}
 	if asked.ShimCgroup != "" {
-		if err := join(asked.ShimCgroup); err != nil {
+		if err := cgroup.Join(asked.ShimCgroup); err != nil {
 			return fmt.Errorf("cgroup of the shim: %w", err)
 		}
 	}
 	return asked.Own(o.paths.in, o.paths.out, o.paths.err)
 }
-
-// join moves the shim into a cgroup, in each hierarchy that has it. It is an
-// error if none has.
-func join(path string) error {
-	hierarchies := []string{""}
-	if !unified() {
-		mounts, err := os.ReadDir(hierarchy)
-		if err != nil {
-			return err
-		}
-		hierarchies = nil
-		for _, m := range mounts {
-			if m.IsDir() { // a link is another's second name
-				hierarchies = append(hierarchies, m.Name())
-			}
-		}
-	}
-	joined := false
-	for _, h := range hierarchies {
-		err := os.WriteFile(filepath.Join(hierarchy, h, filepath.Join("/", path), "cgroup.procs"), []byte("0"), 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		joined = true
-	}
-	if !joined {
-		return fmt.Errorf("%s: %w", path, errdefs.ErrNotFound)
-	}
-	return nil
-}
-
-// hierarchy is where cgroups are mounted.
-const hierarchy = "/sys/fs/cgroup"

@@ -3,13 +3,11 @@ package task
 import (
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/cgroup"
 )
 
 // Until it executes the command, a process that is started in a container is the
@@ -25,16 +23,16 @@ const startNeeds = 24
 // processes: call the returned function with it, with the limit as it was.
 func (c *container) atLimit(name string) (why func(error) error) {
 	g := c.cgroup()
-	if g.pidsFree() >= startNeeds {
+	if g.PidsFree() >= startNeeds {
 		return func(err error) error { return err }
 	}
-	refused, limit := g.pidsFile("events"), g.pidsFile("max")
+	refused, limit := g.PidsFile("events"), g.PidsFile("max")
 	return func(err error) error {
-		if err == nil || g.pidsFile("events") <= refused {
+		if err == nil || g.PidsFile("events") <= refused {
 			return err
 		}
 		return fmt.Errorf("%q can't start at the container's limit of processes, %s: raise the limit, or end some: %w: %v",
-			name, g.pidsCount(limit), errdefs.ErrUnavailable, err)
+			name, g.PidsCount(limit), errdefs.ErrUnavailable, err)
 	}
 }
 
@@ -54,7 +52,7 @@ func (c *container) makeRoom() (done func()) {
 	a, g := &c.allowance, c.cgroup()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.starts == 0 && g.pidsFree() >= startNeeds {
+	if a.starts == 0 && g.PidsFree() >= startNeeds {
 		return func() {}
 	}
 	a.change(g, 1)
@@ -67,52 +65,13 @@ func (c *container) makeRoom() (done func()) {
 
 // change is called with mu held. What is not in force any more as it was left was
 // changed by somebody else, and is the limit now.
-func (a *allowance) change(g cgroup, n int) {
-	now := g.pidsFile("max")
+func (a *allowance) change(g cgroup.Group, n int) {
+	now := g.PidsFile("max")
 	if a.starts == 0 || now != a.limit+a.starts*startNeeds {
 		a.limit = now
 	}
 	a.starts += n
 	if a.limit > 0 && a.limit < math.MaxInt32 {
-		_ = os.WriteFile(filepath.Join(g.dir("pids"), "pids.max"), strconv.AppendInt(nil, int64(a.limit+a.starts*startNeeds), 10), 0)
+		g.SetPidsMax(a.limit + a.starts*startNeeds)
 	}
-}
-
-// pidsFree is how many processes the container may have beside those it has.
-func (g cgroup) pidsFree() int {
-	if g.dir("pids") == "" {
-		return math.MaxInt
-	}
-	return g.pidsFile("max") - g.pidsFile("current")
-}
-
-// pidsFile reads a number of the pids controller: what is no number is no limit,
-// or a count that this kernel does not keep.
-func (g cgroup) pidsFile(name string) int {
-	b, err := os.ReadFile(filepath.Join(g.dir("pids"), "pids."+name))
-	text := strings.TrimSpace(string(b))
-	if name == "events" {
-		text = strings.TrimPrefix(text, "max ") // how often the limit was met
-	}
-	n, perr := strconv.Atoi(text)
-	if name == "max" && (err != nil || perr != nil) {
-		return math.MaxInt
-	}
-	return n
-}
-
-// pidsCount says what the limit is used for. What has ended counts until its
-// parent has waited for it.
-func (g cgroup) pidsCount(limit int) string {
-	tasks := "tasks"
-	if unified() {
-		tasks = "cgroup.threads"
-	}
-	b, _ := os.ReadFile(filepath.Join(g.dir("pids"), tasks))
-	live, all := len(strings.Fields(string(b))), g.pidsFile("current")
-	said := fmt.Sprintf("%d of %d", all, limit)
-	if dead := all - live; dead > 0 {
-		said += fmt.Sprintf(" (%d have ended and their parent does not wait for them)", dead)
-	}
-	return said
 }

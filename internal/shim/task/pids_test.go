@@ -11,14 +11,16 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor/internal/cgroup"
 )
 
 // pidsCgroup makes a cgroup with a limit of processes.
-func pidsCgroup(t *testing.T, limit string) cgroup {
+func pidsCgroup(t *testing.T, limit string) cgroup.Group {
 	t.Helper()
 	name := fmt.Sprintf("/ctor-pids-%d", os.Getpid())
-	g := cgroup{"": name, "pids": name}
-	dir := g.dir("pids")
+	g := cgroup.Group{"": name, "pids": name}
+	dir := g.Dir("pids")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	t.Cleanup(func() { require.NoError(t, os.Remove(dir)) })
 	if err := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(limit), 0); err != nil {
@@ -27,42 +29,42 @@ func pidsCgroup(t *testing.T, limit string) cgroup {
 	return g
 }
 
-func (g cgroup) setLimit(t *testing.T, limit string) {
+func setLimit(t *testing.T, g cgroup.Group, limit string) {
 	t.Helper()
-	require.NoError(t, os.WriteFile(filepath.Join(g.dir("pids"), "pids.max"), []byte(limit), 0))
+	require.NoError(t, os.WriteFile(filepath.Join(g.Dir("pids"), "pids.max"), []byte(limit), 0))
 }
 
 // overflow has the cgroup meet its limit once.
-func overflow(t *testing.T, g cgroup) {
+func overflow(t *testing.T, g cgroup.Group) {
 	t.Helper()
-	script := fmt.Sprintf("echo 0 > %s/cgroup.procs; sleep 9 & sleep 9 & sleep 9 &", g.dir("pids"))
+	script := fmt.Sprintf("echo 0 > %s/cgroup.procs; sleep 9 & sleep 9 & sleep 9 &", g.Dir("pids"))
 	require.Error(t, exec.Command("/bin/sh", "-c", script).Run())
-	g.kill()
+	g.Kill()
 	require.Eventually(t, func() bool {
 		children.look() // in a subreaper they are its own
-		return g.pidsFile("current") == 0
-	}, killPatience, time.Millisecond)
+		return g.PidsFile("current") == 0
+	}, 10*time.Second, time.Millisecond)
 }
 
 func TestRoom(t *testing.T) {
 	g := pidsCgroup(t, "2")
 	c := &container{group: g}
 	first, second := c.makeRoom(), c.makeRoom()
-	require.Equal(t, 2+2*startNeeds, g.pidsFile("max"))
+	require.Equal(t, 2+2*startNeeds, g.PidsFile("max"))
 	first()
-	require.Equal(t, 2+startNeeds, g.pidsFile("max"))
+	require.Equal(t, 2+startNeeds, g.PidsFile("max"))
 	second()
-	require.Equal(t, 2, g.pidsFile("max"))
+	require.Equal(t, 2, g.PidsFile("max"))
 
 	done := c.makeRoom()
-	g.setLimit(t, "3")
+	setLimit(t, g, "3")
 	done()
-	require.Equal(t, 3, g.pidsFile("max"), "somebody else has changed it")
+	require.Equal(t, 3, g.PidsFile("max"), "somebody else has changed it")
 
 	for _, plenty := range []string{"max", "1000"} {
-		g.setLimit(t, plenty)
+		setLimit(t, g, plenty)
 		done := c.makeRoom()
-		b, err := os.ReadFile(filepath.Join(g.dir("pids"), "pids.max"))
+		b, err := os.ReadFile(filepath.Join(g.Dir("pids"), "pids.max"))
 		require.NoError(t, err)
 		require.Equal(t, plenty+"\n", string(b))
 		done()

@@ -190,7 +190,7 @@ func (s *Service) freeze(ctx context.Context, id string, paused bool, do func(Co
 	}
 	err = c.call(func() error { return do(c.handle, ctx) })
 	if err == nil && paused {
-		if err = c.cgroup().awaitFrozen(ctx); err != nil {
+		if err = c.cgroup().AwaitFrozen(ctx); err != nil {
 			_ = c.call(func() error { return c.handle.Resume(context.WithoutCancel(ctx)) })
 		}
 	}
@@ -208,7 +208,7 @@ func (s *Service) Pids(ctx context.Context, r *taskapi.PidsRequest) (*taskapi.Pi
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	pids, err := c.cgroup().pids()
+	pids, err := c.cgroup().Pids()
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
@@ -296,7 +296,7 @@ func (s *Service) Stats(ctx context.Context, r *taskapi.StatsRequest) (*taskapi.
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	m, err := c.cgroup().stats()
+	m, err := c.cgroup().Stats()
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}

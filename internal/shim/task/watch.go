@@ -19,7 +19,7 @@ func (s *Service) watch(c *container, p *process) {
 	}
 	p.starting.Lock()
 	defer p.starting.Unlock()
-	s.tellOOM(c, c.cgroup().oomKills())
+	s.tellOOM(c, c.cgroup().OOMKills())
 	id := p.id
 	if p == c.init {
 		id = c.bundle.ID
@@ -42,7 +42,7 @@ func (c *container) finish() {
 	c.starts.Unlock()
 	if c.shared {
 		c.thaw()
-		c.cgroup().kill()
+		c.cgroup().Kill()
 		children.dismiss()
 	}
 	for _, p := range execs {

@@ -14,7 +14,7 @@ const base = 0x400000
 // greetingELF makes a program that writes text to its standard output and
 // exits with 0. It is a whole Linux executable of some hundred bytes that
 // needs nothing else, not even a C library: an image of it runs on any host,
-// and hello needs no compiler and no binary in its source to make it.
+// and the test needs no compiler and no binary in its source to make it.
 //
 //	offset 0   ELF header        what kind of file this is, and where it begins
 //	       64  program header    "map all of this file at base, and run it"
@@ -31,7 +31,7 @@ func greetingELF(arch, text string) ([]byte, error) {
 	case "arm64":
 		machine, code = elf.EM_AARCH64, codeARM64(len(text))
 	default:
-		return nil, fmt.Errorf("there is no hello-world for %s: name an image, such as docker.io/library/hello-world", arch)
+		return nil, fmt.Errorf("there is no machine code for %s here", arch)
 	}
 	const headers = 64 + 56
 	size := uint64(headers + len(code) + len(text))

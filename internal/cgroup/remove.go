@@ -1,50 +1,24 @@
-package host
+package cgroup
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/pidfd"
 )
 
-// CgroupParent is the cgroup, in every hierarchy, under which an engine keeps
-// those of its containers. It differs from engine to engine: two may have
-// containers of one name.
-func CgroupParent(root, namespace string) string {
-	h := sha256.Sum256([]byte(root + "\x00" + namespace))
-	return parentPrefix + hex.EncodeToString(h[:parentBytes])
-}
-
-const (
-	parentPrefix = "/ctor-"
-	parentBytes  = 6
-)
-
-// ParentOf gives the cgroup of an engine that a container's is in; "" if that is
-// somewhere else.
-func ParentOf(path string) string {
-	parent := filepath.Dir(filepath.Join("/", path))
-	digits, ok := strings.CutPrefix(parent, parentPrefix)
-	if b, err := hex.DecodeString(digits); !ok || err != nil || len(b) != parentBytes {
-		return ""
-	}
-	return parent
-}
-
-// RemoveCgroup kills what runs in a cgroup or below and removes it, from every
+// Remove kills what runs in a cgroup or below and removes it, from every
 // hierarchy. Children named in keep stay as they are, and the cgroup with them.
 // One that does not exist is no error.
-func RemoveCgroup(path string, keep ...string) error {
+func Remove(path string, keep ...string) error {
 	path = filepath.Join("/", path)
 	if path == "/" {
 		return fmt.Errorf("remove cgroup: the root holds the whole host: %w", errdefs.ErrInvalidArgument)
@@ -59,7 +33,7 @@ func RemoveCgroup(path string, keep ...string) error {
 	var errs []error
 	end := time.Now().Add(deathLimit)
 	for _, h := range found {
-		errs = append(errs, removeCgroup(filepath.Join(h, path), keep, end))
+		errs = append(errs, remove(filepath.Join(h, path), keep, end))
 	}
 	return errors.Join(errs...)
 }
@@ -81,16 +55,13 @@ func quell(dir string, keep []string) {
 	for _, f := range []struct{ name, word string }{
 		{"pids.max", "0"}, {"cgroup.kill", "1"}, {"freezer.state", "THAWED"},
 	} {
-		if file, err := os.OpenFile(filepath.Join(dir, f.name), os.O_WRONLY, 0); err == nil {
-			_, _ = file.WriteString(f.word)
-			file.Close()
-		}
+		write(dir, f.name, f.word)
 	}
 }
 
-// RemoveEmptyCgroup removes a cgroup from every hierarchy in which it holds
+// RemoveEmpty removes a cgroup from every hierarchy in which it holds
 // nothing: what does may be somebody else's.
-func RemoveEmptyCgroup(path string) {
+func RemoveEmpty(path string) {
 	path = filepath.Join("/", path)
 	found, _ := hierarchies()
 	for _, h := range found {
@@ -100,9 +71,9 @@ func RemoveEmptyCgroup(path string) {
 	}
 }
 
-func removeCgroup(dir string, keep []string, end time.Time) error {
+func remove(dir string, keep []string, end time.Time) error {
 	children, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+	if gone(err) {
 		return nil
 	}
 	if err != nil {
@@ -118,7 +89,7 @@ func removeCgroup(dir string, keep []string, end time.Time) error {
 		case slices.Contains(keep, c.Name()):
 			kept = true
 		default:
-			errs = append(errs, removeCgroup(filepath.Join(dir, c.Name()), nil, end))
+			errs = append(errs, remove(filepath.Join(dir, c.Name()), nil, end))
 		}
 	}
 	if kept {
@@ -153,27 +124,6 @@ func empty(dir string, end time.Time) error {
 			time.Sleep(pause)
 		}
 	}
-}
-
-// members gives the processes of a cgroup, none if there is no such cgroup. A
-// process of another pid namespace, which has no number here, is left out: it
-// is no container of ours.
-func members(dir string) ([]int, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
-		return nil, nil
-	}
-	// v2: a threaded cgroup has no list of processes, and is no container's.
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		return nil, nil
-	}
-	var pids []int
-	for f := range strings.FieldsSeq(string(b)) {
-		if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, err
 }
 
 // batch is how many processes are killed at a time: there may be more of them
@@ -213,20 +163,9 @@ func kill(pids []int, dir string, end time.Time) error {
 		}
 	}
 	for _, fd := range fds {
-		if err := await(fd, end); err != nil {
+		if err := pidfd.Await(fd, end); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// await waits until a process is dead, or it is too late.
-func await(pidfd int, end time.Time) error {
-	for {
-		limit := max(time.Until(end), 0).Milliseconds()
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(limit))
-		if !errors.Is(err, unix.EINTR) {
-			return os.NewSyscallError("poll", err)
-		}
-	}
 }

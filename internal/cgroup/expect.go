@@ -1,4 +1,4 @@
-package host
+package cgroup
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/mountinfo"
 )
 
 var expecting atomic.Bool
@@ -52,10 +54,11 @@ func ExpectMove() {
 }
 
 // wholeHierarchies gives where cgroups are mounted so that names in /proc/pid/cgroup
-// are names there. In a cgroup namespace, what is mounted of the host's is not.
+// are names there. A mount of the host's hierarchy in a cgroup namespace is left
+// out: names there begin elsewhere.
 var wholeHierarchies = sync.OnceValue(func() []string {
-	b, _ := os.ReadFile("/proc/thread-self/mountinfo")
-	return cgroupMounts(slices.DeleteFunc(parseMounts(b), func(m mounted) bool { return m.root != "/" }))
+	all, _ := mountinfo.Read()
+	return mountinfo.Cgroups(slices.DeleteFunc(all, func(m mountinfo.Mount) bool { return m.Root != "/" }))
 })
 
 // moveThread moves the calling thread into the first of cgroups, in the form of
@@ -82,7 +85,7 @@ func threadLists(cgroups []byte, mounts []string) []string {
 		if len(f) != 3 || strings.HasPrefix(f[2], "/..") {          // outside of what is mounted here
 			continue
 		}
-		at, name := filepath.Join(cgroupRoot, f[1]), "tasks"
+		at, name := filepath.Join(Root, f[1]), "tasks"
 		if f[1] == "" {
 			name = "cgroup.threads" // version 2
 		}

@@ -13,6 +13,7 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/internal/host"
 )
 
 // Each of these fails in New, says why in a sentence, and leaves nothing.
@@ -179,7 +180,7 @@ func TestNoRunc(t *testing.T) {
 	before := fixture.Count(t, e)
 	_, err := img.New(t.Context(), container.Config{})
 	require.ErrorIs(t, err, ctor.ErrUnavailable)
-	require.ErrorContains(t, err, "apt-get install runc")
+	require.ErrorContains(t, err, "no runc or crun on PATH to run containers with (unavailable): "+host.Provide("runc"))
 	require.Equal(t, before, fixture.Count(t, e))
 }
 

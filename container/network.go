@@ -2,12 +2,9 @@ package container
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"runtime/debug"
 
 	"github.com/containerd/log"
@@ -71,11 +68,6 @@ func (n Network) prepare(o *spec.Options, root *rootfs.Root, ca func() (*egress.
 	switch {
 	case n.host:
 		o.HostNet = true
-		conf, err := os.ReadFile("/etc/resolv.conf")
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		o.ResolvConf = string(conf)
 	case n.dial != nil:
 		o.ResolvConf = fmt.Sprintf("nameserver %s\n", reach.Resolver)
 		if !egress.Answers(n.dial) {

@@ -73,8 +73,8 @@ func refusals(t testing.TB) map[string]refusal {
 	return map[string]refusal{
 		"schema 1":          {schema1, "manifest.v1+prettyjws"},
 		"manifest's digest": {liar, "unexpected commit digest"},
-		"short blob":        {short, "mismatch Content-Length"},
-		"long blob":         {long, "mismatch Content-Length"},
+		"short blob":        {short, "the answer's Content-Length is"},
+		"long blob":         {long, "the answer's Content-Length is"},
 		"10,000 layers": {one(func(m *ocispec.Manifest, c *ocispec.Image) {
 			for range 9_999 {
 				m.Layers = append(m.Layers, m.Layers[0])

@@ -8,8 +8,11 @@ package spec
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -42,7 +45,7 @@ type Options struct {
 	Files      string     // host directory for hosts and hostname
 	AppArmor   string     // profile; "" is none
 	ResolvConf string     // what its resolv.conf says; "": what the image has
-	HostNet    bool       // the host's network instead of one of its own
+	HostNet    bool       // the host's network instead of one of its own, and its resolv.conf
 
 	Stores      []specs.Mount // of certificates, as Trust gives them
 	StoreValues []string      // and the variables
@@ -224,6 +227,13 @@ func nameFiles(o Options) ([]specs.Mount, error) {
 		hosts += "127.0.0.1\t" + o.Hostname + "\n"
 	}
 	files := []struct{ name, text string }{{"hosts", hosts}, {"hostname", o.Hostname + "\n"}}
+	if o.HostNet {
+		conf, err := os.ReadFile("/etc/resolv.conf")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		o.ResolvConf = string(conf)
+	}
 	if o.ResolvConf != "" {
 		files = append(files, struct{ name, text string }{"resolv.conf", o.ResolvConf})
 	}

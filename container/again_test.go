@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os/exec"
 	"strings"
 	"sync"
@@ -350,6 +351,40 @@ func TestKept(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.NoError(t, c.Remove(t.Context()), "a closed one too")
 	before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
+}
+
+// A program is killed at any moment of a start: the next one finds the
+// containers, and starts them.
+func TestKilledWhileStarting(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("a program killed 6 times")
+	}
+	root, before := prepared(t)
+	for range 6 {
+		h := startHelper(t, "again", root)
+		time.Sleep(rand.N(300 * time.Millisecond)) // any moment
+		require.NoError(t, h.Process.Kill())
+		_ = h.Wait()
+		e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+		require.NoError(t, err)
+		for _, name := range []string{"kept", "detached"} {
+			c, err := container.Get(t.Context(), e, name)
+			require.NoError(t, err)
+			require.NoError(t, c.Stop(t.Context()))
+			before := info(t, c).Lives
+			require.NotZero(t, before)
+			require.NoError(t, c.Start(t.Context()))
+			require.NoError(t, c.Wait(t.Context()))
+			require.Equal(t, before+1, info(t, c).Lives)
+			text, err := c.FS().ReadFile("n")
+			require.NoError(t, err)
+			require.True(t, strings.HasSuffix(logs(t, c), "life "+string(text)))
+			require.NoError(t, c.Remove(t.Context()))
+		}
+		before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
+		require.NoError(t, e.Close())
+	}
 }
 
 // One that was made and never started is found as that.

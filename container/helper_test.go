@@ -53,6 +53,28 @@ var helpers = map[string]func(context.Context) error{
 		}
 		select {}
 	},
+	// Starts two containers again and again until it is killed in the middle of it.
+	"again": func(ctx context.Context) error {
+		kept, err := helperRun(ctx, container.Config{Name: "kept", Args: []string{"sh", "-c", counts}, Keep: true})
+		if err != nil {
+			return err
+		}
+		detached, err := helperRun(ctx, container.Config{Name: "detached", Args: []string{"sh", "-c", counts}, Detach: true})
+		if err != nil {
+			return err
+		}
+		fmt.Println("ready")
+		for {
+			for _, c := range []*container.Container{kept, detached} {
+				if err := c.Wait(ctx); err != nil {
+					return err
+				}
+				if err := c.Start(ctx); err != nil {
+					return err
+				}
+			}
+		}
+	},
 	"kept": func(ctx context.Context) error {
 		cfg := sh(counts + "; sleep 1000")
 		cfg.Keep, cfg.Name = true, "kept"

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
@@ -9,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/life"
 )
 
@@ -46,4 +48,20 @@ func labelled(rootfs []mount.Mount, label string) []mount.Mount {
 		list = append(list, m)
 	}
 	return list
+}
+
+// oomKilled tells whether the kernel has killed a process of the container for
+// want of memory. Once the container is deleted that is not known any more.
+func (c *Container) oomKilled() bool { return cgroup.At(c.cgroup()).OOMKills() > 0 }
+
+// readCgroup reads from the record which cgroup the container is in, in every
+// hierarchy; "" is unknown.
+func (c *Container) readCgroup() string {
+	var s struct {
+		Linux struct{ CgroupsPath string }
+	}
+	if c.record.Spec == nil || json.Unmarshal(c.record.Spec.GetValue(), &s) != nil {
+		return ""
+	}
+	return s.Linux.CgroupsPath
 }

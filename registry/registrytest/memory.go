@@ -62,6 +62,9 @@ func (m *memory) find(p string) (*node, error) {
 }
 
 func (m *memory) file(p string) (*node, error) {
+	if p == "/" {
+		return nil, invalid(p)
+	}
 	n, err := m.find(p)
 	if err == nil && n.children != nil {
 		err = driver.PathNotFoundError{Path: p, DriverName: memoryDriver}

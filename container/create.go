@@ -189,7 +189,11 @@ func (b *builder) class(ctx context.Context) (engine.Class, error) {
 	if err != nil {
 		return class, err
 	}
-	if p := class.Image.Platform; !platforms.Default().Match(p) {
+	p := class.Image.Platform
+	if b.manifest.Platform != nil {
+		p = *b.manifest.Platform // as its index says
+	}
+	if !platforms.Default().Match(p) {
 		return class, fmt.Errorf("the image is for %s, this machine runs %s: %w",
 			platforms.FormatAll(p), platforms.DefaultString(), errdefs.ErrInvalidArgument)
 	}

@@ -25,5 +25,5 @@ import (
 //
 // The end of ctx kills the command. Command panics if ctx is nil.
 func (i *Image) Command(ctx context.Context, name string, arg ...string) *container.Cmd {
-	return container.Command(ctx, i.ctor, i.Ref(), i.manifest, name, arg...)
+	return container.Command(ctx, i.ctor, i.Ref(), i.class(), name, arg...)
 }

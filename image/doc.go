@@ -34,7 +34,9 @@
 // An image of several platforms is an index (OCI image-spec, image-index.md). An
 // Image is what the index has for one of them: this machine's, unless
 // [PullOptions] says otherwise. Only what is for this machine can be run here;
-// the rest can be read, derived, exported and pushed all the same.
+// the rest can be read, derived, exported and pushed all the same. What an index
+// says of a manifest's platform is believed, whatever the configuration says:
+// old tools left it out there, or wrote their own machine's.
 //
 // # What an image says is hostile
 //
@@ -57,7 +59,10 @@
 //     of something
 //   - ctor.ErrClosed: the engine was closed, maybe while the call was under way
 //   - the context's own error, if it ended
-//   - for a registry that refuses, the classes of package registry
+//   - for a registry that refuses, the classes of package registry, among them
+//     registry.ErrUnauthorized and registry.ErrRateLimited; and
+//     registry.ErrDigest for content that is not what its digest says, which is
+//     ctor.ErrInvalid too
 //
 // A call that fails leaves nothing: no name, no content, no half of a layer.
 package image

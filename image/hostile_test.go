@@ -149,6 +149,7 @@ func TestPullIndexOfItself(t *testing.T) {
 		_, err := image.Pull(t.Context(), e, ref, &image.PullOptions{Registry: srv.Options()})
 		require.ErrorIs(t, err, ctor.ErrInvalid)
 		require.ErrorContains(t, err, "unexpected commit digest")
+		require.ErrorIs(t, err, registry.ErrDigest)
 	})
 }
 

@@ -111,7 +111,14 @@ func (i *Image) Spec() ocispec.Image {
 // zero Config changes nothing of what the image says. An image for another
 // platform than this machine's is ctor.ErrInvalid.
 func (i *Image) New(ctx context.Context, cfg container.Config) (*container.Container, error) {
-	return container.New(ctx, i.ctor, i.Ref(), i.manifest, cfg)
+	return container.New(ctx, i.ctor, i.Ref(), i.class(), cfg)
+}
+
+// class is the manifest with the platform that is believed to be its own.
+func (i *Image) class() ocispec.Descriptor {
+	d := i.manifest
+	d.Platform = &i.config.Platform
+	return d
 }
 
 // Run makes an instance, starts it, and waits until it is ready, if cfg.Ready

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
+	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/images/archive"
@@ -24,8 +26,9 @@ import (
 // unpacked.
 //
 // Each image gets the names that the archive gives it, completed as Docker does
-// it; one without a name that can be read goes by its digest, as
-// "docker.io/library/import@sha256:…". A name that is there already moves.
+// it; one without a name that can be read, or with a tag alone, goes by its
+// digest, as "docker.io/library/import@sha256:…". A name that is there already
+// moves. What is about an image, such as a signature, is left out.
 //
 // An archive that holds no image, or is damaged or cut off, is ctor.ErrInvalid,
 // and leaves nothing. Errors of r are passed on. When ctx ends, Import returns
@@ -43,8 +46,8 @@ func Import(ctx context.Context, e *ctor.Engine, r io.Reader) (_ []*Image, err e
 	im := importer{e: e, cs: newApart(in.Client.ContentStore())}
 	defer im.cs.abort(ctx)
 	list, err := im.run(ctx, src)
-	if err != nil && src.err != nil && src.err != io.EOF {
-		return nil, src.err // however it was put on the way
+	if cause := src.failed.Load(); err != nil && cause != nil {
+		return nil, *cause // however it was put on the way
 	}
 	return list, damaged(err)
 }
@@ -98,13 +101,13 @@ func (im *importer) unpack(ctx context.Context, r io.Reader) (index ocispec.Inde
 	if err != nil {
 		return index, err
 	}
-	defer tar.Close()
-	d, err := archive.ImportIndex(ctx, im.cs, tar)
+	files := repacked(tar)
+	defer files.Close()
+	d, err := archive.ImportIndex(ctx, blobsByName{im.cs}, files)
 	if err != nil {
 		return index, err
 	}
-	// To its end as well, or nobody sees that a compressed stream was cut off.
-	if _, err := io.Copy(io.Discard, tar); err != nil {
+	if _, err := io.Copy(io.Discard, files); err != nil {
 		return index, err
 	}
 	if err := readJSON(ctx, im.cs, d, &index); err != nil {
@@ -139,6 +142,9 @@ func (im *importer) image(ctx context.Context, d ocispec.Descriptor) (*Image, er
 	}
 	r := archiveName(d)
 	i, err := load(ctx, im.e, r, d, nil)
+	if err != nil && im.isAbout(ctx, d) {
+		return nil, nil
+	}
 	if err == nil {
 		err = i.hold(ctx)
 	}
@@ -148,10 +154,29 @@ func (im *importer) image(ctx context.Context, d ocispec.Descriptor) (*Image, er
 	return i, nil
 }
 
-// archiveName is the name that an archive gives an image.
+// isAbout tells whether a manifest is about another, as a signature is, or a bill
+// of materials: by its subject, or by cosign's name for it.
+func (im *importer) isAbout(ctx context.Context, d ocispec.Descriptor) bool {
+	if cosigned.MatchString(d.Annotations[ocispec.AnnotationRefName]) {
+		return true
+	}
+	var m struct {
+		Subject *ocispec.Descriptor `json:"subject"`
+	}
+	return readJSON(ctx, im.cs, d, &m) == nil && m.Subject != nil
+}
+
+var cosigned = regexp.MustCompile(`(^|:)sha256-[0-9a-f]{64}(\.[a-z]+)?$`)
+
+// archiveName is the name that an archive gives an image. By the OCI's ref.name
+// most tools mean the tag alone, which is no name without a repository.
 func archiveName(d ocispec.Descriptor) reference.Reference {
 	for _, key := range []string{images.AnnotationImageName, ocispec.AnnotationRefName} {
-		if r, err := reference.Parse(strings.TrimSpace(d.Annotations[key])); err == nil {
+		name := strings.TrimSpace(d.Annotations[key])
+		if key == ocispec.AnnotationRefName && !strings.ContainsAny(name, ":/@") {
+			continue
+		}
+		if r, err := reference.Parse(name); err == nil {
 			return r
 		}
 	}
@@ -166,6 +191,8 @@ type source struct {
 	buf  []byte
 	have []byte // of buf, not handed on yet
 	err  error  // of every further Read
+
+	failed atomic.Pointer[error] // the same, if it is not the end: for other goroutines
 }
 
 func (s *source) Read(p []byte) (int, error) {
@@ -197,5 +224,8 @@ func (s *source) fill() {
 		s.have, s.err = s.buf[:n], err
 	case <-s.ctx.Done():
 		s.err = s.ctx.Err() // and buf is never touched again
+	}
+	if s.err != nil && s.err != io.EOF {
+		s.failed.Store(&s.err)
 	}
 }

@@ -120,7 +120,10 @@ func TestImportNames(t *testing.T) {
 	byDigest := "docker.io/library/import@" + r.manifest.Digest.String()
 	for name, want := range map[string]string{
 		"":                           byDigest,
-		"names":                      "docker.io/library/names:latest",
+		"names:v2":                   "docker.io/library/names:v2",
+		"team/names":                 "docker.io/team/names:latest",
+		"latest":                     byDigest, // a tag, as skopeo, umoci and crane write it
+		"v1":                         byDigest,
 		" example.com/names:v1\n":    "example.com/names:v1",
 		"UPPER/../case":              byDigest,
 		strings.Repeat("long/", 500): byDigest,
@@ -145,7 +148,7 @@ func TestImportPlatforms(t *testing.T) {
 	t.Parallel()
 	e := open(t)
 	both, here, there := multi(t)
-	list, err := image.Import(t.Context(), e, stream(layoutOf(t, "both", both)))
+	list, err := image.Import(t.Context(), e, stream(layoutOf(t, "both:latest", both)))
 	require.NoError(t, err)
 	require.Equal(t, here.manifest.Digest, list[0].Digest())
 	require.Equal(t, both.manifest.Digest, list[0].Index())
@@ -153,7 +156,7 @@ func TestImportPlatforms(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, there.manifest.Digest, other.Digest())
 
-	list, err = image.Import(t.Context(), e, stream(layoutOf(t, "there", there)))
+	list, err = image.Import(t.Context(), e, stream(layoutOf(t, "there:latest", there)))
 	require.NoError(t, err)
 	require.Equal(t, there.manifest.Digest, list[0].Digest())
 	require.Equal(t, foreign, list[0].Spec().Platform)
@@ -167,7 +170,7 @@ func TestImportPlatforms(t *testing.T) {
 			part.blobs = append(part.blobs, b)
 		}
 	}
-	list, err = image.Import(t.Context(), e, stream(layoutOf(t, "part", part)))
+	list, err = image.Import(t.Context(), e, stream(layoutOf(t, "part:latest", part)))
 	require.NoError(t, err)
 	require.Equal(t, there.manifest.Digest, list[0].Digest())
 	require.NoError(t, image.Export(t.Context(), discard{}, list...))
@@ -179,7 +182,7 @@ func TestImportCutOff(t *testing.T) {
 	e := open(t)
 	r := rawImage(t, native, nil, tarOf(t, file("x", strings.Repeat("some content\n", 2000))), tarOf(t, file("y", "y")))
 	for kind, archive := range map[string][]byte{
-		"layout": layoutOf(t, "cut", r),
+		"layout": layoutOf(t, "cut:latest", r),
 		"docker": dockerArchive(t, []string{"cut"}, tarOf(t, file("x", strings.Repeat("some content\n", 2000)))),
 	} {
 		for name, compress := range compressions {
@@ -242,16 +245,16 @@ func TestImportBad(t *testing.T) {
 		"version 2":        {tarOf(t, file("oci-layout", `{"imageLayoutVersion":"2.0.0"}`), file("index.json", "{}")), "unsupported OCI version 2.0.0"},
 		"no index":         {tarOf(t, file("oci-layout", `{"imageLayoutVersion":"1.0.0"}`)), "missing index.json"},
 		"index is no JSON": {tarOf(t, file("oci-layout", `{"imageLayoutVersion":"1.0.0"}`), file("index.json", "{")), "unexpected end of JSON input"},
-		"missing layer":    {layoutOf(t, "bad", missing), "its part " + good.blobs[1].Digest.String() + " is not in the store"},
-		"swapped layer":    {layoutOf(t, "bad", swapped), "its part " + good.blobs[1].Digest.String() + " is not in the store"},
-		"swapped config":   {layoutOf(t, "bad", config), good.blobs[0].Digest.String() + ": not found"},
-		"one of two":       {layoutOf(t, "bad", good, missing, diffs), "the manifest lists 1 layers, the configuration 0"},
-		"a chart":          {layoutOf(t, "bad", chart, good), "it is no image: its configuration is \"application/vnd.cncf.helm.config.v1+json\""},
-		"no diff ids":      {layoutOf(t, "bad", diffs), "the manifest lists 1 layers, the configuration 0"},
-		"deep":             {layoutOf(t, "bad", deep), "more than 4 indexes in one another"},
+		"missing layer":    {layoutOf(t, "bad:latest", missing), "its part " + good.blobs[1].Digest.String() + " is not in the store"},
+		"swapped layer":    {layoutOf(t, "bad:latest", swapped), "its part " + good.blobs[1].Digest.String() + " is not in the store"},
+		"swapped config":   {layoutOf(t, "bad:latest", config), good.blobs[0].Digest.String() + ": not found"},
+		"one of two":       {layoutOf(t, "bad:latest", good, missing, diffs), "the manifest lists 1 layers, the configuration 0"},
+		"a chart":          {layoutOf(t, "bad:latest", chart, good), "it is no image: its configuration is \"application/vnd.cncf.helm.config.v1+json\""},
+		"no diff ids":      {layoutOf(t, "bad:latest", diffs), "the manifest lists 1 layers, the configuration 0"},
+		"deep":             {layoutOf(t, "bad:latest", deep), "more than 4 indexes in one another"},
 		"large config":     {dockerLarge(t), "configuration of 8389637 bytes, more than 8388608"},
-		"many images":      {layoutOf(t, "bad", slices.Repeat([]raw{{manifest: good.manifest}}, 1001)...), "the archive lists 1001 images, more than 1000"},
-		"trailing garbage": {append(gzipped(t, layoutOf(t, "bad", good)), "garbage"...), "invalid"},
+		"many images":      {layoutOf(t, "bad:latest", slices.Repeat([]raw{{manifest: good.manifest}}, 1001)...), "the archive lists 1001 images, more than 1000"},
+		"trailing garbage": {append(gzipped(t, layoutOf(t, "bad:latest", good)), "garbage"...), "invalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			unchanged(t, e, func() {
@@ -277,7 +280,7 @@ func TestImportKeepsNames(t *testing.T) {
 	img, err := image.New(t.Context(), e, "kept", ocispec.ImageConfig{}, text("x", "x"))
 	require.NoError(t, err)
 	bad := rawImage(t, native, func(_ *ocispec.Manifest, c *ocispec.Image) { c.RootFS.DiffIDs = nil }, tarOf(t, file("x", "x")))
-	_, err = image.Import(t.Context(), e, stream(layoutOf(t, "kept", bad)))
+	_, err = image.Import(t.Context(), e, stream(layoutOf(t, "kept:latest", bad)))
 	require.ErrorIs(t, err, ctor.ErrInvalid)
 	got, err := image.Get(t.Context(), e, "kept")
 	require.NoError(t, err)
@@ -287,7 +290,7 @@ func TestImportKeepsNames(t *testing.T) {
 func TestImportReaders(t *testing.T) {
 	t.Parallel()
 	e := open(t)
-	archive := layoutOf(t, "readers", rawImage(t, native, nil, tarOf(t, file("x", "x"))))
+	archive := layoutOf(t, "readers:latest", rawImage(t, native, nil, tarOf(t, file("x", "x"))))
 	for _, r := range []io.Reader{
 		iotest.OneByteReader(bytes.NewReader(archive)), iotest.DataErrReader(bytes.NewReader(archive)), iotest.HalfReader(bytes.NewReader(archive)),
 	} {

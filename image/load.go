@@ -27,6 +27,9 @@ const (
 	maxNesting  = 4       // of indexes
 )
 
+// octetStream is what Docker called configurations before 1.11.
+const octetStream = "application/octet-stream"
+
 // configFile is an image's configuration, with what Docker adds to OCI's, so
 // that an image that is derived from another doesn't lose it.
 type configFile struct {
@@ -79,7 +82,7 @@ func get(ctx context.Context, e *ctor.Engine, r reference.Reference, want platfo
 // not.
 func load(ctx context.Context, e *ctor.Engine, r reference.Reference, target ocispec.Descriptor, want platforms.MatchComparer) (*Image, error) {
 	i := Image{ctor: e, e: engine.Of(e), ref: r, target: plain(target)}
-	list, err := candidates(ctx, i.e.Client.ContentStore(), target, want, 0)
+	list, err := candidates(ctx, i.e.Client.ContentStore(), i.target, want, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +93,7 @@ func load(ctx context.Context, e *ctor.Engine, r reference.Reference, target oci
 	for _, d := range list {
 		c := i
 		c.manifest = plain(d)
-		if err := c.read(ctx, want); err != nil {
+		if err := c.read(ctx, platformOf(d), want); err != nil {
 			// Of an index many a manifest may not be there. The first is the best.
 			if cause == nil {
 				cause = err
@@ -171,7 +174,7 @@ func choose(list []ocispec.Descriptor, want platforms.MatchComparer) ([]ocispec.
 	for _, d := range list {
 		switch {
 		case !images.IsManifestType(d.MediaType) && !images.IsIndexType(d.MediaType):
-		case d.Platform == nil || prefer.Match(*d.Platform):
+		case platformOf(d) == nil || prefer.Match(*d.Platform):
 			match = append(match, d)
 		case d.Platform.OS != "unknown": // as the attestations of BuildKit
 			rest = append(rest, d)
@@ -182,11 +185,11 @@ func choose(list []ocispec.Descriptor, want platforms.MatchComparer) ([]ocispec.
 	}
 	slices.SortStableFunc(match, func(a, b ocispec.Descriptor) int {
 		switch {
-		case a.Platform == nil && b.Platform == nil:
+		case platformOf(a) == nil && platformOf(b) == nil:
 			return 0
-		case a.Platform == nil:
+		case platformOf(a) == nil:
 			return 1
-		case b.Platform == nil || prefer.Less(*a.Platform, *b.Platform):
+		case platformOf(b) == nil || prefer.Less(*a.Platform, *b.Platform):
 			return -1
 		case prefer.Less(*b.Platform, *a.Platform):
 			return 1
@@ -202,8 +205,19 @@ func choose(list []ocispec.Descriptor, want platforms.MatchComparer) ([]ocispec.
 	return match, nil
 }
 
-// read reads the documents of i, whose manifest is set.
-func (i *Image) read(ctx context.Context, want platforms.MatchComparer) error {
+// platformOf is the platform that an index gives a manifest, nil if it doesn't
+// say.
+func platformOf(d ocispec.Descriptor) *ocispec.Platform {
+	if d.Platform == nil || d.Platform.OS == "" || d.Platform.Architecture == "" {
+		return nil
+	}
+	return d.Platform
+}
+
+// read reads the documents of i, whose manifest is set. What the index says of
+// the platform, if it is of one, is more to be believed than the configuration,
+// where old tools wrote nothing, or their own machine's.
+func (i *Image) read(ctx context.Context, p *ocispec.Platform, want platforms.MatchComparer) error {
 	cs := i.e.Client.ContentStore()
 	if err := readJSON(ctx, cs, i.manifest, &i.parts); err != nil {
 		return fmt.Errorf("manifest: %w", err)
@@ -213,6 +227,9 @@ func (i *Image) read(ctx context.Context, want platforms.MatchComparer) error {
 	}
 	if err := readJSON(ctx, cs, i.parts.Config, &i.config); err != nil {
 		return fmt.Errorf("configuration: %w", err)
+	}
+	if p != nil {
+		i.config.Platform = *p
 	}
 	if want != nil && !want.Match(i.config.Platform) {
 		return fmt.Errorf("the image is for %.80q: %w", platforms.FormatAll(i.config.Platform), errdefs.ErrNotFound)
@@ -291,7 +308,7 @@ func readJSON(ctx context.Context, cs content.Store, d ocispec.Descriptor, v any
 // checkTypes refuses what has the form of an image and is none: a chart, a
 // signature.
 func checkTypes(config ocispec.Descriptor, layers []ocispec.Descriptor) error {
-	if !images.IsConfigType(config.MediaType) {
+	if !images.IsConfigType(config.MediaType) && config.MediaType != octetStream {
 		return fmt.Errorf("it is no image: its configuration is %.80q: %w", config.MediaType, errdefs.ErrInvalidArgument)
 	}
 	for _, l := range layers {
@@ -327,6 +344,9 @@ func children(ctx context.Context, cs content.Store, d ocispec.Descriptor) ([]oc
 	}
 	if len(list) > maxParts {
 		return nil, fmt.Errorf("%s lists %d parts, more than %d: %w", d.Digest, len(list), maxParts, errdefs.ErrInvalidArgument)
+	}
+	if images.IsManifestType(d.MediaType) && len(list) > 0 && list[0].MediaType == octetStream {
+		list[0].MediaType = images.MediaTypeDockerSchema2Config
 	}
 	for _, c := range list {
 		if err := acceptable(c); err != nil {

@@ -264,7 +264,7 @@ func TestDeriveKeepsHealthcheck(t *testing.T) {
 	r.blobs[0] = newBlob(ocispec.MediaTypeImageConfig, config)
 	m.Config = r.blobs[0].Descriptor
 	r.manifest = jsonBlob(t, m.MediaType, m)
-	list, err := image.Import(t.Context(), e, stream(layoutOf(t, "checked", r)))
+	list, err := image.Import(t.Context(), e, stream(layoutOf(t, "checked:latest", r)))
 	require.NoError(t, err)
 	img, err := list[0].Derive(t.Context(), "checked-more", nil, text("y", "y"))
 	require.NoError(t, err)
@@ -322,7 +322,7 @@ func TestLayersVerify(t *testing.T) {
 	t.Parallel()
 	e := open(t)
 	bad := rawImage(t, native, func(_ *ocispec.Manifest, c *ocispec.Image) { c.RootFS.DiffIDs[0] = digest.FromString("x") }, tarOf(t, file("x", "x")))
-	list, err := image.Import(t.Context(), e, stream(layoutOf(t, "bad", bad)))
+	list, err := image.Import(t.Context(), e, stream(layoutOf(t, "bad:latest", bad)))
 	require.NoError(t, err)
 	layers, err := list[0].Layers(t.Context())
 	require.NoError(t, err)
@@ -352,7 +352,7 @@ func TestLayersHostileHistory(t *testing.T) {
 			c.History = h
 			c.Config.Labels = map[string]string{"": "", "containerd.io/gc.root": "x", strings.Repeat("k", 10_000): "v", "io.ctor.owner": "x"}
 		}, tarOf(t, file("x", "x")))
-		list, err := image.Import(t.Context(), e, stream(layoutOf(t, "history-"+name, r)))
+		list, err := image.Import(t.Context(), e, stream(layoutOf(t, "history-"+name+":v1", r)))
 		require.NoError(t, err)
 		layers, err := list[0].Layers(t.Context())
 		require.NoError(t, err)

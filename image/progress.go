@@ -86,6 +86,21 @@ func (r *report) count(d ocispec.Descriptor, rc io.ReadCloser) io.ReadCloser {
 	return c.seeker()
 }
 
+// countAt reports how far it has been read.
+func (r *report) countAt(d ocispec.Descriptor, ra io.ReaderAt) io.ReaderAt {
+	return readerAt(func(p []byte, off int64) (int, error) {
+		n, err := ra.ReadAt(p, off)
+		if n > 0 {
+			r.say(d, Fetching, min(off+int64(n), d.Size))
+		}
+		return n, err
+	})
+}
+
+type readerAt func([]byte, int64) (int, error)
+
+func (f readerAt) ReadAt(p []byte, off int64) (int, error) { return f(p, off) }
+
 // counted calls read with the number of bytes of each Read.
 func counted(rc io.ReadCloser, read func(int)) io.ReadCloser {
 	c := &counter{ReadCloser: rc, read: read}

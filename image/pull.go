@@ -195,7 +195,7 @@ func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error 
 	}
 	u, err := unpack.NewUnpacker(ctx, cs, unpack.WithLimiter(limit), unpack.WithFetchAllContent(),
 		unpack.WithUnpackPlatform(unpack.Platform{
-			Platform:       p.want,
+			Platform:       platforms.All, // follow has chosen
 			SnapshotterKey: p.in.Snapshotter,
 			Snapshotter: &unpacking{
 				Snapshotter: p.in.Client.SnapshotService(p.in.Snapshotter),
@@ -267,7 +267,7 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.D
 	if err != nil && !there {
 		abort(ctx, p.cs.Store, p.cs.prefix+remotes.MakeRefKey(ctx, d))
 		if there = p.brought(ctx, d); !there {
-			return nil, err
+			return nil, other(err)
 		}
 	}
 	if layer && there {
@@ -276,6 +276,15 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.D
 		p.report.say(d, Fetched, d.Size)
 	}
 	return nil, nil
+}
+
+// other gives the store's error on content that has another digest or size than
+// it must have its class.
+func other(err error) error {
+	if errdefs.IsFailedPrecondition(err) {
+		return fmt.Errorf("%w: %w", err, registry.ErrDigest)
+	}
+	return err
 }
 
 // brought tells whether another pull has brought a blob meanwhile.

@@ -24,6 +24,10 @@ type PushOptions struct {
 	// Progress is told how the layers get on, by one goroutine at a time, in
 	// the phases Waiting, Exists, and Fetching for what is sent. nil is nobody.
 	Progress func(Progress)
+
+	// Foreign sends layers as well that may not be distributed (OCI image-spec,
+	// layer.md), and are to be had at the URLs that the manifest says.
+	Foreign bool
 }
 
 // Push publishes the image, for its platform, under a name in a registry; ""
@@ -55,7 +59,7 @@ func (i *Image) Push(ctx context.Context, ref string, o *PushOptions) (err error
 		return err
 	}
 	defer end(&err)
-	p := pusher{cs: i.e.Client.ContentStore(), to: to, ref: r, report: newReport(o.Progress)}
+	p := pusher{cs: i.e.Client.ContentStore(), to: to, ref: r, report: newReport(o.Progress), foreign: o.Foreign}
 	return p.push(ctx, i)
 }
 
@@ -65,6 +69,8 @@ type pusher struct {
 	to     *registry.Registry
 	ref    reference.Reference
 	report *report
+
+	foreign bool // send layers that are elsewhere, too
 }
 
 func (p *pusher) push(ctx context.Context, i *Image) error {
@@ -75,7 +81,7 @@ func (p *pusher) push(ctx context.Context, i *Image) error {
 	g.SetLimit(concurrent)
 	sent := map[digest.Digest]bool{} // an image may list one layer twice
 	for _, d := range append(slices.Clone(i.parts.Layers), i.parts.Config) {
-		if !sent[d.Digest] {
+		if !sent[d.Digest] && (p.foreign || !isForeign(d)) {
 			sent[d.Digest] = true
 			g.Go(func() error { return p.blob(gctx, d) })
 		}
@@ -83,12 +89,14 @@ func (p *pusher) push(ctx context.Context, i *Image) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	body, err := p.open(ctx, i.manifest)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	return p.to.PushManifest(ctx, p.ref.String(), i.manifest, body)
+	return p.send(ctx, i.manifest, func(body io.Reader) error {
+		return p.to.PushManifest(ctx, p.ref.String(), i.manifest, body)
+	})
+}
+
+// isForeign tells whether a layer is elsewhere.
+func isForeign(d ocispec.Descriptor) bool {
+	return len(d.URLs) > 0 && images.IsNonDistributable(d.MediaType)
 }
 
 func (p *pusher) blob(ctx context.Context, d ocispec.Descriptor) error {
@@ -106,30 +114,23 @@ func (p *pusher) blob(ctx context.Context, d ocispec.Descriptor) error {
 		}
 		return nil
 	}
-	body, err := p.open(ctx, d)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	if layer {
-		body = p.report.count(d, body)
-	}
-	if err := p.to.Push(ctx, p.ref.Repository, d, body); err != nil {
-		return err
-	}
-	if layer {
+	err = p.send(ctx, d, func(body io.Reader) error { return p.to.Push(ctx, p.ref.Repository, d, body) })
+	if err == nil && layer {
 		p.report.complete(d)
 	}
-	return nil
+	return err
 }
 
-func (p *pusher) open(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+// send hands a part of the image to push, which may read it more than once.
+func (p *pusher) send(ctx context.Context, d ocispec.Descriptor, push func(io.Reader) error) error {
 	ra, err := p.cs.ReaderAt(ctx, d)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", d.Digest, err)
+		return fmt.Errorf("read %s: %w", d.Digest, err)
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{content.NewReader(ra), ra}, nil
+	defer ra.Close()
+	var body io.ReaderAt = ra
+	if images.IsLayerType(d.MediaType) {
+		body = p.report.countAt(d, ra)
+	}
+	return push(io.NewSectionReader(body, 0, ra.Size()))
 }

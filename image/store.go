@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ctorhq/ctor/internal/engine"
@@ -60,6 +62,38 @@ func (a *apart) Writer(ctx context.Context, opts ...content.WriterOpt) (content.
 	a.refs = append(a.refs, ref)
 	a.mu.Unlock()
 	return a.Store.Writer(ctx, append(opts, content.WithRef(ref))...)
+}
+
+// blobsByName is a store for the files of an OCI layout, whose names say by which
+// algorithm each is to be known. The store makes sure that it is so.
+type blobsByName struct{ *apart }
+
+func (b blobsByName) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+	var o content.WriterOpts
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return nil, err
+		}
+	}
+	parts := strings.Split(o.Ref, "/") // containerd's "tar-" and the file's name
+	if len(parts) == 3 && parts[0] == "tar-blobs" {
+		d := digest.Digest(parts[1] + ":" + parts[2])
+		if d.Validate() == nil && d.Algorithm() != digest.Canonical {
+			w, err := b.apart.Writer(ctx, opts...)
+			return known{w, d}, err
+		}
+	}
+	return b.apart.Writer(ctx, opts...)
+}
+
+// known is content whose digest is said beforehand.
+type known struct {
+	content.Writer
+	digest digest.Digest
+}
+
+func (k known) Commit(ctx context.Context, size int64, _ digest.Digest, opts ...content.Opt) error {
+	return k.Writer.Commit(ctx, size, k.digest, opts...)
 }
 
 // keep has abort do nothing.

@@ -141,7 +141,7 @@ func dialled(t *testing.T, socket string) {
 		require.NoError(t, err)
 		require.Equal(t, read(t, text("more", "more\n")), read(t, layers[2]))
 		bad := rawImage(t, native, func(_ *ocispec.Manifest, c *ocispec.Image) { c.RootFS.DiffIDs = nil }, tarOf(t, file("x", "x")))
-		_, err = image.Import(t.Context(), e, stream(layoutOf(t, "bad", bad)))
+		_, err = image.Import(t.Context(), e, stream(layoutOf(t, "bad:latest", bad)))
 		require.ErrorIs(t, err, ctor.ErrInvalid)
 		require.NoError(t, more.Remove(t.Context()))
 		require.NoError(t, img.Remove(t.Context()))

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
 )
@@ -23,6 +24,9 @@ import (
 // broke, by a range where the registry can do that, else from the start; any
 // number of times as long as something arrives, and a read fails only after
 // [Options].Retries attempts that brought nothing.
+//
+// A blob that the registry doesn't have is asked for at d.URLs, if there are
+// any, without credentials: layers that may not be distributed are elsewhere.
 func (r *Registry) Fetch(ctx context.Context, repo string, d ocispec.Descriptor) (io.ReadCloser, error) {
 	const op = "fetch"
 	name, err := r.content(repo, d)
@@ -38,9 +42,13 @@ func (r *Registry) Fetch(ctx context.Context, repo string, d ocispec.Descriptor)
 			return r.failed(ctx, op, name.Name(), err)
 		},
 		open: func(at int64) (io.ReadCloser, error) {
-			return read(ctx, r, op, name, func(e *endpoint) (io.ReadCloser, error) {
+			rc, err := read(ctx, r, op, name, func(e *endpoint) (io.ReadCloser, error) {
 				return e.open(ctx, name.Repository, d, at)
 			})
+			if errors.Is(err, errdefs.ErrNotFound) && len(d.URLs) > 0 {
+				return r.foreign(ctx, d, at, err)
+			}
+			return rc, err
 		},
 	}
 	if b.rc, err = b.open(0); err != nil {
@@ -62,17 +70,22 @@ func (e *endpoint) open(ctx context.Context, repo string, d ocispec.Descriptor, 
 	if isManifest(d.MediaType) {
 		req.Header.Set("Accept", d.MediaType)
 	}
+	return openAt(e.client.Do, req, d, at)
+}
+
+// openAt sends a request for content from a byte on.
+func openAt(do func(*http.Request) (*http.Response, error), req *http.Request, d ocispec.Descriptor, at int64) (io.ReadCloser, error) {
 	if at > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", at))
 	}
-	resp, err := e.client.Do(req)
+	resp, err := do(req)
 	if err != nil {
 		return nil, err
 	}
 	if at > 0 && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 		resp.Body.Close()
 		req.Header.Del("Range")
-		if resp, err = e.client.Do(req); err != nil {
+		if resp, err = do(req); err != nil {
 			return nil, err
 		}
 	}
@@ -89,7 +102,7 @@ func from(resp *http.Response, d ocispec.Descriptor, at int64) error {
 	switch resp.StatusCode {
 	case http.StatusOK:
 		if n := resp.ContentLength; n != -1 && n != d.Size {
-			return fmt.Errorf("the answer's Content-Length is %d, not %d", n, d.Size)
+			return fmt.Errorf("mismatch Content-Length: the answer has %d bytes, not %d", n, d.Size)
 		}
 		_, err := io.CopyN(io.Discard, resp.Body, at)
 		if err == io.EOF {

@@ -56,10 +56,19 @@ func checkRealm(ctx context.Context, realm, registry *url.URL) error {
 	if realm.Scheme == "http" && registry.Scheme == "https" {
 		return fmt.Errorf("the registry has TLS, its token server (realm) %s has not", realm.Host)
 	}
-	if strings.EqualFold(realm.Hostname(), registry.Hostname()) {
+	if err := checkReach(ctx, realm, registry); err != nil {
+		return fmt.Errorf("the registry's token server (realm) %w; Credential.RegistryToken does without it", err)
+	}
+	return nil
+}
+
+// checkReach refuses what is nearer to this machine than the registry that
+// names it.
+func checkReach(ctx context.Context, u, registry *url.URL) error {
+	if strings.EqualFold(u.Hostname(), registry.Hostname()) {
 		return nil
 	}
-	theirs := addresses(ctx, realm.Hostname())
+	theirs := addresses(ctx, u.Hostname())
 	if !slices.ContainsFunc(theirs, func(a netip.Addr) bool { return reachOf(a) != everywhere }) {
 		return nil
 	}
@@ -70,7 +79,7 @@ func checkRealm(ctx context.Context, realm, registry *url.URL) error {
 			continue
 		}
 		if r == nowhere || len(ours) == 0 || slices.ContainsFunc(ours, func(o netip.Addr) bool { return reachOf(o) != r }) {
-			return fmt.Errorf("the registry's token server (realm) %s is at %s, inside a network that the registry is not in; Credential.RegistryToken does without it", realm.Host, a)
+			return fmt.Errorf("%s is at %s, in a network that the registry is not in", u.Host, a)
 		}
 	}
 	return nil

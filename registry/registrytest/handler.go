@@ -14,7 +14,6 @@ import (
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // Options.Root
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"   // its default
 	"github.com/sirupsen/logrus"
 )
 
@@ -59,9 +58,13 @@ func newHandler(o *Options) (http.Handler, func(), error) {
 			"maintenance": {"uploadpurging": map[any]any{"enabled": false}},
 		},
 		Catalog: configuration.Catalog{MaxEntries: 1000},
+		// Layers may be elsewhere.
+		Validation: configuration.Validation{Manifests: configuration.ValidationManifests{
+			URLs: configuration.URLs{Allow: []string{"^https?://"}},
+		}},
 	}
 	if o.Root == "" {
-		config.Storage["inmemory"] = configuration.Parameters{}
+		config.Storage[memoryDriver] = configuration.Parameters{}
 	} else {
 		if err := os.MkdirAll(o.Root, 0o700); err != nil {
 			return nil, nil, fmt.Errorf("registrytest: %w", err)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,11 +27,7 @@ var content = []byte("some blob, long enough to be cut")
 // use pushes a blob to srv, fetches it and asks for something that isn't there.
 func use(t testing.TB, srv *registrytest.Server) ocispec.Descriptor {
 	t.Helper()
-	host := srv.Host
-	if strings.HasPrefix(srv.URL, "https:") {
-		host = srv.URL
-	}
-	r, err := registry.New(host, srv.Options())
+	r, err := registry.New(srv.Host, srv.Options())
 	require.NoError(t, err)
 	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromBytes(content), Size: int64(len(content))}
 	require.NoError(t, r.Push(t.Context(), "app", d, bytes.NewReader(content)))
@@ -265,4 +260,44 @@ func ExampleMiddleware() {
 func ExampleRequest() {
 	fmt.Println(registrytest.Request{Method: "GET", Path: "/v2/"})
 	// Output: GET /v2/
+}
+
+// TestNames: no name of a repository or a tag is like any other to the registry
+// alone.
+func TestNames(t *testing.T) {
+	srv := registrytest.NewServer(t, nil)
+	r, err := registry.New(srv.Host, nil)
+	require.NoError(t, err)
+	config := []byte(`{}`)
+	c := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))}
+	m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":%d},"layers":[]}`,
+		ocispec.MediaTypeImageManifest, c.MediaType, c.Digest, c.Size)
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(m), Size: int64(len(m))}
+	repos := []string{"nginx/nginx", "repositories", "v2/v2/v2", "blobs/uploads", "_layers/x"[1:], "app/app/tags", "docker/registry"}
+	tags := []string{"current", "index", "latest", "link", "sha256", "tags"}
+	for _, repo := range repos {
+		require.NoError(t, r.Push(t.Context(), repo, c, bytes.NewReader(config)), repo)
+		for _, tag := range tags {
+			require.NoError(t, r.PushManifest(t.Context(), repo+":"+tag, d, bytes.NewReader(m)), repo+":"+tag)
+		}
+	}
+	for _, repo := range repos {
+		var got []string
+		for tag, err := range r.Tags(t.Context(), repo) {
+			require.NoError(t, err)
+			got = append(got, tag)
+		}
+		require.Equal(t, tags, got, repo)
+		for _, tag := range tags {
+			found, err := r.Resolve(t.Context(), repo+":"+tag)
+			require.NoError(t, err, repo+":"+tag)
+			require.Equal(t, d, found)
+		}
+	}
+	var got []string
+	for repo, err := range r.Repositories(t.Context()) {
+		require.NoError(t, err)
+		got = append(got, repo)
+	}
+	require.ElementsMatch(t, repos, got)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"path"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/rootfs"
@@ -17,9 +18,10 @@ import (
 // be in the list or not.
 //
 // A file is modified when its content, mode, owner, time or extended attributes
-// are not those it had; one that was only opened for writing is not. A directory
-// is modified when something in it is listed, or its mode, owner or extended
-// attributes have changed. Of what is deleted, or has become something else,
+// are not those it had, or it has a further name; one that was only opened for
+// writing is not. A directory is modified when something in it is listed, or its
+// mode, owner or extended attributes have changed, the root (/) by those alone.
+// Of what is deleted, or has become something else,
 // nothing below is listed as deleted.
 //
 // What is mounted in the container is no part of it, nor are the files and
@@ -32,7 +34,7 @@ import (
 func (c *Container) Changes(ctx context.Context) iter.Seq2[layer.Change, error] {
 	return func(yield func(layer.Change, error) bool) {
 		err := c.changes(ctx, func(name string, kind rootfs.Kind) error {
-			if !yield(layer.Change{Path: "/" + name, Kind: kinds[kind]}, nil) {
+			if !yield(layer.Change{Path: path.Join("/", name), Kind: kinds[kind]}, nil) {
 				return errEnough
 			}
 			return nil

@@ -52,7 +52,8 @@ type Diff struct {
 // Walk calls yield for each change, with names that count from the root, in
 // their order, and a directory before what is in it. A directory is modified
 // if something below it has changed, as docker diff has it, or its mode, owner
-// or extended attributes have; its time alone does not count.
+// or extended attributes have; its time alone does not count. The root (".") is
+// told of by those alone.
 func (d *Diff) Walk(ctx context.Context, yield func(name string, kind Kind) error) error {
 	w := differ{Diff: d, ctx: ctx, yield: yield, made: map[string]bool{}}
 	for _, name := range d.Made {
@@ -60,10 +61,14 @@ func (d *Diff) Walk(ctx context.Context, yield func(name string, kind Kind) erro
 			w.made[name] = true
 		}
 	}
-	if d.Upper != nil {
-		return w.dir(d.Upper, ".", d.Before != nil, false)
+	root, whole := d.Upper, false
+	if root == nil {
+		root, whole = d.After, true
 	}
-	return w.dir(d.After, ".", d.Before != nil, true)
+	if err := w.root(); err != nil {
+		return err
+	}
+	return w.dir(root, ".", d.Before != nil, whole)
 }
 
 // Close closes the roots.
@@ -80,8 +85,9 @@ type differ struct {
 	*Diff
 	ctx   context.Context
 	yield func(name string, kind Kind) error
-	made  map[string]bool // what the runtime may have made
-	above []pending       // directories on the way
+	made  map[string]bool        // what the runtime may have made
+	links [2]map[fileID][]string // names of files that have several, before and after; nil: not looked for
+	above []pending              // directories on the way
 }
 
 // pending is a directory that is told of only if something in it has changed.
@@ -102,6 +108,28 @@ func (w *differ) tell(name string, kind Kind) error {
 		}
 	}
 	return w.yield(name, kind)
+}
+
+// root tells of the root directory itself, if it is another than it was.
+func (w *differ) root() error {
+	if w.Before == nil {
+		return nil
+	}
+	was, err := w.Before.lookup(".")
+	if err != nil {
+		return err
+	}
+	defer was.close()
+	is, err := w.After.lookup(".")
+	if err != nil {
+		return err
+	}
+	defer is.close()
+	changed, err := w.changed(was, is)
+	if err != nil || !changed {
+		return err
+	}
+	return w.yield(".", Modified)
 }
 
 // dir compares what is in a directory of root. was tells whether there was such
@@ -234,7 +262,7 @@ func (w *differ) compare(root *Root, name string, dirWas, whole bool) (*descent,
 			d.whole = true
 		}
 	}
-	if d.untold, err = w.judge(name, was, is); err != nil || is.kind() != unix.S_IFDIR {
+	if d.untold, err = w.judge(root, name, was, is); err != nil || is.kind() != unix.S_IFDIR {
 		return nil, err
 	}
 	return d, nil
@@ -252,7 +280,7 @@ func (w *differ) mark(f *file, name string) (value string, ok bool) {
 
 // judge tells of a file that is there, or gives the kind that a directory has
 // if something in it is told of.
-func (w *differ) judge(name string, was, is *file) (untold Kind, err error) {
+func (w *differ) judge(root *Root, name string, was, is *file) (untold Kind, err error) {
 	isDir := is.kind() == unix.S_IFDIR
 	if was == nil {
 		if w.made[name] && (isDir || is.Size == 0) {
@@ -261,10 +289,66 @@ func (w *differ) judge(name string, was, is *file) (untold Kind, err error) {
 		return 0, w.tell(name, Added)
 	}
 	changed, err := w.changed(was, is)
+	if err == nil && !changed && !isDir && is.Nlink > 1 {
+		changed, err = w.linked(root, was, is)
+	}
 	if err != nil || !changed {
 		return Modified, err
 	}
 	return 0, w.tell(name, Modified)
+}
+
+// linked tells whether a file has got another name. Then all names must be in
+// one layer, or they would be of two files.
+func (w *differ) linked(root *Root, was, is *file) (bool, error) {
+	if root == w.Upper {
+		return true, nil // where overlay has made a copy, of one name
+	}
+	for i, r := range []*Root{w.Before, w.After} {
+		if w.links[i] != nil {
+			continue
+		}
+		w.links[i] = map[fileID][]string{}
+		if err := r.with(func(dir int) error { return findLinks(w.ctx, handle(dir), "", w.links[i]) }); err != nil {
+			return false, err
+		}
+	}
+	before := w.links[0][idOf(&was.Stat_t)]
+	for _, name := range w.links[1][idOf(&is.Stat_t)] {
+		if !slices.Contains(before, name) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// findLinks finds the names of files that have several.
+func findLinks(ctx context.Context, dir handle, at string, found map[fileID][]string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	names, err := dir.names("")
+	if err != nil {
+		return skip(err)
+	}
+	for _, base := range names {
+		f, err := holdFile(dir, base)
+		if err != nil {
+			return err
+		}
+		name := path.Join(at, base)
+		switch {
+		case f.is(unix.S_IFDIR):
+			err = findLinks(ctx, f.handle, name, found)
+		case f != nil && f.Nlink > 1:
+			found[idOf(&f.Stat_t)] = append(found[idOf(&f.Stat_t)], name)
+		}
+		f.close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // changed compares all of a file but, of a directory, what is in it.

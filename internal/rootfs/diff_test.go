@@ -7,12 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/containerd/containerd/v2/pkg/archive"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -68,7 +69,12 @@ var changes = map[string]change{
 	"dir for link":   {"rm linkdir; mkdir linkdir; echo x >linkdir/file", "C linkdir, A linkdir/file"},
 	"link for file":  {"ln -sf other a/file", "C a, C a/file"},
 	"other link":     {"ln -sfn b linkdir", "C linkdir"},
-	"hard link":      {"ln a/file hard", "A hard"},
+	"hard link":      {"ln a/file hard", "C a, C a/file, A hard"},
+	"more links":     {"ln a/file hard; ln hard a/z", "C a, C a/file, A a/z, A hard"},
+	"link elsewhere": {"rm a/second; ln a/other hard", "C a, C a/other, D a/second, A hard"},
+	"link removed":   {"rm a/second", "C a, D a/second"},
+	"root":           {"chmod 711 .; chown 5:6 .", "C ."},
+	"root and file":  {"chmod 500 .; echo x >a/x", "C ., C a, A a/x"},
 	"move file":      {"mv a/file a/b/file", "C a, C a/b, A a/b/file, D a/file"},
 	"move dir":       {"mv full moved; echo x >moved/of/x", "D full, A moved, A moved/of, A moved/of/more, A moved/of/things, A moved/of/x"},
 	"move over":      {"rmdir empty; mv full empty", "C empty, A empty/of, A empty/of/more, A empty/of/things, D full"},
@@ -143,8 +149,7 @@ func TestDiff(t *testing.T) {
 					require.NoError(t, d.Pack(t.Context(), &layer))
 					dst := t.TempDir()
 					shell(t, d.Before.Path(), "cp -a . "+dst)
-					_, err := archive.Apply(t.Context(), dst, &layer)
-					require.NoError(t, err)
+					require.NoError(t, rootfs.Apply(t.Context(), []mount.Mount{{Type: "bind", Source: dst}}, &layer))
 					require.Equal(t, whole(t, d.After.Path()), whole(t, dst))
 				})
 			}
@@ -162,11 +167,11 @@ func shell(t testing.TB, dir, script string) {
 }
 
 // whole describes a tree, but for what a layer does not say: times of
-// directories that are told of by what is in them, and of how many names a file
-// is.
+// directories that are told of by what is in them.
 func whole(t testing.TB, dir string) string {
 	t.Helper()
 	var b strings.Builder
+	names := map[uint64][]string{} // of a file that has several
 	require.NoError(t, fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
 		require.NoError(t, err)
 		i, err := d.Info()
@@ -177,6 +182,9 @@ func whole(t testing.TB, dir string) string {
 			target, _ = os.Readlink(filepath.Join(dir, name))
 		}
 		fmt.Fprintln(&b, name, i.Mode(), st.Uid, st.Gid, target)
+		if st.Nlink > 1 && !i.IsDir() {
+			names[st.Ino] = append(names[st.Ino], name)
+		}
 		if !i.Mode().IsDir() {
 			fmt.Fprintln(&b, i.ModTime().UnixNano())
 		}
@@ -187,5 +195,13 @@ func whole(t testing.TB, dir string) string {
 		}
 		return nil
 	}))
-	return b.String()
+	groups := []string{}
+	for _, n := range names {
+		if len(n) == 1 {
+			continue // the others are in a layer above or below
+		}
+		groups = append(groups, strings.Join(n, " = "))
+	}
+	slices.Sort(groups)
+	return b.String() + strings.Join(groups, "\n")
 }

@@ -33,6 +33,7 @@ type maker struct {
 	ctx  context.Context
 	root *Root
 	dirs []node // that were made, whose times change as long as there is more to come
+	buf  []byte // of copy; nil: not made yet
 }
 
 var errDevice = &classed{errors.New("a device, which is not copied into a container"), []error{errdefs.ErrInvalidArgument}}
@@ -186,7 +187,7 @@ func (m *maker) fill(f *os.File, holes bool, content io.Reader) error {
 // copy copies up to size bytes as the kernel can do it best, but ends with ctx.
 func (m *maker) copy(w io.Writer, content io.Reader, size int64) error {
 	for size > 0 {
-		n, err := io.CopyN(w, content, min(size, 16<<20))
+		n, err := m.some(w, content, min(size, 16<<20))
 		size -= n
 		if err == io.EOF {
 			return nil
@@ -199,6 +200,21 @@ func (m *maker) copy(w io.Writer, content io.Reader, size int64) error {
 		}
 	}
 	return nil
+}
+
+// some copies so many bytes; it is io.EOF if there were not as many.
+func (m *maker) some(w io.Writer, content io.Reader, size int64) (int64, error) {
+	if _, ok := content.(*os.File); ok {
+		return io.CopyN(w, content, size) // in the kernel
+	}
+	if m.buf == nil {
+		m.buf = make([]byte, 256<<10)
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, io.LimitReader(content, size), m.buf)
+	if err == nil && n < size {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // finish gives directories the times they are to have.

@@ -51,6 +51,7 @@ type packer struct {
 	linked map[fileID]link
 	least  int64 // holes of a file that are not written out
 	holed  int   // files that were written without their holes
+	whole  bool  // the root is an entry as well
 }
 
 func newPacker(ctx context.Context, root *Root, w io.Writer) *packer {
@@ -113,7 +114,7 @@ func (p *packer) entry(name string, h handle, st *unix.Stat_t) error {
 		return err
 	}
 	hdr, err := p.header(name, h, st)
-	if err != nil || hdr == nil || name == "." {
+	if err != nil || hdr == nil || name == "." && !p.whole {
 		return err
 	}
 	if hdr.Size == 0 {
@@ -154,7 +155,7 @@ func wrap(name string, err error) error {
 // whiteout for what is gone (OCI image-spec, layer.md, "Whiteouts").
 func (d *Diff) Pack(ctx context.Context, w io.Writer) error {
 	p := newPacker(ctx, d.After, w)
-	p.least = layerHoles
+	p.least, p.whole = layerHoles, true
 	err := d.Walk(ctx, func(name string, kind Kind) error {
 		dir, base := path.Split(name)
 		if strings.HasPrefix(base, whiteout) {
@@ -175,8 +176,6 @@ func (d *Diff) Pack(ctx context.Context, w io.Writer) error {
 	}
 	return p.tar.Close()
 }
-
-const whiteout = ".wh."
 
 // header describes a file; nil leaves it out.
 func (p *packer) header(name string, h handle, st *unix.Stat_t) (_ *tar.Header, err error) {

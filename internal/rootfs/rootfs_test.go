@@ -33,7 +33,7 @@ func layers(t *testing.T, n int) (dirs []string) {
 	return dirs
 }
 
-func overlay(t *testing.T, lower []string) []mount.Mount {
+func overlay(t testing.TB, lower []string) []mount.Mount {
 	dir := t.TempDir()
 	for _, d := range []string{"work", "upper"} {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, d), 0o755))
@@ -43,7 +43,7 @@ func overlay(t *testing.T, lower []string) []mount.Mount {
 	}}}
 }
 
-func open(t *testing.T, m []mount.Mount) *rootfs.Root {
+func open(t testing.TB, m []mount.Mount) *rootfs.Root {
 	r, err := rootfs.Open(m, t.TempDir())
 	require.NoError(t, err)
 	t.Cleanup(func() { r.Close() })

@@ -4,24 +4,21 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/pkg/archive"
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/plugin"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
-// applier is containerd's own, but for layers that go into a directory as it is:
-// containerd would mount the directory in the system's temporary directory, for
-// all of the host to see, and a host need not have one.
+// applier unpacks layers by [rootfs.Apply], also for containerd's clients; what it
+// does not know, mounts of other snapshotters than the two here, is containerd's.
 type applier struct {
 	diff.Applier
 	diff.Comparer
@@ -46,17 +43,17 @@ func newApplier(ic *plugin.InitContext, differ any) (any, error) {
 
 // Apply implements diff.Applier.
 func (a *applier) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
-	if len(mounts) != 1 || mounts[0].Type != "bind" || slices.Contains(mounts[0].Options, "ro") || mounts[0].Target != "" {
+	if !rootfs.Applies(mounts) {
 		return a.Applier.Apply(ctx, desc, mounts, opts...)
 	}
-	d, err := a.apply(ctx, desc, mounts[0].Source, opts)
+	d, err := a.apply(ctx, desc, mounts, opts)
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("unpack %s: %w", desc.Digest, err)
 	}
 	return d, nil
 }
 
-func (a *applier) apply(ctx context.Context, desc ocispec.Descriptor, dir string, opts []diff.ApplyOpt) (d ocispec.Descriptor, err error) {
+func (a *applier) apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, opts []diff.ApplyOpt) (d ocispec.Descriptor, err error) {
 	var config diff.ApplyConfig
 	for _, o := range opts {
 		if err := o(ctx, desc, &config); err != nil {
@@ -76,8 +73,9 @@ func (a *applier) apply(ctx context.Context, desc ocispec.Descriptor, dir string
 	}
 	defer layer.Close()
 	digester := digest.Canonical.Digester()
-	tar := &counter{from: io.TeeReader(layer, digester.Hash())}
-	if _, err := archive.Apply(ctx, dir, tar); err != nil {
+	tar := readAhead(io.TeeReader(layer, digester.Hash()))
+	defer tar.Close() // before what it reads
+	if err := rootfs.Apply(ctx, mounts, tar); err != nil {
 		return d, err
 	}
 	if _, err := io.Copy(io.Discard, tar); err != nil { // what follows an archive's end counts for its digest
@@ -87,7 +85,7 @@ func (a *applier) apply(ctx context.Context, desc ocispec.Descriptor, dir string
 		return d, late.Err()
 	}
 	if config.SyncFs {
-		err = flush(dir)
+		err = rootfs.Sync(mounts)
 	}
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: tar.n, Digest: digester.Digest()}, err
 }
@@ -121,14 +119,4 @@ func (c *counter) tell() {
 	if c.progress != nil {
 		c.progress(c.n)
 	}
-}
-
-// flush has the file system of dir on the disk.
-func flush(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // bases are what held layers lie on: an image's layers. For each there is one
@@ -161,9 +163,6 @@ func (b *base) under(dir string) ([]mount.Mount, error) {
 			return nil, err
 		}
 	}
-	if err := syscall.Chmod(top, b.top.Sys().(*syscall.Stat_t).Mode&0o7777); err != nil {
-		return nil, &fs.PathError{Op: "chmod", Path: top, Err: err}
-	}
 	m := b.mount
 	m.Options = slices.Clone(m.Options)
 	for i, o := range m.Options {
@@ -174,7 +173,8 @@ func (b *base) under(dir string) ([]mount.Mount, error) {
 			m.Options[i] = "workdir=" + filepath.Join(dir, work)
 		}
 	}
-	return []mount.Mount{m}, nil
+	mounts := []mount.Mount{m}
+	return mounts, rootfs.Inherit(mounts)
 }
 
 // keeps tells of a snapshot whether it is a base's.

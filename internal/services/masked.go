@@ -2,18 +2,20 @@ package services
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/plugin"
 
+	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/thread"
 )
 
 // masked is a snapshotter that makes directories with the usual umask, whatever
 // the program's is: their modes are those of containers' roots, and an image that
-// was unpacked has them for ever.
+// was unpacked has them for ever. A snapshot on another has that one's root.
 type masked struct{ snapshots.Snapshotter }
 
 // cleaned is one that removes things later, as the overlay snapshotter does.
@@ -40,7 +42,13 @@ func (m masked) Prepare(ctx context.Context, key, parent string, opts ...snapsho
 		mounts, err = m.Snapshotter.Prepare(ctx, key, parent, opts...)
 		return err
 	})
-	return mounts, err
+	if err != nil {
+		return nil, err
+	}
+	if err := rootfs.Inherit(mounts); err != nil {
+		return nil, errors.Join(err, m.Remove(context.WithoutCancel(ctx), key))
+	}
+	return mounts, nil
 }
 
 // View implements snapshots.Snapshotter.

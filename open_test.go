@@ -173,6 +173,7 @@ func TestOthersRoot(t *testing.T) {
 	loose := prepare("loose", 0o777, 0)
 	planted := prepare("planted", 0o700, 0)
 	prepare("planted/state", 0o700, other)
+	prepare("group/used", 0o700, 0)
 	for root, says := range map[string]string{
 		theirs:                            "belongs to user 1000, who may have put anything in it (unavailable): choose another Config.Root, or if it is empty: chown 0 " + theirs,
 		loose:                             "can be written to by others, its mode is drwxrwxrwx (unavailable): chmod go-w " + loose,
@@ -207,6 +208,14 @@ func TestOthersRoot(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, e.Close())
 	}
+	// What is empty holds nothing of anybody's, and is closed.
+	empty := prepare("empty", 0o777, 0)
+	e, err := ctor.Open(t.Context(), ctor.Config{Root: empty})
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	info, err := os.Stat(empty)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o755), info.Mode().Perm())
 }
 
 func TestOpenCancelled(t *testing.T) {

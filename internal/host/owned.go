@@ -13,7 +13,8 @@ import (
 
 // CheckOwn refuses a directory in which others could have put something: it must
 // be this user's, no link, and writable for this user alone. One that is missing
-// is fine.
+// is fine, and an empty one of this user's is closed to others: a program with a
+// umask of 0 makes such directories.
 func CheckOwn(dir string) error {
 	info, err := os.Lstat(dir)
 	switch {
@@ -29,9 +30,26 @@ func CheckOwn(dir string) error {
 		return fmt.Errorf("%s belongs to user %d, who may have put anything in it (%w): choose another Config.Root, or if it is empty: chown %d %s",
 			dir, owner(info), errdefs.ErrUnavailable, os.Geteuid(), dir)
 	case info.Mode()&othersWrite != 0:
+		if closed, err := closeEmpty(dir, info.Mode()); closed || err != nil {
+			return err
+		}
 		return fmt.Errorf("%s can be written to by others, its mode is %v (%w): chmod go-w %s", dir, info.Mode(), errdefs.ErrUnavailable, dir)
 	}
 	return nil
+}
+
+// closeEmpty takes from others the right to write to a directory, if it is empty.
+// It looks after that, when nothing can come to be there any more.
+func closeEmpty(dir string, mode fs.FileMode) (closed bool, err error) {
+	all, err := os.ReadDir(dir)
+	if err != nil || len(all) > 0 {
+		return false, err
+	}
+	if err := os.Chmod(dir, mode.Perm()&^othersWrite); err != nil {
+		return false, err
+	}
+	all, err = os.ReadDir(dir)
+	return err == nil && len(all) == 0, err
 }
 
 // CheckWay refuses a path to a directory that others can make lead to another

@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
@@ -86,6 +88,36 @@ func TestOctetStream(t *testing.T) {
 	require.Len(t, list, 1)
 	_, err = list[0].FS(t.Context())
 	require.NoError(t, err)
+}
+
+// TestMisnamedLayer: whether a layer is packed its first bytes tell, not its type.
+func TestMisnamedLayer(t *testing.T) {
+	t.Parallel()
+	b := tarOf(t, file("x", "misnamed"))
+	for name, tt := range map[string]struct {
+		mediaType string
+		data      []byte
+	}{
+		"gzip called tar":  {ocispec.MediaTypeImageLayer, gzipped(t, b)},
+		"zstd called tar":  {ocispec.MediaTypeImageLayer, zstandard(t, b)},
+		"zstd of Docker's": {images.MediaTypeDockerSchema2Layer, zstandard(t, b)},
+		"tar called gzip":  {ocispec.MediaTypeImageLayerGzip, b},
+		"zstd called gzip": {ocispec.MediaTypeImageLayerGzip, zstandard(t, b)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rawOf(t, ocispec.Image{Platform: native, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(b)}}},
+				nil, newBlob(tt.mediaType, tt.data))
+			_, ref := serve(t, r)
+			img, err := image.Pull(t.Context(), open(t), ref, nil)
+			require.NoError(t, err)
+			fsys, err := img.FS(t.Context())
+			require.NoError(t, err)
+			defer fsys.Close()
+			got, err := fs.ReadFile(fsys, "x")
+			require.NoError(t, err)
+			require.Equal(t, "misnamed", string(got))
+		})
+	}
 }
 
 // TestForeignLayer: a layer that may not be distributed is got from where the

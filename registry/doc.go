@@ -22,6 +22,10 @@
 //	}
 //	fmt.Println(d.Digest)
 //
+// [Copy] copies an image from one registry to another without storing it;
+// [Registry.Attach] publishes what is about an image, and [Registry.Referrers]
+// finds it.
+//
 // The protocol is that of the [OCI distribution-spec], spoken by oras-go.
 //
 // # Credentials

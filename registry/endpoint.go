@@ -121,6 +121,7 @@ func (e *endpoint) repository(ctx context.Context, name string) *remote.Reposito
 		PlainHTTP:            e.speaks(ctx) == "http",
 		TagListMaxPages:      maxPages,
 		ReferrerListMaxPages: maxPages,
+		SkipReferrersGC:      true, // many registries delete nothing
 		MaxMetadataBytes:     maxList,
 	}
 }

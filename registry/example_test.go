@@ -164,3 +164,50 @@ func ExampleError() {
 	}
 	// Output: resolve farewells:latest 404
 }
+
+// A bill of materials is published beside the image that it is about, and both
+// are copied to another name.
+func ExampleCopyOptions() {
+	host, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+
+	reg, err := registry.New(host, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := reg.Attach(ctx, "greetings:v1", "application/spdx+json", map[string][]byte{"sbom.json": []byte("{}")}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := registry.Copy(ctx, host+"/greetings:v1", host+"/team/hello:v1", &registry.CopyOptions{Referrers: true}); err != nil {
+		log.Fatal(err)
+	}
+	for d, err := range reg.Referrers(ctx, "team/hello:v1", "application/spdx+json") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		files, err := reg.Files(ctx, "team/hello", d)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s\n", files["sbom.json"])
+	}
+	// Output: {}
+}
+
+func ExampleSearchResult() {
+	host, stop := exampleServer()
+	defer stop()
+
+	reg, err := registry.New(host, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for found, err := range reg.Search(context.Background(), "greet") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(found.Name)
+	}
+	// Output: greetings
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/containerd/errdefs"
@@ -30,22 +31,23 @@ func (r *Registry) Push(ctx context.Context, repo string, d ocispec.Descriptor, 
 	if err != nil {
 		return r.failed(ctx, op, "", err)
 	}
-	return r.failed(ctx, op, name.Name(), r.upload(ctx, name, d, body))
+	if open, ok := repeatable(body, d.Size); ok {
+		return r.push(ctx, name.Repository, d, open)
+	}
+	err = r.origin.repository(ctx, name.Repository).Push(ctx, d, keepOpen(body))
+	return r.failed(ctx, op, name.Name(), err)
 }
 
-// upload sends content. What a broken request left of an upload may make the
-// registry refuse the next one to the same place: then another is begun.
-func (r *Registry) upload(ctx context.Context, name reference.Reference, d ocispec.Descriptor, body io.Reader) error {
-	repo := r.origin.repository(ctx, name.Repository)
-	content, ok := repeatable(body, d.Size)
-	if !ok {
-		return repo.Push(ctx, d, keepOpen(body))
-	}
+// push uploads a blob or a manifest that can be opened more than once. What a
+// broken request left of an upload may make the registry refuse the next one to
+// the same place: then another is begun.
+func (r *Registry) push(ctx context.Context, repo string, d ocispec.Descriptor, open func() (io.ReadCloser, error)) error {
+	c := r.origin.repository(ctx, repo)
 	for attempt := 0; ; attempt++ {
-		content.sent.Store(0)
-		err := repo.Push(ctx, d, content.again())
-		if err == nil || attempt >= r.retries || content.sent.Load() < 2 || !isStale(err) {
-			return err
+		body := repeat{open: open, sent: new(atomic.Int32)}
+		err := c.Push(ctx, d, body.again())
+		if err == nil || attempt >= r.retries || body.sent.Load() < 2 || !isStale(err) {
+			return r.failed(ctx, "push", repo+"@"+d.Digest.String(), err)
 		}
 	}
 }
@@ -60,17 +62,9 @@ func isStale(err error) bool {
 	}, resp.StatusCode)
 }
 
-// repeat is a body that can be sent again. Requests share nothing of it but the
-// source: an answer may come while one is still being sent.
-type repeat struct {
-	from     io.ReaderAt
-	at, size int64
-	sent     *atomic.Int32 // how many times, by all copies
-	reader   io.Reader     // nil before the first Read
-}
-
-// repeatable makes such a body of one that is suited, from where it is.
-func repeatable(body io.Reader, size int64) (*repeat, bool) {
+// repeatable returns what opens a body that can be read again, from where it is.
+// Readers share no position: an answer may come while one is still being sent.
+func repeatable(body io.Reader, size int64) (open func() (io.ReadCloser, error), ok bool) {
 	from, ok := body.(io.ReaderAt)
 	s, seeks := body.(io.Seeker)
 	if !ok || !seeks {
@@ -80,22 +74,58 @@ func repeatable(body io.Reader, size int64) (*repeat, bool) {
 	if err != nil {
 		return nil, false
 	}
-	return &repeat{from: from, at: at, size: size, sent: new(atomic.Int32)}, true
+	return func() (io.ReadCloser, error) {
+		// One byte more than there should be, so that too much is noticed.
+		return io.NopCloser(io.NewSectionReader(from, at, size+1)), nil
+	}, true
 }
 
-func (r *repeat) again() *repeat { return &repeat{from: r.from, at: r.at, size: r.size, sent: r.sent} }
+// repeat is a body that can be sent again.
+type repeat struct {
+	open func() (io.ReadCloser, error)
+	sent *atomic.Int32 // how many times, by all that are this body
+
+	mu     sync.Mutex    // net/http may close what it is reading
+	rc     io.ReadCloser // nil before the first Read
+	closed bool
+}
+
+func (r *repeat) again() *repeat { return &repeat{open: r.open, sent: r.sent} }
 
 func (r *repeat) Read(p []byte) (int, error) {
-	if r.reader == nil {
-		r.sent.Add(1)
-		// One byte more than there should be, so that too much is noticed.
-		r.reader = io.NewSectionReader(r.from, r.at, r.size+1)
+	rc, err := r.opened()
+	if err != nil {
+		return 0, err
 	}
-	return r.reader.Read(p)
+	return rc.Read(p)
 }
 
-// Close is for net/http, and closes nothing.
-func (r *repeat) Close() error { return nil }
+func (r *repeat) opened() (io.ReadCloser, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, errClosed
+	}
+	if r.rc == nil {
+		r.sent.Add(1)
+		rc, err := r.open()
+		if err != nil {
+			return nil, err
+		}
+		r.rc = rc
+	}
+	return r.rc, nil
+}
+
+func (r *repeat) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	if r.rc == nil {
+		return nil
+	}
+	return r.rc.Close()
+}
 
 // rewindable lets a request be sent again whose body is a repeat.
 func rewindable(req *http.Request) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/diff"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/plugins"
@@ -90,8 +91,12 @@ func (a *applier) apply(ctx context.Context, desc ocispec.Descriptor, mounts []m
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: tar.n, Digest: digester.Digest()}, err
 }
 
-// unpacked takes off a layer whatever it is packed in.
+// unpacked takes off a layer whatever it is packed in. Of one that is called a
+// plain tar the first bytes tell, as they do for Docker's types.
 func unpacked(ctx context.Context, mediaType string, blob io.Reader, config diff.ApplyConfig) (p diff.StreamProcessor, err error) {
+	if packing, err := images.DiffCompression(ctx, mediaType); err == nil && packing == "" {
+		mediaType = images.MediaTypeDockerSchema2Layer
+	}
 	p = diff.NewProcessorChain(mediaType, blob)
 	for first := true; first || p.MediaType() != ocispec.MediaTypeImageLayer; first = false {
 		if p, err = diff.GetProcessor(ctx, p, config.ProcessorPayloads); err != nil {

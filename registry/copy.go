@@ -1,0 +1,270 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ctorhq/ctor/internal/reference"
+)
+
+// Bounds on what a copy follows. All of it is a stranger's word.
+const (
+	maxNesting   = 4      // of indexes, and of what is about what is about an image
+	maxManifests = 10_000 // of one copy
+	copiesAtOnce = 4
+)
+
+// CopyOptions change how Copy works. nil is the zero value.
+type CopyOptions struct {
+	// From and To say how to reach the two registries. nil means the default
+	// options.
+	From, To *Options
+
+	// Platforms are those to copy of an image of several, such as
+	// "linux/arm64". Nil means all, and the same digest. Of one, its manifest
+	// alone is copied; of more, a new index of them is made.
+	Platforms []string
+
+	// Referrers copies what is about the image, or about a part of it, as well:
+	// signatures, bills of materials.
+	Referrers bool
+}
+
+// Copy copies an image, or anything else with a manifest, from one registry to
+// another without storing it, and returns the digest under which it is there.
+// The names are full references, completed as Docker does it. Blobs that the
+// repository has are not sent again, and those of another repository of the same
+// registry are mounted. The manifest goes last. Layers that may not be
+// distributed stay where they are.
+//
+// Everything is compared to its digest: content that isn't what it must be is
+// ErrDigest.
+func Copy(ctx context.Context, from, to string, o *CopyOptions) (digest.Digest, error) {
+	if o == nil {
+		o = new(CopyOptions)
+	}
+	c := copier{o: o, done: map[digest.Digest]bool{}}
+	var err error
+	if c.from, c.source, err = named(from, o.From); err != nil {
+		return "", fmt.Errorf("copy: %w", err)
+	}
+	if c.to, c.target, err = named(to, o.To); err != nil {
+		return "", fmt.Errorf("copy: %w", err)
+	}
+	d, err := c.copy(ctx)
+	if err != nil {
+		return "", fmt.Errorf("copy %s to %s: %w", c.source, c.target, err)
+	}
+	return d, nil
+}
+
+func named(s string, o *Options) (*Registry, reference.Reference, error) {
+	ref, err := reference.Parse(s)
+	if err != nil {
+		return nil, ref, err
+	}
+	r, err := New(ref.Host, o)
+	return r, ref, err
+}
+
+// copier copies one image.
+type copier struct {
+	o              *CopyOptions
+	from, to       *Registry
+	source, target reference.Reference
+	done           map[digest.Digest]bool // manifests, with all that they list
+}
+
+// document is a manifest or an index: what of either there is.
+type document struct {
+	Config    *ocispec.Descriptor  `json:"config"`
+	Layers    []ocispec.Descriptor `json:"layers"`
+	Manifests []ocispec.Descriptor `json:"manifests"`
+}
+
+func (c *copier) copy(ctx context.Context) (digest.Digest, error) {
+	d, err := c.from.Resolve(ctx, c.source.String())
+	if err != nil {
+		return "", err
+	}
+	body, err := c.from.read(ctx, c.source.Repository, d)
+	if err != nil {
+		return "", err
+	}
+	if c.o.Platforms != nil {
+		if d, body, err = c.choose(ctx, d, body); err != nil {
+			return "", err
+		}
+	}
+	if c.target.Digest != "" && c.target.Digest != d.Digest {
+		return "", fmt.Errorf("what is copied is %s: %w", d.Digest, errdefs.ErrInvalidArgument)
+	}
+	if err := c.parts(ctx, d, body, 0); err != nil {
+		return "", err
+	}
+	if err := c.to.PushManifest(ctx, c.target.String(), d, bytes.NewReader(body)); err != nil {
+		return "", err
+	}
+	return d.Digest, c.referrers(ctx, d, 0)
+}
+
+// choose gives what is to be copied of an image of several platforms.
+func (c *copier) choose(ctx context.Context, d ocispec.Descriptor, body []byte) (ocispec.Descriptor, []byte, error) {
+	if !isIndex(d.MediaType) {
+		return d, body, nil
+	}
+	var index ocispec.Index
+	if err := unmarshal(d, body, &index); err != nil {
+		return d, nil, err
+	}
+	var list []ocispec.Descriptor
+	for _, s := range c.o.Platforms {
+		p, err := platforms.Parse(s)
+		if err != nil {
+			return d, nil, fmt.Errorf("platform %q: %w: %w", s, err, errdefs.ErrInvalidArgument)
+		}
+		is := platforms.OnlyStrict(p)
+		n := slices.IndexFunc(index.Manifests, func(m ocispec.Descriptor) bool { return m.Platform != nil && is.Match(*m.Platform) })
+		if n < 0 {
+			return d, nil, fmt.Errorf("the image has nothing for %s: %w", s, errdefs.ErrNotFound)
+		}
+		list = append(list, index.Manifests[n])
+	}
+	if len(list) == 1 {
+		one := ocispec.Descriptor{MediaType: list[0].MediaType, Digest: list[0].Digest, Size: list[0].Size}
+		body, err := c.manifest(ctx, one)
+		return one, body, err
+	}
+	index.Manifests = list
+	body, err := json.Marshal(index)
+	return ocispec.Descriptor{MediaType: d.MediaType, Digest: digest.FromBytes(body), Size: int64(len(body))}, body, err
+}
+
+// manifest reads a manifest that something lists.
+func (c *copier) manifest(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
+	if err := checkManifest(d); err != nil {
+		return nil, err
+	}
+	return c.from.read(ctx, c.source.Repository, d)
+}
+
+// parts copies what a manifest lists.
+func (c *copier) parts(ctx context.Context, d ocispec.Descriptor, body []byte, depth int) error {
+	if c.done[d.Digest] = true; len(c.done) > maxManifests {
+		return fmt.Errorf("more than %d manifests: %w", maxManifests, errdefs.ErrOutOfRange)
+	}
+	if depth > maxNesting {
+		return fmt.Errorf("more than %d manifests in one another: %w", maxNesting, errdefs.ErrOutOfRange)
+	}
+	var doc document
+	if err := unmarshal(d, body, &doc); err != nil {
+		return err
+	}
+	if isIndex(d.MediaType) {
+		for _, m := range doc.Manifests {
+			if err := c.below(ctx, m, depth+1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(copiesAtOnce)
+	sent := map[digest.Digest]bool{}
+	if doc.Config != nil {
+		doc.Layers = append(doc.Layers, *doc.Config)
+	}
+	for _, b := range doc.Layers {
+		if !sent[b.Digest] && !(len(b.URLs) > 0 && isElsewhere(b.MediaType)) {
+			sent[b.Digest] = true
+			g.Go(func() error { return c.blob(gctx, b) })
+		}
+	}
+	return g.Wait()
+}
+
+// below copies a manifest by its digest, with what it lists and is about it.
+func (c *copier) below(ctx context.Context, d ocispec.Descriptor, depth int) error {
+	if c.done[d.Digest] {
+		return nil
+	}
+	body, err := c.manifest(ctx, d)
+	if err != nil {
+		return err
+	}
+	if err := c.parts(ctx, d, body, depth); err != nil {
+		return err
+	}
+	if err := c.to.PushManifest(ctx, c.target.Repository+"@"+d.Digest.String(), d, bytes.NewReader(body)); err != nil {
+		return err
+	}
+	return c.referrers(ctx, d, depth)
+}
+
+func (c *copier) referrers(ctx context.Context, d ocispec.Descriptor, depth int) error {
+	if !c.o.Referrers {
+		return nil
+	}
+	for about, err := range c.from.Referrers(ctx, c.source.Repository+"@"+d.Digest.String(), "") {
+		if err != nil {
+			return err
+		}
+		if err := c.below(ctx, about, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blob copies content that is no manifest.
+func (c *copier) blob(ctx context.Context, d ocispec.Descriptor) error {
+	d = ocispec.Descriptor{Digest: d.Digest, Size: d.Size}
+	there, err := c.to.Exists(ctx, c.target.Repository, d)
+	if err != nil || there {
+		return err
+	}
+	open := func() (io.ReadCloser, error) {
+		rc, err := c.from.Fetch(ctx, c.source.Repository, d)
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{verified(rc, d), rc}, nil
+	}
+	if c.from.host == c.to.host && c.to.Mount(ctx, c.target.Repository, c.source.Repository, d, open) == nil {
+		return nil
+	}
+	return c.to.push(ctx, c.target.Repository, d, open)
+}
+
+func isIndex(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == dockerList
+}
+
+// isElsewhere tells layers that may not be distributed.
+func isElsewhere(mediaType string) bool {
+	return slices.Contains([]string{
+		"application/vnd.docker.image.rootfs.foreign.diff.tar", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+		"application/vnd.oci.image.layer.nondistributable.v1.tar", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+		"application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+	}, mediaType)
+}
+
+func unmarshal(d ocispec.Descriptor, body []byte, v any) error {
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("manifest %s: %w: %w", d.Digest, err, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}

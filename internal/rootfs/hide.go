@@ -30,7 +30,8 @@ func (t *tree) hide(p *place, base string) error {
 	if own && up != nil {
 		return nil
 	}
-	if up != nil {
+	// A mark where nothing shines through any more would be seen as a file.
+	if up != nil || p.low == none {
 		if err := t.clear(p, base); err != nil {
 			return err
 		}

@@ -205,6 +205,7 @@ func TestApplyOrder(t *testing.T) {
 		"opaque":                      {[]entry{dir("d/"), file("d/.wh..wh..opq", ""), file("d/new", "n")}, ". d d/new f l"},
 		"opaque behind":               {[]entry{file("d/e/new", "n"), file("d/.wh..wh..opq", "")}, ". d d/e d/e/new f l"},
 		"opaque alone":                {[]entry{file("d/.wh..wh..opq", "")}, ". d f l"},
+		"opaque behind a marker":      {[]entry{file("d/e/.wh.deep", ""), file("d/e/new", "n"), file("d/.wh.old", ""), file("d/.wh..wh..opq", "")}, ". d d/e d/e/new f l"},
 		"opaque root":                 {[]entry{file(".wh..wh..opq", ""), file("new", "n")}, ". new"},
 		"opaque root behind":          {[]entry{file("d/new", "n"), file(".wh..wh..opq", "")}, ". d d/new"},
 		"file for directory":          {[]entry{file("d", "n")}, ". d f l"},

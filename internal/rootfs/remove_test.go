@@ -145,7 +145,7 @@ func TestRemoveGrowing(t *testing.T) {
 	require.NoError(t, os.Mkdir(dir+"/tree", 0o755))
 	go func() {
 		defer close(done)
-		for i := 0; ; i = (i + 1) % 5000 { // else there are ever more, the longer it takes
+		for i := 0; ; i = (i + 1) % 500 { // else there are ever more, the longer it takes
 			select {
 			case <-stop:
 				return

@@ -21,8 +21,8 @@ func cgroupMounts() []specs.Mount {
 }
 
 // ownNetwork is how a network of a container's own is set, as Docker has it: any
-// any user may use any port and ping, for the network holds no other containers
-// to protect.
+// user may bind any port and ping, since the network holds nothing but the
+// container.
 var ownNetwork = map[string]string{
 	"net.ipv4.ip_unprivileged_port_start": "0",
 	"net.ipv4.ping_group_range":           "0 2147483647",

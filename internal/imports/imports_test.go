@@ -60,6 +60,8 @@ var rules = []rule{
 		"both ends of a shim import it, and neither may bring the other along"},
 	{"internal/logfile", nil,
 		"the shim writes logs too, and the package inits of all it links every container's start pays for"},
+	{"internal/stdio", []string{"internal/logfile", "internal/reexec"},
+		"streams are carried for any process of any backend: what they belong to is none of their business"},
 	{"internal/mountinfo", nil, "as internal/shim/task"},
 	{"internal/pidfd", nil, "as internal/shim/task"},
 	{"internal/cgroup", []string{"internal/mountinfo", "internal/pidfd"},

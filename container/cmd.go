@@ -13,6 +13,7 @@ import (
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/spec"
+	"github.com/ctorhq/ctor/internal/stdio"
 )
 
 // Cmd is a command in a container, prepared or running: os/exec's Cmd, field
@@ -101,7 +102,7 @@ type Cmd struct {
 	ctx   context.Context
 	place place
 
-	streams
+	streams   stdio.Command
 	started   atomic.Bool
 	ctxResult <-chan ctxResult // nil: nobody watches ctx
 
@@ -201,14 +202,14 @@ func (c *Cmd) Start() error {
 		return c.wrap("start", invalid("it was started before"))
 	}
 	if err := c.start(); err != nil {
-		c.streams.abandon()
+		c.streams.Abandon()
 		return c.wrap("start", err)
 	}
-	k := kind{relay: c.Process.relay, tty: c.TTY, ended: c.Process.exited}
-	if k.relay && !k.tty {
-		k.eof = c.Process.closeIn
+	k := stdio.Kind{Relay: c.Process.relay, TTY: c.TTY, Ended: c.Process.exited}
+	if k.Relay && !k.TTY {
+		k.EOF = c.Process.closeIn
 	}
-	c.streams.begin(k)
+	c.streams.Begin(k)
 	if (c.Cancel != nil || c.WaitDelay != 0) && c.ctx.Done() != nil {
 		result := make(chan ctxResult)
 		c.ctxResult = result
@@ -224,12 +225,24 @@ func (c *Cmd) start() error {
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	in, out, eout, err := c.streams.open(c)
+	stdout, stderr := c.Stdout, c.Stderr
+	if c.place.engine().Backend.Relays(false) {
+		stdout, stderr = orDiscard(stdout), orDiscard(stderr)
+	}
+	in, out, eout, err := c.streams.Open(c.Stdin, stdout, stderr, c.TTY)
 	if err != nil {
 		return err
 	}
 	c.Process, err = c.place.start(c.ctx, c.spec(), in, out, eout)
 	return err
+}
+
+// orDiscard gives a runtime that relays output a place for it.
+func orDiscard(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
 }
 
 // wrap names the operation, the command and where it runs.

@@ -8,12 +8,12 @@ func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
 	if err := c.unset(c.Stdin != nil, "stdin"); err != nil {
 		return nil, err
 	}
-	theirs, err := c.inPipe()
+	ours, theirs, err := c.streams.In()
 	if err != nil {
 		return nil, c.wrap("stdin of", err)
 	}
 	c.Stdin = theirs
-	return c.input, nil
+	return ours, nil
 }
 
 // StdoutPipe gives a pipe that is the command's standard output. Wait closes
@@ -32,7 +32,7 @@ func (c *Cmd) readPipe(stream *io.Writer, name string) (io.ReadCloser, error) {
 	if err := c.unset(*stream != nil, name); err != nil {
 		return nil, err
 	}
-	ours, theirs, err := c.outPipe()
+	ours, theirs, err := c.streams.Out()
 	if err != nil {
 		return nil, c.wrap(name+" of", err)
 	}

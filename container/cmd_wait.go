@@ -40,7 +40,7 @@ func (c *Cmd) Wait() error {
 	if serr := c.awaitStreams(timer); serr != nil && err == nil {
 		err = c.wrap("streams of", serr)
 	}
-	c.streams.close()
+	c.streams.Close()
 	c.Process.release()
 	return err
 }
@@ -77,22 +77,22 @@ func (c *Cmd) watch(result chan<- ctxResult) {
 	} else if !errors.Is(kerr, os.ErrProcessDone) {
 		err = fmt.Errorf("kill: %w", kerr)
 	}
-	if c.copied != nil {
+	if c.streams.Copied != nil {
 		select {
-		case cerr := <-c.copied:
+		case cerr := <-c.streams.Copied:
 			if err == nil && !killed {
 				err = cerr
 			}
 		default:
 			// After the killing: the process should die of that, and not of
 			// SIGPIPE.
-			c.streams.close()
-			<-c.copied
+			c.streams.Close()
+			<-c.streams.Copied
 			if err == nil {
 				err = exec.ErrWaitDelay
 			}
 		}
-		c.copied = nil
+		c.streams.Copied = nil
 	}
 	result <- ctxResult{err: err}
 }
@@ -114,10 +114,10 @@ func (c *Cmd) cancel() error {
 
 // awaitStreams waits for the copies. timer is that of watch, if it was begun.
 func (c *Cmd) awaitStreams(timer *time.Timer) error {
-	if c.copied == nil {
+	if c.streams.Copied == nil {
 		return nil
 	}
-	defer func() { c.copied = nil }()
+	defer func() { c.streams.Copied = nil }()
 	var late <-chan time.Time
 	if timer == nil && c.WaitDelay != 0 {
 		timer = time.NewTimer(c.WaitDelay)
@@ -127,16 +127,16 @@ func (c *Cmd) awaitStreams(timer *time.Timer) error {
 		late = timer.C
 	}
 	select {
-	case err := <-c.copied:
+	case err := <-c.streams.Copied:
 		return err
 	default:
 	}
 	select {
-	case err := <-c.copied:
+	case err := <-c.streams.Copied:
 		return err
 	case <-late:
-		c.streams.close()
-		<-c.copied
+		c.streams.Close()
+		<-c.streams.Copied
 		return exec.ErrWaitDelay
 	}
 }

@@ -52,11 +52,12 @@ type Config struct {
 	Hostname string
 
 	// Stdin is copied to the container's standard input, which ends when
-	// Stdin does; Wait tells of a Read that fails. A Read that does not return
-	// keeps a goroutine, but neither Wait nor Close waits for it. A container
-	// that is started again reads on where its last life stopped, as two
-	// commands of os/exec do that are run one after the other; what a Read gives
-	// between two lives is the next one's. nil is no input. It can't be used
+	// Stdin does; Wait tells of a Read that fails. A container that is started
+	// again reads on where its last life stopped, as two commands of os/exec do
+	// that are run one after the other. An *os.File, such as os.Stdin, is not
+	// read any more after the container's end. Of another reader a Read that
+	// does not return keeps a goroutine, but neither Wait nor Close waits for
+	// it, and what it gives between two lives is the next one's. nil is no input. Stdin can't be used
 	// with Detach, and a later program that finds a kept container has none.
 	Stdin io.Reader
 

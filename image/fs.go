@@ -33,8 +33,8 @@ import (
 // [fs.ValidPath]: https://pkg.go.dev/io/fs#ValidPath
 type FS struct{ v *view }
 
-// view is what an FS holds: it goes on when nobody can reach the FS any more,
-// until it has been closed.
+// view is what an FS holds. It lives on until it is closed, also when the program
+// can't reach the FS any more.
 type view struct {
 	e     *engine.Engine
 	key   string // of the snapshot

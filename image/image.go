@@ -85,7 +85,7 @@ func List(ctx context.Context, e *ctor.Engine) (_ []*Image, err error) {
 // Ref is the image's full name: "docker.io/library/alpine:latest".
 func (i *Image) Ref() string { return i.ref.String() }
 
-// Digest is that of the image's manifest for its platform: two images with
+// Digest is the digest of the image's manifest for its platform: two images with
 // one digest are the same to the last bit.
 func (i *Image) Digest() digest.Digest { return i.manifest.Digest }
 

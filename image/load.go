@@ -20,7 +20,7 @@ import (
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
-// What an image may be. All of it is a stranger's word.
+// Bounds on an image, all of which comes from a stranger.
 const (
 	maxDocument = 8 << 20 // bytes of a manifest, an index or a configuration
 	maxParts    = 1000    // of a manifest or an index; overlayfs mounts 500 layers at most
@@ -69,7 +69,7 @@ func get(ctx context.Context, e *ctor.Engine, r reference.Reference, want platfo
 			return nil, err
 		}
 		i, err := load(ctx, e, r, record.Target, want)
-		// The name may have come to mean another image, and this one have gone.
+		// The name may mean another image by now, and this image may be gone.
 		if !errdefs.IsNotFound(err) || record.Target.Digest == last {
 			return i, err
 		}
@@ -94,7 +94,8 @@ func load(ctx context.Context, e *ctor.Engine, r reference.Reference, target oci
 		c := i
 		c.manifest = plain(d)
 		if err := c.read(ctx, platformOf(d), want); err != nil {
-			// Of an index many a manifest may not be there. The first is the best.
+			// Some manifests of an index may not be in the store. The first is
+			// the best.
 			if cause == nil {
 				cause = err
 			}

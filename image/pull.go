@@ -38,15 +38,15 @@ type PullOptions struct {
 	Policy Policy
 
 	// Platform is one of the image's, such as "linux/arm64". "" means this
-	// machine's. An image for another platform can't be run here, but be
+	// machine's. An image for another platform can't be run here, but it can be
 	// read, derived and pushed.
 	Platform string
 
 	// Registry says how to reach it. nil means as `docker login` left it.
 	Registry *registry.Options
 
-	// Progress is told how the layers get on, by one goroutine at a time.
-	// Pull waits for it. nil is nobody.
+	// Progress is told how the layers get on, by one goroutine at a time. Pull
+	// waits for it. nil means no reports.
 	Progress func(Progress)
 }
 
@@ -245,8 +245,8 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.D
 	if layer {
 		p.report.say(d, Waiting, 0)
 	}
-	// A registry has no say in what is pulled from another. How long a blob is, is
-	// what an image says.
+	// One registry must not affect what is pulled from another. The image says
+	// how long a blob is.
 	turn, err := p.in.Take(ctx, fmt.Sprintf("fetch %s %d from %s", d.Digest, d.Size, p.from), stall)
 	if err != nil {
 		return nil, err

@@ -21,8 +21,8 @@ type PushOptions struct {
 	// Registry says how to reach it. nil means as `docker login` left it.
 	Registry *registry.Options
 
-	// Progress is told how the layers get on, by one goroutine at a time, in
-	// the phases Waiting, Exists, and Fetching for what is sent. nil is nobody.
+	// Progress is told how the layers get on, by one goroutine at a time, in the
+	// phases Waiting, Exists, and Fetching for what is sent. nil means no reports.
 	Progress func(Progress)
 
 	// Foreign sends layers as well that may not be distributed (OCI image-spec,
@@ -30,10 +30,10 @@ type PushOptions struct {
 	Foreign bool
 }
 
-// Push publishes the image, for its platform, under a name in a registry; ""
-// is its own name. Layers that the repository has are not sent again. The
-// manifest goes last, so that nobody can pull what is not whole. Of an image of
-// several platforms only its own is published, under its own Digest.
+// Push publishes the image, for its platform, under a name in a registry; "" is
+// its own name. Layers that the repository has are not sent again. The manifest
+// goes last, so that no client can pull an image that is not whole. Of an image
+// of several platforms only its own is published, under its own Digest.
 //
 // Errors are ctor.ErrInvalid for a ref that can't be read, ctor.ErrNotFound for
 // an image that is not whole in the store any more, ctor.ErrUnavailable where the

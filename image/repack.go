@@ -29,7 +29,8 @@ func repacked(r io.ReadCloser) io.ReadCloser {
 		p := repacker{in: tar.NewReader(r), out: tar.NewWriter(pw), links: map[string]string{}, files: map[string]bool{}}
 		err := p.run()
 		if err == nil {
-			// To its end as well, or nobody sees that a compressed stream was cut off.
+			// To its end as well: otherwise a compressed stream that is cut off
+			// would not be noticed.
 			_, err = io.Copy(io.Discard, r)
 		}
 		pw.CloseWithError(err)

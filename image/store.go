@@ -96,7 +96,7 @@ func (k known) Commit(ctx context.Context, size int64, _ digest.Digest, opts ...
 	return k.Writer.Commit(ctx, size, k.digest, opts...)
 }
 
-// keep has abort do nothing.
+// keep makes abort do nothing.
 func (a *apart) keep() { a.kept = true }
 
 // abort ends the ingests of a call that failed, or in which something of the

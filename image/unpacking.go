@@ -17,10 +17,10 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 )
 
-// unpacking is the snapshotter as the unpacker of one pull sees it. That one
-// begins a layer and then waits for its blob. Here a layer is begun when its blob
-// is there; so pulls that have the same one take turns, and find it done, and none
-// waits for another's registry.
+// unpacking is the snapshotter as the unpacker of one pull sees it. The unpacker
+// begins a layer and then waits for its blob. Here a layer is begun only when its
+// blob is there; so pulls of the same layer take turns, find it done, and none
+// waits for the registry of another.
 type unpacking struct {
 	snapshots.Snapshotter
 	in       *engine.Engine
@@ -45,7 +45,7 @@ func announced(parts []ocispec.Descriptor) []ocispec.Descriptor {
 	return parts
 }
 
-// unannounced takes that off again.
+// unannounced removes what announced has added.
 func unannounced(i *snapshots.Info) error {
 	i.Labels = maps.Clone(i.Labels)
 	delete(i.Labels, blobLabel)
@@ -65,7 +65,7 @@ func (u *unpacking) Prepare(ctx context.Context, key, parent string, opts ...sna
 		if err := u.arrivals.wait(ctx, digest.Digest(blob)); err != nil {
 			return nil, err
 		}
-		// Who says that another blob is this layer has a turn of his own.
+		// A pull that names another blob for this layer takes a turn of its own.
 		if err := u.take(ctx, key, "unpack "+chain+" of "+blob); err != nil {
 			return nil, err
 		}
@@ -110,7 +110,7 @@ func (u *unpacking) end(key string) {
 	}
 }
 
-// arrivals tell of blobs that they are in the store, or why not. The zero value
+// arrivals tell which blobs are in the store, or why one is not. The zero value
 // is ready.
 type arrivals struct {
 	mu     sync.Mutex

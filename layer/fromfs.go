@@ -27,8 +27,9 @@ type Options struct {
 	// symbolic link, containerd and Docker put a directory in its place.
 	Prefix string
 
-	// ModTime is that of every entry, cut to the second; zero = the Unix epoch.
-	// The file system's own times are never used: no two checkouts agree on them.
+	// ModTime is the time of every entry, cut to the second; zero = the Unix
+	// epoch. The file system's own times are never used: no two checkouts agree
+	// on them.
 	ModTime time.Time
 
 	// UID and GID own every entry; zero = root. The file system's own owners are
@@ -42,7 +43,7 @@ type Options struct {
 	//
 	// It is needed more often than one thinks: embed.FS reports 0444 for every
 	// file, fstest.MapFS reports 0 unless told, and what os.DirFS reports depends
-	// on the umask of whoever wrote the files.
+	// on the umask under which the files were written.
 	Mode func(name string, mode fs.FileMode) fs.FileMode
 
 	// CreatedBy is the layer's line in the image's history; "" = unknown.

@@ -92,8 +92,8 @@ func made(id digest.Digest, size int64, open func(context.Context) (io.ReadClose
 }
 
 // Err reports what FromFS or New met when they made the layer, and is nil for a
-// good one. Whoever takes layers as arguments checks it first; Open returns the
-// same error.
+// good one. A function that takes layers as arguments checks it first; Open
+// returns the same error.
 func (l Layer) Err() error {
 	switch {
 	case l.err != nil:

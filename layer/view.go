@@ -194,8 +194,8 @@ func (f *file) open() error {
 	if err != nil {
 		return noEOF(err)
 	}
-	// DiffID is checked at the end of the tar, which nobody may ever reach; so at
-	// least see that this still is the file that was indexed.
+	// DiffID is checked at the end of the tar, which a reader may never reach; so
+	// at least see that this still is the file that was indexed.
 	if hdr.Size != f.hdr.Size {
 		return fmt.Errorf("the layer has changed: %w", errdefs.ErrDataLoss)
 	}

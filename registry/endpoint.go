@@ -74,9 +74,9 @@ func (e *endpoint) speaks(ctx context.Context) string {
 	return scheme
 }
 
-// ask finds out whether somebody at the endpoint speaks TLS, be the
-// certificate good or not. That is known with the handshake: the request is
-// given up before it is sent, or soon after.
+// ask finds out whether the endpoint speaks TLS, be the certificate good or not.
+// That is known with the handshake: the request is given up before it is sent, or
+// soon after.
 func (e *endpoint) ask(ctx context.Context) (scheme string, sure bool) {
 	asked, cancel := context.WithTimeout(ctx, handshake)
 	defer cancel()
@@ -109,7 +109,7 @@ func (e *endpoint) ask(ctx context.Context) (scheme string, sure bool) {
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record), isCut(err), asked.Err() != nil && ctx.Err() == nil:
 		return "http", true
 	}
-	// Nobody is there, or ctx has ended.
+	// Nothing listens there, or ctx has ended.
 	return "http", false
 }
 

@@ -24,8 +24,8 @@ import (
 // Docker Hub's entry in Docker's files bears the name of its first API.
 const hubKey = "https://index.docker.io/v1/"
 
-// helperLimit bounds a credential helper where ctx doesn't: long enough for
-// somebody to type a passphrase.
+// helperLimit bounds a credential helper where ctx doesn't: long enough for a
+// person to type a passphrase.
 const helperLimit = time.Minute
 
 // loginOf returns what a login of docker's or podman's left for a repository

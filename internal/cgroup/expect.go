@@ -44,8 +44,8 @@ func ExpectMove() {
 			return
 		}
 		moveThread(mine)
-		// Should somebody have moved the process meanwhile, the thread follows,
-		// unless it went its own way before.
+		// If the process was moved while the thread was, the thread follows,
+		// unless it was apart from the process before.
 		after, err := os.ReadFile("/proc/self/cgroup")
 		if err == nil && !bytes.Equal(after, before) && bytes.Equal(mine, before) {
 			moveThread(after)

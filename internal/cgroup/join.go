@@ -21,7 +21,7 @@ func Join(path string) error {
 		}
 		hierarchies = nil
 		for _, m := range mounts {
-			if m.IsDir() { // a link is another's second name
+			if m.IsDir() { // a link is a second name of a hierarchy
 				hierarchies = append(hierarchies, m.Name())
 			}
 		}

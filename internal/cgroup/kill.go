@@ -13,7 +13,7 @@ import (
 // killPatience is how long killed processes may take to be gone.
 const killPatience = 5 * time.Second
 
-// Kill kills all processes, also those that they start meanwhile, and waits
+// Kill kills all processes, also those that are started while it works, and waits
 // until none is left.
 func (g Group) Kill() {
 	for _, c := range []string{"pids", "freezer"} {
@@ -34,8 +34,8 @@ func (g Group) Kill() {
 	}
 }
 
-// Signal sends a signal to one of the processes. By now the number may be
-// another's, which is left alone.
+// Signal sends a signal to one of the processes. If the number means another
+// process by now, that process gets none.
 func (g Group) Signal(pid int, sig unix.Signal) error {
 	return pidfd.Signal(pid, sig, func() bool { return g.holds(pid) })
 }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pids are all processes in the cgroup and below it. What comes and goes
-// below meanwhile is no error.
+// Pids are all processes in the cgroup and below it. It is no error if cgroups
+// below come and go at the same time.
 func (g Group) Pids() ([]int, error) {
 	root := g.processes()
 	if root == "" {

@@ -24,7 +24,7 @@ func (g Group) OOMKills() int {
 	return oomKillsIn(b)
 }
 
-// oomCounter is the name of the file with that number.
+// oomCounter is the name of the file that counts them.
 func oomCounter() string {
 	if unified() {
 		return "memory.events"
@@ -104,7 +104,7 @@ func eachChange(f *os.File, look func(kills int)) {
 }
 
 // oomPatience is how long version 1's kernel may take to kill after it has told
-// that it is going to. It need not kill: another process may end meanwhile.
+// that it is going to. It need not kill: another process may end first.
 const oomPatience = time.Second
 
 // eachNotice is EachOOM for version 1: after a notice, look again and again.

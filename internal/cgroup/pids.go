@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// PidsFree is how many processes the cgroup may have beside those it has.
+// PidsFree is how many more processes the cgroup may have.
 func (g Group) PidsFree() int {
 	if g.Dir("pids") == "" {
 		return math.MaxInt
@@ -17,8 +17,8 @@ func (g Group) PidsFree() int {
 	return g.PidsFile("max") - g.PidsFile("current")
 }
 
-// PidsFile reads a number of the pids controller: what is no number is no limit,
-// or a count that this kernel does not keep.
+// PidsFile reads a number of the pids controller. What is not a number is no
+// limit, or a count that this kernel does not keep.
 func (g Group) PidsFile(name string) int {
 	b, err := os.ReadFile(filepath.Join(g.Dir("pids"), "pids."+name))
 	text := strings.TrimSpace(string(b))

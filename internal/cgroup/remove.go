@@ -38,10 +38,10 @@ func Remove(path string, keep ...string) error {
 	return errors.Join(errs...)
 }
 
-// quell makes killing come to an end: what is in a cgroup and below can't fork
-// any more, is killed whole where the kernel does that (v2 since Linux 5.14),
-// and is not frozen, which on v1 keeps it from dying. All of it may fail: then
-// it takes longer.
+// quell makes sure that killing comes to an end. Processes in a cgroup and below
+// can't fork any more, are killed at once where the kernel can do that (v2 since
+// Linux 5.14), and are thawed, since frozen processes don't die on v1. Each step
+// may fail: then killing takes longer.
 func quell(dir string, keep []string) {
 	children, _ := os.ReadDir(dir)
 	for _, c := range children {
@@ -59,8 +59,8 @@ func quell(dir string, keep []string) {
 	}
 }
 
-// RemoveEmpty removes a cgroup from every hierarchy in which it holds
-// nothing: what does may be somebody else's.
+// RemoveEmpty removes a cgroup from every hierarchy in which it is empty: what it
+// holds elsewhere may be in use.
 func RemoveEmpty(path string) {
 	path = filepath.Join("/", path)
 	found, _ := hierarchies()

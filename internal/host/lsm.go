@@ -14,8 +14,8 @@ func appArmor(root fs.FS) bool {
 	return slices.Equal(words(root, "sys/module/apparmor/parameters/enabled"), []string{"Y"})
 }
 
-// HasProfile tells whether AppArmor has a profile of that name, and enforces it.
-// It is fs.ErrNotExist where that can't be seen.
+// HasProfile reports whether AppArmor has a profile of that name, and enforces
+// it. Where that can't be seen the error is fs.ErrNotExist.
 func HasProfile(name string) (bool, error) { return hasProfile(os.DirFS("/"), name) }
 
 func hasProfile(root fs.FS, name string) (bool, error) {

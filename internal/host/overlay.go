@@ -1,5 +1,5 @@
-// Package host is the one room that asks what this host offers. What it finds
-// missing, it names together with the command that mends it.
+// Package host is the one room that asks what this host offers. It names what is
+// missing together with the command that mends it.
 package host
 
 import (
@@ -34,10 +34,10 @@ func NoOverlay(root string) string {
 	return fmt.Sprintf("the file system of %s carries no overlay, so each container copies its image: give Config.Root a directory on ext4, xfs, btrfs or tmpfs", root)
 }
 
-// mountsOverlay mounts one to see, so it comes second: a kernel that loads the
-// module on demand does not list it yet. It does so in an empty directory,
-// since the way in which it first reads the root makes a program that was
-// built with -race crash if that has many entries.
+// mountsOverlay tries a mount. It is asked second, for a kernel that loads the
+// module on demand and does not list it yet. It does so in an empty directory:
+// the first read of a root with many entries makes a program built with -race
+// crash.
 func mountsOverlay(root string) bool {
 	dir, err := os.MkdirTemp(root, "overlay-")
 	if err != nil {

@@ -19,7 +19,7 @@ func CheckOwn(dir string) error {
 	info, err := os.Lstat(dir)
 	switch {
 	case err != nil:
-		return nil // whoever makes it, or can't, says why
+		return nil // the caller that makes it reports why it can't
 	case info.Mode().Type() == fs.ModeSymlink:
 		target, err := filepath.EvalSymlinks(dir)
 		if err != nil {

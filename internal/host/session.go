@@ -12,16 +12,16 @@ import (
 
 // EndSession kills what is left of a session whose leader has ended, and waits
 // for it: of a shim's, the commands that make containers. The kernel has killed
-// them with the shim, but one in the middle of a system call ends when that is
-// done, and leaves a cgroup behind whoever has just swept. The containers' own
-// processes are in sessions of theirs.
+// them with the shim, but a command in the middle of a system call ends only
+// after that call, and may leave a cgroup behind after the sweep. The containers'
+// own processes are in sessions of theirs.
 //
-// The leader must not have been reaped: until then its number, which is the
-// session's, is nobody else's.
+// The leader must not have been reaped: until then no other process or session
+// gets its number.
 func EndSession(leader int) {
 	end := time.Now().Add(deathLimit)
 	ended := map[int]bool{leader: true}
-	for again := true; again; { // they may have had children meanwhile
+	for again := true; again; { // they may have started others since
 		again = false
 		for _, pid := range session(leader) {
 			if !ended[pid] {
@@ -60,7 +60,7 @@ func endMember(pid, session int, end time.Time) {
 		return
 	}
 	defer unix.Close(fd)
-	if !isMember(pid, session) { // the number is another's by now
+	if !isMember(pid, session) { // the number is another process's by now
 		return
 	}
 	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)

@@ -36,7 +36,7 @@ const (
 	V2     = "v2"
 )
 
-// Lack is something that a host has not.
+// Lack is something that a host does not have.
 type Lack struct {
 	Sentence string // what, what it is for, and the command that mends it
 	Fatal    bool   // without it no container runs behind all its walls
@@ -85,8 +85,8 @@ func (f *Facts) add(fatal bool, format string, a ...any) {
 	f.Lacks = append(f.Lacks, Lack{fmt.Sprintf(format, a...), fatal})
 }
 
-// checkKernel looks for what the kernel may have been built without, or be too
-// old for.
+// checkKernel looks for what the kernel may lack, by its configuration or its
+// age.
 func (f *Facts) checkKernel(root fs.FS) {
 	if older(f.Kernel, 5, 4) { // waitid with P_PIDFD
 		f.add(true, "Linux %s can't wait for a process by its descriptor, which 5.4 can: apt-get install linux-image-amd64 and reboot", f.Kernel)
@@ -101,8 +101,8 @@ func (f *Facts) checkKernel(root fs.FS) {
 	}
 }
 
-// older tells whether a release is older than a version. One that can't be read
-// is not.
+// older reports whether a release is older than a version. A release that can't
+// be read is not.
 func older(release string, major, minor int) bool {
 	a, rest, _ := strings.Cut(release, ".")
 	b, _, _ := strings.Cut(rest, ".")

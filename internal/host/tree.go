@@ -17,16 +17,16 @@ import (
 // a processor for it, and a host may be very busy.
 const deathLimit = 15 * time.Second
 
-// KillDescendants kills what a process has started, what that has started, and
-// so on, and does not wait for their end. The process itself, which must not end
-// meanwhile, it leaves alone: the caller has stopped it.
+// KillDescendants kills what a process has started, what that has started, and so
+// on, and does not wait for their end. It leaves the process itself alone, which
+// the caller has stopped and which must not end before KillDescendants returns.
 //
-// A process whose parent has ended is found where it is of the root's session,
-// which the root must lead for that. So a daemon, which has left both, is not.
+// A process whose parent has ended is found by its session, which the root must
+// lead. So a daemon, which has left both, is not found.
 func KillDescendants(root int) error {
 	t := tree{root: root, found: map[int]uint64{}}
-	// What is stopped starts nothing any more. So once a look finds nothing new
-	// there is nothing else.
+	// A stopped process starts no others. So a look that finds nothing new has
+	// found them all.
 	end := time.Now().Add(deathLimit)
 	for more := true; more; {
 		if time.Now().After(end) {
@@ -94,7 +94,7 @@ func (t *tree) signal(sig unix.Signal) error {
 	return errors.Join(errs...)
 }
 
-// tell sends a signal, unless the number is another process's by now.
+// tell sends a signal, unless the number means another process by now.
 func (t *tree) tell(pid int, sig unix.Signal) error {
 	err := pidfd.Signal(pid, sig, func() bool {
 		r, ok := relativesOf(pid)
@@ -106,13 +106,13 @@ func (t *tree) tell(pid int, sig unix.Signal) error {
 	return nil
 }
 
-// relatives are whom a process belongs to.
+// relatives are a process's parent and session.
 type relatives struct {
 	parent, session int
 	born            uint64 // in clock ticks since the host's start
 }
 
-// relativesOf reads proc_pid_stat(5); false is that there is no such process.
+// relativesOf reads proc_pid_stat(5); false means that there is no such process.
 func relativesOf(pid int) (relatives, bool) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"os"
 )
 
-// A log is files: path.1, path.2 and so on. One that has its share of the
-// bound is followed by the next, and the oldest is deleted. A file is a sequence
-// of frames, one for each chunk of output as it came in:
+// A log is files: path.1, path.2 and so on. When a file has its share of the
+// bound the next one follows, and the oldest is deleted. A file is a sequence of
+// frames, one for each chunk of output as it came in:
 //
 //	8 bytes  time, nanoseconds since 1970, big endian, none before the last one's
 //	1 byte   stream
@@ -22,9 +22,10 @@ import (
 //
 // Chunks, not lines: every byte is kept as it was, and a frame costs the same
 // whether output comes by the line or by the megabyte. No frame crosses a
-// multiple of blockSize in its file; what would begins there, and leaves a hole.
-// So there are places to begin to read at, whatever the output is, and what
-// looks for a time or a line reads a block or two, not the log.
+// multiple of blockSize in its file: a frame that would cross it begins there
+// instead, and leaves a hole. So a reader can begin at any multiple, whatever the
+// output is, and a search for a time or a line reads a block or two, not the
+// whole log.
 //
 // The last frame of a log whose writer was killed may be cut off.
 
@@ -68,7 +69,7 @@ func put(b []byte, s Stream, time int64) {
 // errShort is met at the end of what has been written so far.
 var errShort = errors.New("log ends here")
 
-// frame is one that was read.
+// frame is a frame that was read.
 type frame struct {
 	offset int64
 	time   int64

@@ -178,7 +178,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	err := context.Cause(r.ctx)
-	if r.isClosed() { // whoever closes may end ctx right after
+	if r.isClosed() { // the goroutine that closes may end ctx right after
 		return 0, os.ErrClosed
 	}
 	if err != nil {

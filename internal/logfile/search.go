@@ -85,8 +85,8 @@ func (s *search) since(time int64) (int, error) {
 }
 
 // tail finds where the last lines begin, but nothing before a block. It reads
-// blocks from the last one back until it has them. Fewer than none is none: it
-// finds the end.
+// blocks from the last one back until it has them. A negative number counts as 0:
+// it finds the end.
 func (s *search) tail(lines, first int) (position, error) {
 	last := s.blocks() - 1
 	if lines < 0 {

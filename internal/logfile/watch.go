@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch tells when a file changes: by inotify, or by the clock where the host
-// has none to give; instances of it a user has 128 as a rule.
+// watch tells when a file changes: by inotify, or by the clock where the host has
+// no more of it: a user usually may have 128 instances.
 type watch struct {
 	ctx     context.Context
 	ended   func() <-chan struct{}
@@ -119,8 +119,8 @@ func (w *watch) wait() (bool, error) {
 	return false, w.over()
 }
 
-// over tells why there is no more to wait for. Whoever closes may end ctx
-// right after.
+// over gives the reason why there is no more to wait for. The goroutine that
+// closes may end ctx right after.
 func (w *watch) over() error {
 	err := context.Cause(w.ctx)
 	select {

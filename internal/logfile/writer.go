@@ -156,8 +156,8 @@ func (w *Writer) writeAt(frame []byte, at int64) error {
 	return nil
 }
 
-// turn goes on in a new file. Whoever reads the old one is told when there is a
-// new one.
+// turn goes on in a new file. Readers of the old file are told when the new one
+// is there.
 func (w *Writer) turn() error {
 	if oldest := w.n + 1 - files; oldest > 0 {
 		if err := os.Remove(file(w.path, oldest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -187,10 +187,11 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// Copy moves r to its end into the log, and into to unless it is nil. A to that
-// fails gets no more, but the log goes on: the container must not stall or die
-// of a reader that went away. Nor of a log that can't be written: that goes on
-// when it can, and tells what it lacks. Copy returns the first error of each.
+// Copy moves r to its end into the log, and into to unless it is nil. If to fails
+// it gets no more, but the log goes on: the container must not stall or die
+// because a reader went away. Nor because the log can't be written: the log goes
+// on when it can, and records what it lacks. Copy returns the first error of
+// each.
 func (w *Writer) Copy(s Stream, to io.Writer, r io.Reader) error {
 	b := buffers.Get().(*[]byte)
 	defer buffers.Put(b)

@@ -34,9 +34,9 @@ func ListenPacket(process *os.File, network, address string) (c net.PacketConn, 
 	return c, err
 }
 
-// probe has package net find out what it finds out once, with the first
-// listener: whether there is IPv6, and the longest queue of a listener. It is
-// to learn that of the program's own namespace.
+// probe makes package net learn what it learns only once, with its first
+// listener: whether there is IPv6, and the longest queue of a listener. It must
+// learn that in the program's own namespace.
 var probe = sync.OnceFunc(func() {
 	lc := net.ListenConfig{Control: func(string, string, syscall.RawConn) error { return errProbe }}
 	_, _ = lc.Listen(context.Background(), "tcp", ":0")

@@ -7,10 +7,10 @@
 // that waits, waits in Go's poller. The sockets are package net's own, with its
 // types and its defaults.
 //
-// The namespace is named by a pidfd, not by a file in /proc: it can't come to
-// mean another process, it does not keep the namespace, and nobody has to look
-// whether the process is still there, since the kernel does: one that has ended
-// is ESRCH. Linux takes a pidfd for it since 5.8.
+// The namespace is named by a pidfd, not by a file in /proc: it never means
+// another process, it does not keep the namespace, and the kernel itself looks
+// whether the process is still there: if it has ended, the error is ESRCH. Linux
+// takes a pidfd for it since 5.8.
 package netns
 
 import (
@@ -39,8 +39,8 @@ func within(process *os.File, open func(control) error) error {
 }
 
 // visits bounds how many threads are away at a time. A visit is short, and more
-// of them side by side would not be faster; but each wants a thread of its own,
-// and Go keeps every thread that it ever made.
+// visits side by side would not be faster; but each takes a thread of its own,
+// and Go keeps every thread that it has made.
 var visits = make(chan struct{}, 8)
 
 // lock takes a thread for the visit.

@@ -97,7 +97,7 @@ type pending struct {
 	told bool
 }
 
-// tell tells of a change, after the directories that it is in.
+// tell reports a change, after the directories that it is in.
 func (w *differ) tell(name string, kind Kind) error {
 	for i := range w.above {
 		if p := &w.above[i]; !p.told {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotRegular is met where there is something else than a file.
+// ErrNotRegular is the error for what is not a regular file.
 var ErrNotRegular error = &classed{errors.New("not a regular file"), []error{fs.ErrInvalid, errdefs.ErrInvalidArgument}}
 
 func notRegular(mode uint32) error {
@@ -29,8 +29,8 @@ func notRegular(mode uint32) error {
 	return fmt.Errorf("it is a %s, %w", kind, ErrNotRegular)
 }
 
-// classed is an error with further classes for errors.Is, of which its text
-// says nothing.
+// classed is an error with further classes for errors.Is, which its text does not
+// mention.
 type classed struct {
 	error
 	classes []error
@@ -55,8 +55,8 @@ var classes = map[error][]error{
 	fs.ErrInvalid:     {errdefs.ErrInvalidArgument},
 }
 
-// Failure says of an error which call on which file it comes from, as package
-// os does, and gives it its class.
+// Failure says from which call on which file an error comes, as package os does,
+// and gives the error its class.
 func Failure(op, name string, err error) error {
 	if err == nil {
 		return nil
@@ -72,7 +72,7 @@ func Failure(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// CheckName refuses what is no name of io/fs.
+// CheckName refuses what is not a name of io/fs.
 func CheckName(op, name string) error {
 	if fs.ValidPath(name) {
 		return nil

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// extent is a part of a file: bytes that were written, or holes too small to be
-// worth a thought.
+// extent is a part of a file: bytes that were written, and holes too small to
+// matter.
 type extent struct{ start, end int64 }
 
-// A hole counts from a size on, and no more than so many of a file do: it could
-// have more than there is memory for. As many as this go into a tar that package
-// archive/tar still reads, which takes 1 MiB of numbers.
+// A hole counts if it has this size, and only so many holes of a file count: a
+// file could have more than there is memory for. This many fit into a tar that
+// package archive/tar reads, which takes 1 MiB of numbers.
 const (
 	leastHole = 1 << 20
 	maxHoles  = 30_000

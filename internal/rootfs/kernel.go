@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernels are file systems whose files are the kernel's answers, not bytes
-// that somebody has written: by their magic numbers (statfs(2), linux/magic.h).
+// kernels are file systems whose files are the kernel's answers, not bytes that
+// programs have written: by their magic numbers (statfs(2), linux/magic.h).
 var kernels = map[uint32]string{
 	unix.PROC_SUPER_MAGIC:      "procfs",
 	unix.SYSFS_MAGIC:           "sysfs",

@@ -165,7 +165,7 @@ func (m *maker) file(dir int, base string, holes bool, content io.Reader) (handl
 	return handle(fd), err
 }
 
-// fill writes a new file. One that is sparse stays so.
+// fill writes a new file. A sparse file stays sparse.
 func (m *maker) fill(f *os.File, holes bool, content io.Reader) error {
 	if src, ok := content.(*os.File); ok {
 		if i, err := src.Stat(); err == nil {

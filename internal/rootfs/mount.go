@@ -18,14 +18,14 @@ import (
 // writable one it shows what is below the writable layer, which must not be in
 // two mounts at once: that of a new one is empty.
 //
-// The mount is attached nowhere, or, on older kernels, in a mount namespace
-// that lives for a moment, and goes on through the one open directory. So the
-// host's mount table does not change, and a program that is killed leaves no
-// mount. at is a directory to mount on; nobody else sees the mount, and it is
-// gone when the root is closed.
+// The mount is attached nowhere, or, on older kernels, in a mount namespace that
+// lives for a moment, and goes on through the one open directory. So the host's
+// mount table does not change, and a program that is killed leaves no mount. at
+// is a directory to mount on; no other process sees the mount, and it is gone
+// when the root is closed.
 func Open(mounts []mount.Mount, at string) (*Root, error) { return open(mounts, at, false) }
 
-// OpenWritable opens the root of a writable snapshot that nobody else uses,
+// OpenWritable opens the root of a writable snapshot that is used by no one else,
 // not even another Root.
 func OpenWritable(mounts []mount.Mount, at string) (*Root, error) { return open(mounts, at, true) }
 

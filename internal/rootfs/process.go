@@ -14,7 +14,7 @@ import (
 // pidfd stays the caller's, and must stay open as long as Ended is asked.
 func OfProcess(pid int, pidfd *os.File) (*Root, error) {
 	dir, err := openDir(fmt.Sprintf("/proc/%d/root", pid))
-	if ended(pidfd) { // so it may have been another's
+	if ended(pidfd) { // so it may have been another process's
 		if err == nil {
 			dir.Close()
 		}

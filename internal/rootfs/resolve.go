@@ -17,7 +17,7 @@ type handle int
 
 func (h handle) close() { unix.Close(int(h)) }
 
-// path is a name for the file that nothing can come to mean another's.
+// path is a name for the file that can't come to mean another file.
 func (h handle) path() string { return "/proc/self/fd/" + strconv.Itoa(int(h)) }
 
 func (h handle) stat() (st unix.Stat_t, err error) {

@@ -29,7 +29,7 @@ import (
 type Root struct {
 	dir     *os.File
 	conn    syscall.RawConn // of dir
-	process *os.File        // a pidfd, the caller's: whose root it is; nil: nobody's
+	process *os.File        // a pidfd, the caller's: whose root it is; nil: no process's
 	ctx     context.Context // no name is looked up after its end; nil: at any time
 }
 

@@ -41,8 +41,8 @@ func (r *Root) openFile(name string, flag int, perm fs.FileMode) (*os.File, erro
 		if err != unix.EEXIST || flag&os.O_EXCL != 0 {
 			return f, err
 		}
-		// It was made by somebody else just now, or is a link to nothing,
-		// which is where the file goes.
+		// It was just made by another process, or is a link to nothing, which is
+		// where the file goes.
 		links++
 		if target, err := r.ReadLink(at); err == nil {
 			if !path.IsAbs(target) {
@@ -113,7 +113,7 @@ func (r *Root) mkdir(name string, perm fs.FileMode) error {
 		if err != nil {
 			return err
 		}
-		return unix.Chmod(h.path(), mode(perm)|st.Mode&unix.S_ISGID) // that one it has from its parent
+		return unix.Chmod(h.path(), mode(perm)|st.Mode&unix.S_ISGID) // which it inherits from its parent
 	})
 }
 

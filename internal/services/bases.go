@@ -83,7 +83,8 @@ func (s *bases) fill(ctx context.Context, b *base) error {
 	if b.key != "" {
 		return nil
 	}
-	// No container can have that name, and no earlier program has left one of it.
+	// No container can have that name, and no earlier program has left a snapshot
+	// of that name.
 	key := "io.ctor.base:" + rand.Text()
 	s.keep(b, key, true)
 	mounts, err := s.overlay.Prepare(ctx, key, b.chain, snapshots.WithLabels(map[string]string{
@@ -177,7 +178,7 @@ func (b *base) under(dir string) ([]mount.Mount, error) {
 	return mounts, rootfs.Inherit(mounts)
 }
 
-// keeps tells of a snapshot whether it is a base's.
+// keeps reports whether a snapshot is a base's.
 func (s *bases) keeps(ctx context.Context, key string) bool {
 	k, err := recordKey(ctx, key)
 	s.mu.Lock()
@@ -185,13 +186,13 @@ func (s *bases) keeps(ctx context.Context, key string) bool {
 	return err == nil && s.kept[k]
 }
 
-// dropUnused lets go of the bases that no container has.
+// dropUnused removes the bases that no container uses.
 func (s *bases) dropUnused(ctx context.Context) error {
 	_, err := s.dropIf(ctx, func(*base) bool { return true })
 	return err
 }
 
-// dropChain lets go of a chain's base if no container has it, and tells whether
+// dropChain removes a chain's base if no container uses it, and reports whether
 // there was one.
 func (s *bases) dropChain(ctx context.Context, chain string) (bool, error) {
 	ns, err := namespaces.NamespaceRequired(ctx)
@@ -226,8 +227,8 @@ func (s *bases) dropIf(ctx context.Context, ours func(*base) bool) (dropped bool
 	return dropped, errors.Join(errs...)
 }
 
-// retry has the next dropUnused drop a base again, which nobody uses: there may
-// be another one of its layers by now.
+// retry makes the next dropUnused drop a base again that no container uses: by
+// then there may be another base of the same layers.
 func (s *bases) retry(b *base) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

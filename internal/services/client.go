@@ -48,7 +48,7 @@ func (s *Services) newClient(events *exchange) (*containerd.Client, error) {
 		wire(&w, plugins.ServicePlugin, srv.NamespacesService, func(c namespacesapi.NamespacesClient) containerd.ServicesOpt {
 			return containerd.WithNamespaceClient(c)
 		}),
-		// Not needed by much, but NewContainer panics without it.
+		// Little needs it, but NewContainer panics without it.
 		wire(&w, plugins.ServicePlugin, srv.IntrospectionService, func(i introspection.Service) containerd.ServicesOpt {
 			return containerd.WithIntrospectionService(introspector{i, s.tasks})
 		}),

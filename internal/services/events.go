@@ -98,8 +98,8 @@ func (x *exchange) Subscribe(ctx context.Context, fs ...string) (<-chan *events.
 	return out, errs
 }
 
-// pump ends without an error when ctx or the exchange does. It does not count
-// on the subscriber to read on.
+// pump ends without an error when ctx or the exchange ends. It does not depend on
+// the subscriber to keep reading.
 func (s *subscriber) pump(ctx context.Context, out chan<- *events.Envelope, closed <-chan struct{}) error {
 	for {
 		select {

@@ -24,7 +24,7 @@ const gcDelay = 100 * time.Millisecond
 // program's Prometheus registry and handlers to its HTTP server.
 type collector struct {
 	db      *metadata.DB
-	before  func(context.Context) error   // lets go of what is kept for reuse; nil: nothing
+	before  func(context.Context) error   // drops what is kept for reuse; nil: nothing is kept
 	after   []func(context.Context) error // does again what a snapshotter failed at, which the database does not
 	busy    sync.Mutex                    // held by a collection
 	pending atomic.Bool                   // something was deleted since the last collection began
@@ -75,7 +75,7 @@ func (c *collector) run() {
 		case <-c.life.Done():
 			return
 		case <-c.dirty:
-			// Counted from the first deletion: they may never pause.
+			// Counted from the first deletion: deletions may never pause.
 			if soon == nil {
 				soon = time.After(gcDelay)
 			}
@@ -94,7 +94,7 @@ func (c *collector) collect() result {
 	c.busy.Lock()
 	defer c.busy.Unlock()
 	c.pending.Store(false)
-	ctx := context.WithoutCancel(c.life) // Close waits for it: half of it would stay till the next Open
+	ctx := context.WithoutCancel(c.life) // Close waits for it: otherwise half of the work would be left to the next Open
 	if c.before != nil {
 		if err := c.before(ctx); err != nil {
 			log.G(c.life).WithError(err).Error("garbage collection is incomplete")
@@ -110,10 +110,11 @@ func (c *collector) collect() result {
 	return result{s, err}
 }
 
-// finish collects what was deleted and not collected yet. Nobody would do so
-// later: what is left to do is kept in memory.
+// finish collects what was deleted and not collected yet. It must be done now:
+// the list of what is left to collect is in memory only.
 func (c *collector) finish() error {
-	// One that is under way may be about to delete what is kept for reuse.
+	// A collection that is under way may be about to delete what is kept for
+	// reuse.
 	c.busy.Lock()
 	pending := c.pending.Load()
 	c.busy.Unlock()

@@ -18,7 +18,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// layer is a held one.
+// layer is a writable layer that is held in memory.
 type layer struct {
 	info   snapshots.Info
 	base   *base
@@ -95,7 +95,7 @@ func (l *layers) make(ctx context.Context, info snapshots.Info) (_ *layer, err e
 	return made, nil
 }
 
-// next numbers what is made.
+// next gives the number of the next layer.
 func (l *layers) next() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -114,7 +114,7 @@ func (l *layers) put(k string, h *layer) {
 func (l *layers) take(ctx context.Context, key string) (k string, h *layer) {
 	k, err := recordKey(ctx, key)
 	if err != nil {
-		return "", nil // the real one says so
+		return "", nil // the snapshotter itself reports that
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,8 +124,8 @@ func (l *layers) take(ctx context.Context, key string) (k string, h *layer) {
 	return k, h
 }
 
-// hand makes a snapshot of the database's of a layer that was taken: one that
-// gets its files.
+// hand turns a layer that was taken into a snapshot in the database, with the
+// layer's files.
 func (l *layers) hand(ctx context.Context, h *layer, name string, opts []snapshots.Opt) (err error) {
 	key := fmt.Sprintf("io.ctor.layer:%d", l.next()) // no container can have that name
 	made, err := l.overlay.Prepare(ctx, key, h.info.Parent, snapshots.WithLabels(map[string]string{
@@ -152,7 +152,7 @@ func (l *layers) hand(ctx context.Context, h *layer, name string, opts []snapsho
 func (l *layers) find(ctx context.Context, key string) *layer {
 	k, err := recordKey(ctx, key)
 	if err != nil {
-		return nil // the real one says so
+		return nil // the snapshotter itself reports that
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/ctorhq/ctor/internal/tasks"
 )
 
-// introspector tells of the runtime as well, which is no plugin here.
+// introspector also describes the runtime, which is not a plugin here.
 type introspector struct {
 	introspection.Service
 	tasks *tasks.Service

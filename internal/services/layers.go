@@ -20,10 +20,10 @@ import (
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
-// layers is the overlay snapshotter, but for the writable layers of containers
-// that end with this program, which carry a label: each is two directories and
-// no record. A program that was killed has no use for them, and in the two
-// databases each would cost twelve writes that wait for the disk.
+// layers is the overlay snapshotter, except for the writable layers of containers
+// that end with this program. Those carry a label; each is two directories and no
+// record. A program that was killed has no use for them, and in the two databases
+// each would cost twelve writes that wait for the disk.
 type layers struct {
 	overlay snapshots.Snapshotter
 	dir     string
@@ -35,8 +35,8 @@ type layers struct {
 	held map[string]*layer // by namespace/key; nil: being made
 }
 
-// newLayers makes it over the real one. What an earlier program left in dir is
-// removed.
+// newLayers puts layers before the overlay snapshotter, and removes what an
+// earlier program left in dir.
 func newLayers(overlay snapshots.Snapshotter, dir, label, owner string) (*layers, error) {
 	if err := rootfs.Discard(dir); err != nil {
 		return nil, err
@@ -80,8 +80,8 @@ func (l *layers) Prepare(ctx context.Context, key, parent string, opts ...snapsh
 	return made.mounts, nil
 }
 
-// holds tells whether a layer is to be held. One that has instructions for the
-// snapshotter, of another user's ids for one, is made by it.
+// holds reports whether a layer is to be held. A layer with instructions for the
+// snapshotter, such as to map ids, is made by the snapshotter.
 func (l *layers) holds(info snapshots.Info) bool {
 	return info.Labels[l.label] != "" && info.Parent != "" && len(snapshots.FilterInheritedLabels(info.Labels)) == 0
 }
@@ -105,8 +105,8 @@ func (l *layers) name(ctx context.Context, key, parent string) (string, error) {
 	if l.find(ctx, parent) != nil {
 		return "", fmt.Errorf("parent %q is not committed: %w", parent, errdefs.ErrInvalidArgument)
 	}
-	// Whoever is first has the name in both places: the loser of two at once
-	// would else remove what it takes for its own.
+	// The first caller gets the name in both places. Otherwise, of two callers at
+	// once, the one that fails would remove the other's layer as its own.
 	if !l.reserve(k) {
 		return "", exists(key)
 	}
@@ -211,8 +211,8 @@ func (l *layers) Commit(ctx context.Context, name, key string, opts ...snapshots
 	return rootfs.Discard(h.dir)
 }
 
-// Remove implements snapshots.Snapshotter. The directories of a held layer are
-// removed at once.
+// Remove implements snapshots.Snapshotter. It removes the directories of a held
+// layer at once.
 func (l *layers) Remove(ctx context.Context, key string) error {
 	if err := l.hidden(ctx, key); err != nil {
 		return err
@@ -230,8 +230,8 @@ func (l *layers) Remove(ctx context.Context, key string) error {
 	return nil
 }
 
-// removeCommitted removes a snapshot of the database's. What its user does not
-// see does not keep it: a base that no container has any more.
+// removeCommitted removes a snapshot from the database. A base that no container
+// uses any more does not keep it: users don't see bases.
 func (l *layers) removeCommitted(ctx context.Context, key string) error {
 	err := l.overlay.Remove(ctx, key)
 	if !errdefs.IsFailedPrecondition(err) {
@@ -247,7 +247,7 @@ func (l *layers) removeCommitted(ctx context.Context, key string) error {
 	return err
 }
 
-// hidden is an error for a snapshot that only bases know of.
+// hidden gives an error for a snapshot that is only a base's.
 func (l *layers) hidden(ctx context.Context, key string) error {
 	if l.bases.keeps(ctx, key) {
 		return fmt.Errorf("snapshot %q: %w", key, errdefs.ErrNotFound)

@@ -9,8 +9,8 @@ import (
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
-// clear removes the layers that are still held at the program's end, which is
-// theirs: nobody else would let go of what they lie on.
+// clear removes the layers that are still held when the program ends. They end
+// with it, and only they keep the snapshots below them.
 func (l *layers) clear() error {
 	l.mu.Lock()
 	left := slices.Collect(maps.Values(l.held))

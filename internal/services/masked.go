@@ -14,17 +14,18 @@ import (
 )
 
 // masked is a snapshotter that makes directories with the usual umask, whatever
-// the program's is: their modes are those of containers' roots, and an image that
-// was unpacked has them for ever. A snapshot on another has that one's root.
+// the program's is: a directory's mode becomes that of a container's root, and an
+// unpacked image keeps it. A snapshot on another has that one's root.
 type masked struct{ snapshots.Snapshotter }
 
-// cleaned is one that removes things later, as the overlay snapshotter does.
+// cleaned is a masked snapshotter that removes things later, as the overlay
+// snapshotter does.
 type cleaned struct {
 	masked
 	snapshots.Cleaner
 }
 
-// newMasked puts one before the plugin's.
+// newMasked puts a masked snapshotter before the plugin's.
 func newMasked(_ *plugin.InitContext, snapshotter any) (any, error) {
 	s, ok := snapshotter.(snapshots.Snapshotter)
 	if !ok {

@@ -33,7 +33,7 @@ type records struct {
 
 	mu    sync.Mutex
 	held  map[string]containers.Container // by namespace/id
-	taken map[string]bool                 // names that a create or update is at, likewise
+	taken map[string]bool                 // names that a create or update works on, likewise
 }
 
 var _ containers.Store = (*records)(nil)
@@ -42,7 +42,7 @@ func newRecords(db containers.Store, events *exchange) *records {
 	return &records{db: db, events: events, held: map[string]containers.Container{}, taken: map[string]bool{}}
 }
 
-// owned tells whether a container ends with a program.
+// owned reports whether a container ends with a program.
 func owned(c containers.Container) bool {
 	r, _ := record.Of(c)
 	return r.Owner != ""
@@ -99,7 +99,7 @@ func (r *records) Create(ctx context.Context, c containers.Container) (_ contain
 	if err != nil {
 		return containers.Container{}, err
 	}
-	// Whoever is first has the name in both places.
+	// The first caller gets the name in both places.
 	if !r.take(k) {
 		return containers.Container{}, fmt.Errorf("container %q: %w", c.ID, errdefs.ErrAlreadyExists)
 	}
@@ -136,7 +136,7 @@ func (r *records) hold(ctx context.Context, k string, c containers.Container) (c
 	return c, nil
 }
 
-// take keeps a name from others, unless they have it, held or not.
+// take reserves a name, unless another container, held or not, has it.
 func (r *records) take(k string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,7 +153,7 @@ func (r *records) release(k string) {
 	delete(r.taken, k)
 }
 
-// valid checks what the database would.
+// valid checks what the database would check.
 func valid(c containers.Container) error {
 	if err := identifiers.Validate(c.ID); err != nil {
 		return fmt.Errorf("container id: %w", err)
@@ -226,7 +226,8 @@ func (r *records) keep(ctx context.Context, k string, c containers.Container) (c
 	return c, nil
 }
 
-// merged lays the named fields of c over old; none are all that may change.
+// merged lays the named fields of c over old; no names mean all fields that may
+// change.
 func merged(old, c containers.Container, fields []string) (containers.Container, error) {
 	if len(fields) == 0 {
 		fields = []string{"labels", "spec", "extensions", "image", "snapshotkey"}

@@ -21,9 +21,9 @@ import (
 )
 
 // Repair removes the directories that a snapshotter or the content store was
-// making or removing when its program was killed. A snapshot's that was
-// renamed into place, and whose record was not written, would make the next
-// snapshot fail: it gets the same number. Repair must be called while no
+// making or removing when its program was killed. A snapshot's directory that was
+// renamed into place, but whose record was not written, would make the next
+// snapshot fail, which gets the same number. Repair must be called while no
 // services run on root.
 func Repair(ctx context.Context, root string) error {
 	var errs []error
@@ -40,7 +40,8 @@ func Repair(ctx context.Context, root string) error {
 	return errors.Join(errs...)
 }
 
-// repairIngests removes what lacks the files that a new ingest begins with.
+// repairIngests removes ingests that lack the files that a new ingest begins
+// with.
 func repairIngests(dir string) error {
 	ingests, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -100,10 +101,10 @@ func snapshotIDs(ctx context.Context, db string) (ids map[string]string, err err
 	return ids, err
 }
 
-// Sweep collects what a killed program was about to, and what it had made of
-// snapshots and content without writing it down. ctx is of any namespace. The
-// collector only looks through stores from which something was removed since
-// the start, so something is, by us or by a collection that comes first.
+// Sweep collects what a killed program was about to collect, and the snapshots
+// and content that it made without recording them. ctx is of any namespace. The
+// collector only looks through stores from which something was removed since the
+// start, so something is, by us or by a collection that comes first.
 func (s *Services) Sweep(ctx context.Context) error {
 	const key = "ctor-sweep"
 	for _, name := range s.Snapshotters() {

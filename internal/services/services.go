@@ -143,8 +143,8 @@ func graph(events *exchange) []plugin.Registration {
 	return all
 }
 
-// fronts are what stands before a plugin that makes files: their modes and places
-// must not depend on the program.
+// fronts stand before plugins that make files: the files' modes and places must
+// not depend on the program.
 var fronts = map[plugin.Type]func(ic *plugin.InitContext, theirs any) (any, error){
 	plugins.SnapshotPlugin: newMasked,
 	plugins.DiffPlugin:     newApplier,
@@ -175,7 +175,7 @@ func (s *Services) init(ctx context.Context, r plugin.Registration) error {
 	i, err := p.Instance()
 	if err != nil {
 		if r.Type == plugins.SnapshotPlugin && r.ID != s.cfg.Snapshotter {
-			return nil // this host lacks the file system, and nobody asked for it
+			return nil // this host lacks the file system, and the caller did not ask for it
 		}
 		return err
 	}

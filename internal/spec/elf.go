@@ -9,8 +9,8 @@ import (
 
 const elfMagic = "\x7fELF"
 
-// elfClass is what differs between 32 and 64 bits in what is read of an ELF
-// file: where a header has its fields, elf(5).
+// elfClass says where the headers of an ELF file have their fields, which differs
+// between 32 and 64 bits, elf(5).
 type elfClass struct {
 	wide             bool // addresses have 8 bytes
 	phoff, phentsize int  // in the file's header

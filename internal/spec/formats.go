@@ -23,8 +23,8 @@ func otherFormat(name string, head []byte) bool {
 	})
 }
 
-// fits tells whether a format, as the kernel describes it, is a file's. What
-// describes none fits nothing.
+// fits reports whether a file has a format, as the kernel describes it. A text
+// that describes no format fits no file.
 func fits(format, name string, head []byte) bool {
 	said := map[string]string{}
 	for line := range strings.Lines(format) {

@@ -27,11 +27,11 @@ const (
 // maxNames bounds what is read of a container's passwd and group, in bytes.
 const maxNames = 4 << 20
 
-// readNames reads a file that a container may have made anything of. numbers
-// are the fields that hold one. Lines in which one of them is none are left out:
-// whoever reads a number that is too large gets another one, and of one that
-// can't be read 0, which is root's. If one of those lines is that of name, it is
-// an error. A file that is not there is empty.
+// readNames reads a file that a container may have made anything of. numbers are
+// the fields that hold one. Lines in which one of them is not a number are left
+// out: programs read a number that is too large as a different one, and one that
+// can't be read as 0, which is root's. If such a line is name's, that is an
+// error. A file that is not there is empty.
 func readNames(root *rootfs.Root, file, name string, numbers ...int) ([]byte, error) {
 	f, err := openNames(root, file)
 	if f == nil {

@@ -21,15 +21,16 @@ func cgroupMounts() []specs.Mount {
 }
 
 // ownNetwork is how a network of a container's own is set, as Docker has it: any
-// port and ping are any user's, for there is nobody else to protect from them.
+// user may bind any port and ping, since the network holds nothing but the
+// container.
 var ownNetwork = map[string]string{
 	"net.ipv4.ip_unprivileged_port_start": "0",
 	"net.ipv4.ping_group_range":           "0 2147483647",
 }
 
 // Settle takes back what only goes with a default that the caller has changed
-// meanwhile: the settings of a network that is not the container's own, and
-// groups that a user namespace may not have.
+// since: the settings of a network that is not the container's own, and groups
+// that a user namespace may not have.
 func Settle(s *specs.Spec) {
 	if s.Linux == nil {
 		return

@@ -26,16 +26,16 @@ type Command struct {
 	Dir    string
 	User   string
 	TTY    bool
-	Width  uint16 // of the terminal, in characters; 0: nobody said
+	Width  uint16 // of the terminal, in characters; 0: not known
 	Height uint16
 }
 
 // Process writes the configuration of a command, in the root file system of a
 // container that runs, from that of the container's first process.
 //
-// A runtime looks into passwd and group, some in any case, others for a HOME;
-// it would wait for ever where a container has made a fifo of them, or a link to
-// the kernel's log.
+// A runtime looks into passwd and group, some in any case, others for a HOME; it
+// would never return if a container has made a fifo of them, or a link to the
+// kernel's log.
 func (c Command) Process(root *rootfs.Root, first *specs.Process) (*specs.Process, error) {
 	for _, name := range []string{passwd, group} {
 		f, err := openNames(root, name)
@@ -128,9 +128,9 @@ func (c Command) Environ(first *specs.Process) ([]string, error) {
 	return lastOfName(good), err
 }
 
-// home gives the environment a HOME, if nobody has said where it is: a
-// runtime would look for it as well, and trust what it finds. other is that of
-// another user than the first process's, "" if it is the same.
+// home gives the environment a HOME, unless it has one: a runtime would look for
+// the home itself, and trust what it finds. other is the home of a user who is
+// not the first process's, "" if it is the same user.
 func (c Command) home(root *rootfs.Root, p, first *specs.Process, other string) (_ []string, err error) {
 	if now, _ := lookupEnv(p.Env, "HOME"); now != "" {
 		if c.Env != nil || other == "" {
@@ -151,7 +151,7 @@ func (c Command) home(root *rootfs.Root, p, first *specs.Process, other string) 
 
 func uid(p *specs.Process) string { return strconv.FormatUint(uint64(p.User.UID), 10) }
 
-// dir is the working directory. A runtime would make one that is missing for a
+// dir is the working directory. A runtime would make a missing directory for a
 // container's first process, and fail for others.
 func (c Command) dir(at Place, first string) (string, error) {
 	if c.Dir == "" {
@@ -173,9 +173,9 @@ func (c Command) dir(at Place, first string) (string, error) {
 	return path.Clean(dir), nil
 }
 
-// args makes of Path and Args the one list that a runtime is given: it executes
-// what the first of it means. That is the name as it stands, where it means
-// Path, and else Path.
+// args makes one list of Path and Args, as runtimes take it: a runtime executes
+// what the first element means. That is Args[0] where it means Path, and else
+// Path.
 func (c Command) args(at Place, p *specs.Process, firstEnv []string) ([]string, error) {
 	lookup := *p
 	lookup.Env = firstEnv

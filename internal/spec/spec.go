@@ -105,8 +105,8 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	return s, nil
 }
 
-// Check finds what no runtime could do anything with, after the caller's last
-// word on the configuration.
+// Check refuses what no runtime can use, after the caller's last changes to the
+// configuration.
 func Check(s *specs.Spec) error {
 	if s.Process == nil || len(s.Process.Args) == 0 || s.Linux == nil {
 		return fmt.Errorf("it leaves no process, no arguments or nothing of Linux: %w", errdefs.ErrInvalidArgument)

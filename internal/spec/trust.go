@@ -58,8 +58,8 @@ func Trust(root *rootfs.Root, dir string, certificate []byte) (mounts []specs.Mo
 	return mounts, env, nil
 }
 
-// readStore reads one that is a file of its own. A link leads to another one of
-// them, which is covered by itself.
+// readStore reads a store that is a file of its own. A store that is a link is
+// left out: it leads to another store in the list.
 func readStore(root *rootfs.Root, name string) ([]byte, error) {
 	if st, err := root.Lstat(name[1:]); err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ func User(root *rootfs.Root, name string) (_ specs.User, home string, err error)
 	case errors.Is(err, user.ErrRange):
 		return specs.User{}, "", fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	case err != nil:
-		// It does not say which: a name that is in neither file.
+		// The error does not say which of the files lacks the name.
 		return specs.User{}, "", fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
 	}
 	ids := specs.User{UID: uint32(u.Uid), GID: uint32(u.Gid), AdditionalGids: []uint32{uint32(u.Gid)}}

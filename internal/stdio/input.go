@@ -1,10 +1,15 @@
 package stdio
 
-import "io"
+import (
+	"io"
+	"os"
+	"sync"
+)
 
 // Input is one reader of the program's that processes read from one after the
 // other, each where the one before it stopped. What a Read has given after the
-// end of a process is the next one's, and there is never more than one Read.
+// end of a process is the next one's, and there is never more than one Read. An
+// *os.File need not be read ahead: its Read ends with the process.
 type Input struct {
 	r    io.Reader
 	turn chan struct{} // has one, while no process reads
@@ -36,6 +41,9 @@ func NewInput(r io.Reader) *Input {
 func (i *Input) Until(ended <-chan struct{}) io.Reader {
 	if i == nil {
 		return nil
+	}
+	if f, ok := i.r.(*os.File); ok {
+		return &filePortion{f: f, ended: ended}
 	}
 	return &portion{i, ended}
 }
@@ -82,5 +90,48 @@ func (s *portion) Read(p []byte) (int, error) {
 	}
 	err := i.err
 	i.err = nil // the next process asks again, as another exec.Cmd would
+	return n, err
+}
+
+// filePortion is one process's of a file, such as os.Stdin.
+type filePortion struct {
+	f      *os.File
+	ended  <-chan struct{}
+	mu     sync.Mutex
+	source *Source // nil before the first Read
+}
+
+// Read implements io.Reader. It takes nothing that comes after the end of the
+// process: that is for the program, or for the next process.
+func (s *filePortion) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.ended:
+		return 0, io.EOF
+	default:
+	}
+	if s.source == nil {
+		source, err := NewSource(s.f)
+		if err != nil {
+			return 0, err
+		}
+		s.source = source
+		go func() {
+			<-s.ended
+			source.Stop()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			source.Close()
+		}()
+	}
+	n, err := s.source.Read(p)
+	select {
+	case <-s.ended:
+		if n == 0 {
+			err = io.EOF
+		}
+	default:
+	}
 	return n, err
 }

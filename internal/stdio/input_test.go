@@ -3,11 +3,13 @@ package stdio
 import (
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // One process reads to the end as if there was nothing in between.
@@ -54,4 +56,56 @@ func TestInputGoesOn(t *testing.T) {
 	rest, err = io.ReadAll(in.Until(nil))
 	require.NoError(t, err)
 	require.Empty(t, rest)
+}
+
+// A file is not read after the process's end: what comes then is the program's.
+func TestInputOfFile(t *testing.T) {
+	for name, open := range map[string]func() (r, w *os.File, err error){"polled": os.Pipe, "not polled": blocking} {
+		t.Run(name, func(t *testing.T) {
+			r, w, err := open()
+			require.NoError(t, err)
+			defer r.Close()
+			defer w.Close()
+			in := NewInput(r)
+			ended := make(chan struct{})
+			first := in.Until(ended)
+			_, err = w.WriteString("one")
+			require.NoError(t, err)
+			b := [8]byte{}
+			n, err := first.Read(b[:])
+			require.NoError(t, err)
+			require.Equal(t, "one", string(b[:n]))
+			waits := make(chan error)
+			go func() {
+				_, err := first.Read(b[:])
+				waits <- err
+			}()
+			close(ended)
+			require.Equal(t, io.EOF, <-waits)
+			_, err = w.WriteString("the program's")
+			require.NoError(t, err)
+			text := [13]byte{}
+			_, err = io.ReadFull(r, text[:])
+			require.NoError(t, err)
+			require.Equal(t, "the program's", string(text[:]))
+			_, err = first.Read(b[:])
+			require.Equal(t, io.EOF, err)
+
+			next := in.Until(nil)
+			_, err = w.WriteString("two")
+			require.NoError(t, err)
+			n, err = next.Read(b[:])
+			require.NoError(t, err)
+			require.Equal(t, "two", string(b[:n]))
+		})
+	}
+}
+
+// blocking makes a pipe that Go's poller does not have, as os.Stdin is.
+func blocking() (r, w *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "r"), os.NewFile(uintptr(fds[1]), "w"), nil
 }

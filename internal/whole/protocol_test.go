@@ -36,7 +36,7 @@ func otherProtocol(t *testing.T) string {
 		}
 	}
 	dir := t.TempDir()
-	source, err := filepath.Abs("internal/shim/link/protocol.go")
+	source, err := filepath.Abs("../shim/link/protocol.go")
 	require.NoError(t, err)
 	code, err := os.ReadFile(source)
 	require.NoError(t, err)
@@ -49,7 +49,7 @@ func otherProtocol(t *testing.T) string {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "overlay"), overlay, 0o600))
 	shim := filepath.Join(dir, link.Name)
 	build := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-overlay", filepath.Join(dir, "overlay"), "-o", shim, ".")
-	build.Dir = "cmd/" + link.Name
+	build.Dir = "../../cmd/" + link.Name
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return shim

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
 
 	eventtypes "github.com/containerd/containerd/api/events"
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
@@ -16,6 +16,8 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/ctorhq/ctor/internal/shim/criu"
 )
 
 // Checkpoint writes a container's processes to files. Processes that Exec has
@@ -63,15 +65,15 @@ func (c *container) checkpoint(ctx context.Context, how Checkpoint) error {
 	if err := c.checkpointable(); err != nil {
 		return err
 	}
-	if err := canCheckpoint(); err != nil {
+	if err := criu.Check(); err != nil {
 		return err
 	}
-	outside, err := c.init.paths.outside()
+	streams, err := criu.Name(c.init.paths.files())
 	if err != nil {
 		return err
 	}
 	config := c.bundle.CriuConfig()
-	if err := os.WriteFile(config, outside.config(), 0o600); err != nil {
+	if err := os.WriteFile(config, streams.Config(), 0o600); err != nil {
 		return err
 	}
 	defer os.Remove(config)
@@ -80,15 +82,40 @@ func (c *container) checkpoint(ctx context.Context, how Checkpoint) error {
 		return err
 	}
 	if err := c.call(func() error { return c.handle.Checkpoint(ctx, how) }); err != nil {
-		return criuSays(filepath.Join(how.Work, "dump.log"), err)
+		return criu.Explain(filepath.Join(how.Work, "dump.log"), err)
 	}
 	if how.Exit {
 		c.thaw() // or in version 1's freezer it would not
 	}
-	if err := untie(how.Images); err != nil {
+	if err := criu.Untie(how.Images); err != nil {
 		return err
 	}
-	return outside.rename(how.Images)
+	return streams.Rename(how.Images)
+}
+
+// criuConfig is the file in a bundle in which CRIU finds options that runc has
+// no words for. CriuAnnotation has to name it when the container is made.
+const (
+	criuConfig     = "criu.conf"
+	CriuAnnotation = "org.criu.config"
+)
+
+// CriuConfig is the path to which CriuAnnotation is to be set.
+func (b Bundle) CriuConfig() string { return filepath.Join(b.Dir, criuConfig) }
+
+// CriuWork is where CRIU works for the container, and leaves its log.
+func (b Bundle) CriuWork() string { return filepath.Join(b.Dir, "criu") }
+
+// files are those of the streams that are files of the host, by path. A pipe
+// without a name is none of them.
+func (p paths) files() (files [3]string) {
+	for i, path := range []string{p.in, p.out, p.err} {
+		path = strings.TrimPrefix(strings.TrimPrefix(path, "fifo://"), "file://")
+		if filepath.IsAbs(path) && !nameless(path) {
+			files[i] = path
+		}
+	}
+	return files
 }
 
 // checkpointable is called with starts held.
@@ -107,14 +134,6 @@ func (c *container) checkpointable() error {
 	return nil
 }
 
-// canCheckpoint says what the host lacks to make checkpoints.
-func canCheckpoint() error {
-	if _, err := exec.LookPath("criu"); err != nil {
-		return fmt.Errorf("no criu on PATH to make and restore checkpoints with (%w): apt-get install criu", errdefs.ErrUnavailable)
-	}
-	return nil
-}
-
 // restore makes a container as its checkpoint has it, with Start's lock held.
 // Its processes run when it is made.
 //
@@ -124,7 +143,7 @@ func canCheckpoint() error {
 func (s *Service) restore(ctx context.Context, c *container) error {
 	c.starts.Lock()
 	defer c.starts.Unlock()
-	if err := canCheckpoint(); err != nil {
+	if err := criu.Check(); err != nil {
 		return err
 	}
 	dir := c.bundle.CriuWork()
@@ -132,7 +151,7 @@ func (s *Service) restore(ctx context.Context, c *container) error {
 		return err
 	}
 	if err := c.make(ctx, s.executor); err != nil {
-		return criuSays(filepath.Join(dir, "restore.log"), err)
+		return criu.Explain(filepath.Join(dir, "restore.log"), err)
 	}
 	go s.watch(c, c.init)
 	return nil

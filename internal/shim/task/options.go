@@ -39,7 +39,9 @@ func ParseOptions(a *anypb.Any) (Options, error) {
 	for name, set := range map[string]bool{
 		"no_pivot_root": o.NoPivotRoot, "no_new_keyring": o.NoNewKeyring, "binary_name": o.BinaryName != "",
 		"root": o.Root != "", "systemd_cgroup": o.SystemdCgroup, "criu_image_path": o.CriuImagePath != "",
-		"criu_work_path": o.CriuWorkPath != "", "task_api": o.TaskApiAddress != "" || o.TaskApiVersion != 0, //nolint:staticcheck
+		"criu_work_path": o.CriuWorkPath != "",
+		//lint:ignore SA1019 what is deprecated may be asked for all the same
+		"task_api": o.TaskApiAddress != "" || o.TaskApiVersion != 0,
 	} {
 		if set {
 			return Options{}, fmt.Errorf("runtime option %s: %w here: leave it out", name, errdefs.ErrNotImplemented)

@@ -1,4 +1,4 @@
-package task
+package criu
 
 import (
 	"encoding/binary"
@@ -21,10 +21,10 @@ const (
 	pdeathSig  = 8 // thread_core_entry.pdeath_sig
 )
 
-// untie takes out of the images the signal that the first process gets when its
-// parent ends, which libcontainer's containers ask for. Who restores it is a
-// command, and ends.
-func untie(images string) error {
+// Untie takes out of the images the signal that the first process gets when its
+// parent ends, which libcontainer's containers ask for. The parent of a restored
+// process is a command, and ends.
+func Untie(images string) error {
 	path := filepath.Join(images, "core-1.img")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) { // it has no pid namespace of its own, so is not the first there

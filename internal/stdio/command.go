@@ -1,4 +1,4 @@
-package container
+package stdio
 
 import (
 	"io"
@@ -6,47 +6,45 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/ctorhq/ctor/internal/stdio"
 )
 
-// streams are a command's pipes. They have no names: the runtime opens the
-// process's ends through this program's descriptors.
-type streams struct {
+// Command is the streams of a command, as os/exec has them: pipes, which have no
+// names. The runtime opens the process's ends through this program's descriptors.
+// The zero value is ready.
+type Command struct {
 	theirs []*os.File  // until the process has them
 	ours   []io.Closer // until Wait is done
 	input  *input      // nil: there is none
-	copies []func(kind) error
-	copied chan error // gets the first error of the copies, once all have ended; nil: there are none
+	copies []func(Kind) error
+	// Copied gets the first error of the copies, once all have ended; nil: there
+	// are none.
+	Copied chan error
 
 	// An *os.File that is the input is not waited for: its copy is stopped.
-	source  *stdio.Source
+	source  *Source
 	sourced sync.WaitGroup
 }
 
-// kind is how the other ends of the pipes behave.
-type kind struct {
-	relay bool
-	tty   bool
-	eof   func() // tells the runtime that the input has ended; nil: the pipe does
-	ended <-chan struct{}
+// Kind is how the other ends of the pipes behave.
+type Kind struct {
+	Relay bool // the runtime copies between them and the process
+	TTY   bool
+	EOF   func() // tells the runtime that the input has ended; nil: the pipe does
+	Ended <-chan struct{}
 }
 
-// open makes the pipes that are not there yet, and gives their paths.
-func (s *streams) open(c *Cmd) (in, out, eout string, err error) {
-	if in, err = s.reader(c.Stdin, c.TTY); err != nil {
+// Open makes the pipes that are not there yet, and gives their paths. A nil
+// reader or writer has none, "".
+func (s *Command) Open(stdin io.Reader, stdout, stderr io.Writer, tty bool) (in, out, eout string, err error) {
+	if in, err = s.reader(stdin, tty); err != nil {
 		return "", "", "", err
-	}
-	stdout, stderr := c.Stdout, c.Stderr
-	if c.place.engine().Backend.Relays(false) {
-		stdout, stderr = orDiscard(stdout), orDiscard(stderr)
 	}
 	if out, err = s.writer(stdout); err != nil {
 		return "", "", "", err
 	}
 	switch {
-	case c.TTY:
-	case stderr != nil && stdio.Same(stdout, stderr):
+	case tty:
+	case stderr != nil && Same(stdout, stderr):
 		eout = out
 	default:
 		eout, err = s.writer(stderr)
@@ -54,26 +52,19 @@ func (s *streams) open(c *Cmd) (in, out, eout string, err error) {
 	return in, out, eout, err
 }
 
-func orDiscard(w io.Writer) io.Writer {
-	if w == nil {
-		return io.Discard
-	}
-	return w
-}
-
-// pipe makes a pipe that the process reads.
-func (s *streams) inPipe() (theirs *os.File, err error) {
-	theirs, ours, err := os.Pipe()
+// In makes a pipe that the process reads, and gives both ends.
+func (s *Command) In() (ours io.WriteCloser, theirs *os.File, err error) {
+	theirs, w, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s.input = &input{file: ours, theirs: theirs}
-	s.theirs, s.ours = append(s.theirs, theirs), append(s.ours, ours)
-	return theirs, nil
+	s.input = &input{file: w, theirs: theirs}
+	s.theirs, s.ours = append(s.theirs, theirs), append(s.ours, w)
+	return s.input, theirs, nil
 }
 
-// outPipe makes a pipe that the process writes.
-func (s *streams) outPipe() (ours, theirs *os.File, err error) {
+// Out makes a pipe that the process writes, and gives both ends.
+func (s *Command) Out() (ours, theirs *os.File, err error) {
 	ours, theirs, err = os.Pipe()
 	if err == nil {
 		s.theirs, s.ours = append(s.theirs, theirs), append(s.ours, ours)
@@ -81,19 +72,19 @@ func (s *streams) outPipe() (ours, theirs *os.File, err error) {
 	return ours, theirs, err
 }
 
-// made gives the path of a pipe that StdinPipe and its like have made.
-func (s *streams) made(stream any) (path string, ok bool) {
+// made gives the path of a pipe that In or Out has made.
+func (s *Command) made(stream any) (path string, ok bool) {
 	for _, f := range s.theirs {
 		if stream == any(f) {
-			return stdio.Path(f), true
+			return Path(f), true
 		}
 	}
 	return "", false
 }
 
-func (s *streams) reader(r io.Reader, tty bool) (string, error) {
+func (s *Command) reader(r io.Reader, tty bool) (string, error) {
 	if r == nil && tty {
-		r = strings.NewReader("") // or it would wait for somebody to type
+		r = strings.NewReader("") // or it would wait for a person to type
 	}
 	if r == nil {
 		return "", nil
@@ -101,60 +92,60 @@ func (s *streams) reader(r io.Reader, tty bool) (string, error) {
 	if path, ok := s.made(r); ok {
 		return path, nil
 	}
-	theirs, err := s.inPipe()
+	_, theirs, err := s.In()
 	if err != nil {
 		return "", err
 	}
 	if f, ok := r.(*os.File); ok {
-		s.source, err = stdio.NewSource(f)
-		return stdio.Path(theirs), err
+		s.source, err = NewSource(f)
+		return Path(theirs), err
 	}
-	s.copies = append(s.copies, func(kind) error { return s.feed(r) })
-	return stdio.Path(theirs), nil
+	s.copies = append(s.copies, func(Kind) error { return s.feed(r) })
+	return Path(theirs), nil
 }
 
 // feed copies the input.
-func (s *streams) feed(r io.Reader) error {
-	err := stdio.Feed(s.input, r)
+func (s *Command) feed(r io.Reader) error {
+	err := Feed(s.input, r)
 	s.input.Close()
 	return err
 }
 
-func (s *streams) writer(w io.Writer) (string, error) {
+func (s *Command) writer(w io.Writer) (string, error) {
 	if w == nil {
 		return "", nil
 	}
 	if path, ok := s.made(w); ok {
 		return path, nil
 	}
-	ours, theirs, err := s.outPipe()
+	ours, theirs, err := s.Out()
 	if err != nil {
 		return "", err
 	}
 	if f, ok := w.(*os.File); ok {
-		dup, err := stdio.Dup(f)
+		dup, err := Dup(f)
 		if err != nil {
 			return "", err
 		}
 		s.ours = append(s.ours, dup)
 		w = dup
 	}
-	s.copies = append(s.copies, func(k kind) error {
+	s.copies = append(s.copies, func(k Kind) error {
 		_, err := io.Copy(w, ours)
-		if err != nil && k.relay {
+		if err != nil && k.Relay {
 			_, _ = io.Copy(io.Discard, ours) // the process can't be told of it
 		}
 		ours.Close() // so that it learns of it by SIGPIPE
 		return err
 	})
-	return stdio.Path(theirs), nil
+	return Path(theirs), nil
 }
 
-// begin copies: the process has its ends.
-func (s *streams) begin(k kind) {
+// Begin begins to copy: the process has its ends.
+func (s *Command) Begin(k Kind) {
 	if s.input != nil {
-		if k.relay {
-			s.keepReader(k.ended)
+		if k.Relay {
+			s.keepReader(k.Ended)
 		}
 		s.input.begin(k)
 	}
@@ -165,7 +156,7 @@ func (s *streams) begin(k kind) {
 	if len(s.copies) == 0 {
 		return
 	}
-	s.copied = make(chan error, 1)
+	s.Copied = make(chan error, 1)
 	ended := make(chan error)
 	for _, copy := range s.copies {
 		go func() { ended <- copy(k) }()
@@ -180,13 +171,13 @@ func (s *streams) begin(k kind) {
 			}
 		}
 		copied <- first
-	}(s.copied)
+	}(s.Copied)
 }
 
 // keepReader keeps the input's reading end open as long as the process lives. A
 // stock shim opens its own in its own time, which may be after Start: until then
-// there would be nobody to read, and a write would fail.
-func (s *streams) keepReader(ended <-chan struct{}) {
+// there would be no reader, and a write would fail.
+func (s *Command) keepReader(ended <-chan struct{}) {
 	theirs := s.input.theirs
 	s.theirs = slices.DeleteFunc(s.theirs, func(f *os.File) bool { return f == theirs })
 	go func() {
@@ -196,21 +187,22 @@ func (s *streams) keepReader(ended <-chan struct{}) {
 }
 
 // given closes the process's ends.
-func (s *streams) given() {
+func (s *Command) given() {
 	for _, f := range s.theirs {
 		f.Close()
 	}
 	s.theirs = nil
 }
 
-// abandon lets go of everything: no process has come of it.
-func (s *streams) abandon() {
+// Abandon lets go of everything: no process has come of it.
+func (s *Command) Abandon() {
 	s.given()
-	s.close()
+	s.Close()
 	s.copies = nil
 }
 
-func (s *streams) close() {
+// Close closes our ends, and ends the reading of a file that is the input.
+func (s *Command) Close() {
 	for _, c := range s.ours {
 		c.Close()
 	}
@@ -230,12 +222,12 @@ type input struct {
 	mu     sync.Mutex
 	begun  bool
 	ended  bool
-	kind   kind
+	kind   Kind
 	last   byte
 }
 
 // begin is called when there is a process.
-func (i *input) begin(k kind) {
+func (i *input) begin(k Kind) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.begun, i.kind = true, k
@@ -270,12 +262,12 @@ func (i *input) Close() error {
 }
 
 func (i *input) end() error {
-	if i.kind.tty {
-		_, _ = i.file.Write(stdio.EndOfInput(i.last))
+	if i.kind.TTY {
+		_, _ = i.file.Write(EndOfInput(i.last))
 	}
 	err := i.file.Close()
-	if i.kind.eof != nil {
-		i.kind.eof()
+	if i.kind.EOF != nil {
+		i.kind.EOF()
 	}
 	return err
 }

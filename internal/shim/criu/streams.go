@@ -1,4 +1,4 @@
-package task
+package criu
 
 import (
 	"bytes"
@@ -11,37 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// criuConfig is the file in a bundle in which CRIU finds options that runc has
-// no words for. CriuAnnotation has to name it when the container is made.
-const (
-	criuConfig     = "criu.conf"
-	CriuAnnotation = "org.criu.config"
-)
-
-// CriuConfig is the path to which CriuAnnotation is to be set.
-func (b Bundle) CriuConfig() string { return filepath.Join(b.Dir, criuConfig) }
-
-// CriuWork is where CRIU works for the container, and leaves its log.
-func (b Bundle) CriuWork() string { return filepath.Join(b.Dir, "criu") }
-
-// outside are those of a process's streams, 0 to 2, that are files of the
-// host, as CRIU names them. It dumps no file that the container can't see,
-// unless it is told that somebody will provide it again.
+// Streams are those of a process's streams, 0 to 2, that are files of the host,
+// as CRIU names them; "" is none. CRIU dumps no file that the container can't
+// see, unless it is told that the file will be provided again.
 //
 // For a restore runc provides new ones, but only for pipes, which it knows by
 // their names in the images. So the files are given such names there: CRIU
 // does not look at what they mean.
-type outside [3]string
+type Streams [3]string
 
-// outside looks at the streams. A pipe without a name is none of them.
-func (p paths) outside() (outside, error) {
-	var o outside
-	for i, path := range []string{p.in, p.out, p.err} {
-		path = strings.TrimPrefix(strings.TrimPrefix(path, "fifo://"), "file://")
-		if !filepath.IsAbs(path) || nameless(path) {
+// Name gives the names of the files at paths; "" stays none.
+func Name(paths [3]string) (Streams, error) {
+	var o Streams
+	for i, path := range paths {
+		if path == "" {
 			continue
 		}
-		name, err := criuName(path)
+		name, err := nameOf(path)
 		if err != nil {
 			return o, err
 		}
@@ -50,8 +36,8 @@ func (p paths) outside() (outside, error) {
 	return o, nil
 }
 
-// criuName names a file by its mount and inode.
-func criuName(path string) (string, error) {
+// nameOf names a file by its mount and inode.
+func nameOf(path string) (string, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", &os.PathError{Op: "open", Path: path, Err: err}
@@ -74,8 +60,8 @@ func criuName(path string) (string, error) {
 	return "", fmt.Errorf("the kernel does not tell the mount of %s", path)
 }
 
-// config tells CRIU of them.
-func (o outside) config() []byte {
+// Config is a configuration that tells CRIU of them.
+func (o Streams) Config() []byte {
 	var b bytes.Buffer
 	for _, name := range o {
 		if name != "" {
@@ -85,9 +71,9 @@ func (o outside) config() []byte {
 	return b.Bytes()
 }
 
-// rename makes pipes of them in the images, and in the list that runc has
+// Rename makes pipes of them in the images, and in the list that runc has
 // added.
-func (o outside) rename(images string) error {
+func (o Streams) Rename(images string) error {
 	files, list := filepath.Join(images, "files.img"), filepath.Join(images, "descriptors.json")
 	b, err := os.ReadFile(files)
 	if err != nil {
@@ -119,19 +105,4 @@ func (o outside) rename(images string) error {
 		return err
 	}
 	return os.WriteFile(list, j, 0o600)
-}
-
-// criuSays adds to an error what CRIU complained of last.
-func criuSays(log string, err error) error {
-	b, _ := os.ReadFile(log)
-	last := ""
-	for line := range strings.Lines(string(b)) {
-		if _, complaint, ok := strings.Cut(line, "Error "); ok && !strings.Contains(complaint, "RLIMIT_NOFILE") {
-			last = strings.TrimSpace(complaint)
-		}
-	}
-	if last == "" {
-		return err
-	}
-	return fmt.Errorf("%w: criu: %s", err, last)
 }

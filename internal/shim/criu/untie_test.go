@@ -1,4 +1,4 @@
-package task
+package criu
 
 import (
 	"encoding/binary"
@@ -40,7 +40,7 @@ func TestUntie(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "core-1.img")
 			require.NoError(t, os.WriteFile(path, c.image, 0o600))
-			require.ErrorIs(t, untie(dir), c.err)
+			require.ErrorIs(t, Untie(dir), c.err)
 			b, err := os.ReadFile(path)
 			require.NoError(t, err)
 			require.Equal(t, c.want, b)

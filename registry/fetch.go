@@ -102,7 +102,7 @@ func from(resp *http.Response, d ocispec.Descriptor, at int64) error {
 	switch resp.StatusCode {
 	case http.StatusOK:
 		if n := resp.ContentLength; n != -1 && n != d.Size {
-			return fmt.Errorf("mismatch Content-Length: the answer has %d bytes, not %d", n, d.Size)
+			return fmt.Errorf("the answer's Content-Length is %d, not %d", n, d.Size)
 		}
 		_, err := io.CopyN(io.Discard, resp.Body, at)
 		if err == io.EOF {

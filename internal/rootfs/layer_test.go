@@ -236,6 +236,10 @@ func TestApplyLinks(t *testing.T) {
 	require.Contains(t, tree["t"], "x = s")
 	require.Contains(t, tree["d"], "40755 0:0")
 
+	// Where another of its names was there is a link now, which leads in circles.
+	tree = both(t, low, layerOf(t, symlink("d", "d/f"), hard("new", "h")))
+	require.Equal(t, ". d e h new s", names(tree))
+
 	tree = both(t, low, layerOf(t, hard("new", "h"), file(".wh.h", ""), file("d/.wh.f", "")))
 	require.Equal(t, ". d d/g e new s", names(tree))
 	require.Equal(t, tree["d/g"], tree["new"])

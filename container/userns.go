@@ -9,25 +9,25 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // shifted has the image's files belong to the users of the container's user
 // namespace, if its specification asks for one: to the kernel they are the
 // host's, and nobody's in there.
-func shifted(rootfs []mount.Mount, l *specs.Linux) ([]mount.Mount, error) {
+func shifted(mounts []mount.Mount, l *specs.Linux) ([]mount.Mount, error) {
 	if l == nil || len(l.UIDMappings) == 0 || len(l.GIDMappings) == 0 {
-		return rootfs, nil
+		return mounts, nil
 	}
 	maps := []string{"uidmap=" + mapping(l.UIDMappings), "gidmap=" + mapping(l.GIDMappings)}
 	var list []mount.Mount
-	for _, m := range rootfs {
-		for _, o := range m.Options {
-			// Where layers lie over each other, what the container writes has the
-			// host's numbers for its users, and so has its root.
-			if top, ok := strings.CutPrefix(o, "upperdir="); ok {
-				if err := shift(top, l); err != nil {
-					return nil, err
-				}
+	for _, m := range mounts {
+		// Where layers lie over each other, what the container writes has the host's
+		// numbers for its users, and so has its root.
+		if top := rootfs.Upper([]mount.Mount{m}); top != "" {
+			if err := shift(top, l); err != nil {
+				return nil, err
 			}
 		}
 		m.Options = append(m.Options[:len(m.Options):len(m.Options)], maps...)

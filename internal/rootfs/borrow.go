@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -136,14 +137,14 @@ func (l *layerer) copyNames(h handle, low *file) error {
 	}
 	for _, name := range l.names[idOf(&low.Stat_t)] {
 		p, base, err := l.place(name, false)
-		if lost(err) {
-			continue
+		if lost(err) || errors.Is(err, unix.ELOOP) {
+			continue // what is on the way is something else by now
 		}
 		if err != nil {
 			return err
 		}
 		if strings.Join(p.names, "/") != strings.TrimSuffix(name[:len(name)-len(base)], "/") {
-			continue // a link leads somewhere else by now
+			continue // or a link
 		}
 		up, is, err := l.both(p, base)
 		if err != nil {

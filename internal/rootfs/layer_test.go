@@ -236,6 +236,10 @@ func TestApplyLinks(t *testing.T) {
 	require.Contains(t, tree["t"], "x = s")
 	require.Contains(t, tree["d"], "40755 0:0")
 
+	// Where another of its names was there is a link now, which leads in circles.
+	tree = both(t, low, layerOf(t, symlink("d", "d/f"), hard("new", "h")))
+	require.Equal(t, ". d e h new s", names(tree))
+
 	tree = both(t, low, layerOf(t, hard("new", "h"), file(".wh.h", ""), file("d/.wh.f", "")))
 	require.Equal(t, ". d d/g e new s", names(tree))
 	require.Equal(t, tree["d/g"], tree["new"])
@@ -340,4 +344,24 @@ func TestApplySizes(t *testing.T) {
 	cut := layerOf(t, file("f", strings.Repeat("x", 5000)))
 	_, err = applied(t, true, layerOf(t), cut[:2048])
 	require.ErrorContains(t, err, "unexpected EOF")
+}
+
+// In a user namespace, where there are no devices, a layer is unpacked without
+// those it has.
+func TestApplyMapped(t *testing.T) {
+	const at = "CTOR_TEST_APPLY"
+	top := layerOf(t, entry{Header: tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3}}, file("f", "x"))
+	if dir := os.Getenv(at); dir != "" {
+		require.NoError(t, rootfs.Apply(t.Context(), []mount.Mount{{Type: "bind", Source: dir}}, bytes.NewReader(top)))
+		return
+	}
+	require.Contains(t, both(t, top)["null"], "20666 0:0")
+	dir := t.TempDir()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestApplyMapped$")
+	cmd.Env = append(os.Environ(), at+"="+dir)
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1000}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids}
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Equal(t, ". f", names(listed(t, dir, time.Now())))
 }

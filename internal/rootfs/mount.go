@@ -55,7 +55,7 @@ func OpenWhole(mounts []mount.Mount, at string) (*Root, error) {
 		l := layersOf(mounts[0], true)
 		if l.upper != "" {
 			lower := append([]string{l.upper}, l.lower...)
-			m := mount.Mount{Type: "overlay", Source: "overlay", Options: append(l.options, "lowerdir="+strings.Join(lower, ":"))}
+			m := mount.Mount{Type: "overlay", Source: "overlay", Options: append(l.options, lowerOption(lower))}
 			return open([]mount.Mount{m}, at, false)
 		}
 	}
@@ -112,11 +112,11 @@ func layersOf(m mount.Mount, writable bool) (l layers) {
 	for _, o := range m.Options {
 		switch name, value, _ := strings.Cut(o, "="); name {
 		case "lowerdir":
-			l.lower = strings.Split(value, ":")
+			l.lower = directories(value)
 		case "upperdir":
-			l.upper = value
+			l.upper = directories(value)[0]
 		case "workdir":
-			l.work = value
+			l.work = directories(value)[0]
 		case "volatile", "rw", "ro":
 		default:
 			l.options = append(l.options, o)
@@ -143,11 +143,11 @@ func (l layers) mount() (_ mount.Mount, dir string) {
 			lower = append(lower, strings.TrimPrefix(d, dir+"/"))
 		}
 	}
-	options := append(l.options, "lowerdir="+strings.Join(lower, ":"))
+	options := append(l.options, lowerOption(lower))
 	if l.upper == "" {
 		options = append(options, "ro")
 	} else {
-		options = append(options, "upperdir="+l.upper, "workdir="+l.work, "nodev", "nosuid", "noexec")
+		options = append(options, "upperdir="+escaped.Replace(l.upper), "workdir="+escaped.Replace(l.work), "nodev", "nosuid", "noexec")
 	}
 	return mount.Mount{Type: "overlay", Source: "overlay", Options: options}, dir
 }

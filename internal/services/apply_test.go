@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/containerd/v2/plugins/snapshots/native"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/containerd/plugin"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
@@ -129,7 +130,7 @@ func TestMasked(t *testing.T) {
 	plain, err := native.NewSnapshotter(t.TempDir())
 	require.NoError(t, err)
 	for _, theirs := range []snapshots.Snapshotter{over, plain} {
-		i, err := newMasked(nil, theirs)
+		i, err := newMasked(&plugin.InitContext{}, theirs)
 		require.NoError(t, err)
 		s := i.(snapshots.Snapshotter)
 		_, is := theirs.(snapshots.Cleaner)

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -136,14 +134,12 @@ func (b *base) read(mounts []mount.Mount) (err error) {
 		return fmt.Errorf("mounts %v of %s are not an overlay: %w", mounts, b.chain, errdefs.ErrInternal)
 	}
 	b.mount = mounts[0]
-	for _, o := range b.mount.Options {
-		if lower, ok := strings.CutPrefix(o, "lowerdir="); ok {
-			top, _, _ := strings.Cut(lower, ":")
-			b.top, err = os.Stat(top)
-			return err
-		}
+	below := rootfs.Below(mounts)
+	if below == "" {
+		return fmt.Errorf("overlay of %s without layers: %w", b.chain, errdefs.ErrInternal)
 	}
-	return fmt.Errorf("overlay of %s without layers: %w", b.chain, errdefs.ErrInternal)
+	b.top, err = os.Stat(below)
+	return err
 }
 
 // under makes a writable layer in dir, which must not exist, and gives its
@@ -164,17 +160,7 @@ func (b *base) under(dir string) ([]mount.Mount, error) {
 			return nil, err
 		}
 	}
-	m := b.mount
-	m.Options = slices.Clone(m.Options)
-	for i, o := range m.Options {
-		switch name, _, _ := strings.Cut(o, "="); name {
-		case "upperdir":
-			m.Options[i] = "upperdir=" + top
-		case "workdir":
-			m.Options[i] = "workdir=" + filepath.Join(dir, work)
-		}
-	}
-	mounts := []mount.Mount{m}
+	mounts := []mount.Mount{rootfs.Over(b.mount, top, filepath.Join(dir, work))}
 	return mounts, rootfs.Inherit(mounts)
 }
 

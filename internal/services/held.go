@@ -16,6 +16,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/filters"
 	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // layer is a writable layer that is held in memory.
@@ -30,18 +32,6 @@ const (
 	upper = "fs"
 	work  = "work"
 )
-
-// upperOf is the directory that mounts of the overlay snapshotter write to.
-func upperOf(ms []mount.Mount) string {
-	for _, m := range ms {
-		for _, o := range m.Options {
-			if dir, ok := strings.CutPrefix(o, "upperdir="); ok {
-				return dir
-			}
-		}
-	}
-	return ""
-}
 
 func (l *layers) prepare(ctx context.Context, info snapshots.Info) (*layer, error) {
 	if _, err := l.overlay.Stat(ctx, info.Name); err == nil {
@@ -135,7 +125,7 @@ func (l *layers) hand(ctx context.Context, h *layer, name string, opts []snapsho
 	if err != nil {
 		return err
 	}
-	from, to := filepath.Join(h.dir, upper), upperOf(made)
+	from, to := filepath.Join(h.dir, upper), rootfs.Upper(made)
 	if err = os.Remove(to); err == nil {
 		err = os.Rename(from, to)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/plugin"
 
 	"github.com/ctorhq/ctor/internal/rootfs"
@@ -15,8 +16,12 @@ import (
 
 // masked is a snapshotter that makes directories with the usual umask, whatever
 // the program's is: a directory's mode becomes that of a container's root, and an
-// unpacked image keeps it. A snapshot on another has that one's root.
-type masked struct{ snapshots.Snapshotter }
+// unpacked image keeps it. A snapshot on another has that one's root. Its mounts can
+// be made wherever it is: see [rootfs.Escape].
+type masked struct {
+	snapshots.Snapshotter
+	root string // where it is
+}
 
 // cleaned is a masked snapshotter that removes things later, as the overlay
 // snapshotter does.
@@ -26,15 +31,16 @@ type cleaned struct {
 }
 
 // newMasked puts a masked snapshotter before the plugin's.
-func newMasked(_ *plugin.InitContext, snapshotter any) (any, error) {
+func newMasked(ic *plugin.InitContext, snapshotter any) (any, error) {
 	s, ok := snapshotter.(snapshots.Snapshotter)
 	if !ok {
 		return nil, fmt.Errorf("the snapshotter is a %T", snapshotter)
 	}
+	m := masked{s, ic.Properties[plugins.PropertyRootDir]}
 	if c, ok := snapshotter.(snapshots.Cleaner); ok {
-		return cleaned{masked{s}, c}, nil
+		return cleaned{m, c}, nil
 	}
-	return masked{s}, nil
+	return m, nil
 }
 
 // Prepare implements snapshots.Snapshotter.
@@ -46,6 +52,7 @@ func (m masked) Prepare(ctx context.Context, key, parent string, opts ...snapsho
 	if err != nil {
 		return nil, err
 	}
+	mounts = rootfs.Escape(mounts, m.root)
 	if err := rootfs.Inherit(mounts); err != nil {
 		return nil, errors.Join(err, m.Remove(context.WithoutCancel(ctx), key))
 	}
@@ -58,5 +65,11 @@ func (m masked) View(ctx context.Context, key, parent string, opts ...snapshots.
 		mounts, err = m.Snapshotter.View(ctx, key, parent, opts...)
 		return err
 	})
-	return mounts, err
+	return rootfs.Escape(mounts, m.root), err
+}
+
+// Mounts implements snapshots.Snapshotter.
+func (m masked) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
+	mounts, err := m.Snapshotter.Mounts(ctx, key)
+	return rootfs.Escape(mounts, m.root), err
 }

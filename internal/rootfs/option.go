@@ -1,0 +1,102 @@
+package rootfs
+
+import (
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+)
+
+// escaped is a directory as overlay's options have it, in which a comma and a
+// colon stand between others.
+var escaped = strings.NewReplacer(`\`, `\\`, `,`, `\,`, `:`, `\:`)
+
+// lowerOption is the option of an overlay with these layers, the top one first.
+func lowerOption(dirs []string) string {
+	var list []string
+	for _, d := range dirs {
+		list = append(list, escaped.Replace(d))
+	}
+	return "lowerdir=" + strings.Join(list, ":")
+}
+
+// directories are those of an option's value, of which there is one at least.
+func directories(value string) []string {
+	var list []string
+	var dir strings.Builder
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '\\' && i+1 < len(value):
+			i++
+			dir.WriteByte(value[i])
+		case c == ':':
+			list = append(list, dir.String())
+			dir.Reset()
+		default:
+			dir.WriteByte(c)
+		}
+	}
+	return append(list, dir.String())
+}
+
+// Escape makes of a snapshotter's mounts, which names directories below root as
+// they are, those that mount(2) takes.
+func Escape(mounts []mount.Mount, root string) []mount.Mount {
+	if escaped.Replace(root) == root {
+		return mounts
+	}
+	var list []mount.Mount
+	for _, m := range mounts {
+		if m.Type == "overlay" {
+			var options []string
+			for _, o := range m.Options {
+				options = append(options, strings.ReplaceAll(o, root, escaped.Replace(root)))
+			}
+			m.Options = options
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+// Upper gives the directory that an overlay writes to, and Below the uppermost one
+// that shines through; "" if there is none.
+func Upper(mounts []mount.Mount) string {
+	upper, _ := ends(mounts)
+	return upper
+}
+
+// Below is the counterpart of Upper.
+func Below(mounts []mount.Mount) string {
+	_, below := ends(mounts)
+	return below
+}
+
+func ends(mounts []mount.Mount) (upper, below string) {
+	for _, m := range mounts {
+		if m.Type != "overlay" {
+			continue
+		}
+		l := layersOf(m, true)
+		if len(l.lower) > 0 {
+			below = l.lower[0]
+		}
+		return l.upper, below
+	}
+	return "", ""
+}
+
+// Over is an overlay's mount with other directories to write to and to work in.
+func Over(m mount.Mount, upper, work string) mount.Mount {
+	var options []string
+	for _, o := range m.Options {
+		switch name, _, _ := strings.Cut(o, "="); name {
+		case "upperdir":
+			o = "upperdir=" + escaped.Replace(upper)
+		case "workdir":
+			o = "workdir=" + escaped.Replace(work)
+		}
+		options = append(options, o)
+	}
+	m.Options = options
+	return m
+}

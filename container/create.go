@@ -138,12 +138,20 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
+	c, err := b.instance(ctx, own, r, s, labelled(mounts, s.Linux.MountLabel))
+	built = err == nil
+	return c, err
+}
+
+// instance makes the first process of the container whose record is r, and what
+// this program has of it.
+func (b *builder) instance(ctx, own context.Context, r containers.Container, s *specs.Spec, rootfs []mount.Mount) (*Container, error) {
 	c := newContainer(b.ctor, b.in, r)
 	c.process.Store(s.Process)
 	c.cgroup = func() string { return s.Linux.CgroupsPath }
 	c.network = b.cfg.Network
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
-	l, err := c.create(own, labelled(mounts, s.Linux.MountLabel), b.instead, b.cfg.TTY, &b.undo)
+	l, err := c.create(own, rootfs, b.instead, b.cfg.TTY, &b.undo)
 	if err != nil {
 		return nil, err
 	}
@@ -155,11 +163,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := c.adopt(own); err != nil {
-		return nil, err
-	}
-	built = true
-	return c, nil
+	return c, c.adopt(own)
 }
 
 // Limits for a daemon that hangs. A snapshotter that copies the image may well

@@ -137,7 +137,8 @@ func TestForeignLayer(t *testing.T) {
 	t.Cleanup(elsewhere.Close)
 	foreign := func(urls ...string) raw {
 		r := rawImage(t, native, func(m *ocispec.Manifest, _ *ocispec.Image) {
-			m.Layers[0].MediaType = ocispec.MediaTypeImageLayerNonDistributableGzip //nolint:staticcheck // images have it
+			//lint:ignore SA1019 images have it
+			m.Layers[0].MediaType = ocispec.MediaTypeImageLayerNonDistributableGzip
 			m.Layers[0].URLs = urls
 		}, tarOf(t, file("x", "x")))
 		r.blobs = r.blobs[:1]
@@ -145,12 +146,12 @@ func TestForeignLayer(t *testing.T) {
 	}
 	user := strings.Replace(elsewhere.URL, "://", "://alice:s3cret@", 1)
 	_, ref := serve(t, foreign("https://169.254.169.254/layer", "file:///etc/passwd", user+"/first"))
-	img, err := image.Pull(t.Context(), open(t), ref, nil)
+	_, err := image.Pull(t.Context(), open(t), ref, nil)
 	require.NoError(t, err)
 	require.Empty(t, asked.Get("Authorization"))
 
 	_, ref = serve(t, foreign(elsewhere.URL+"/layer"))
-	img, err = image.Pull(t.Context(), open(t), ref, nil)
+	img, err := image.Pull(t.Context(), open(t), ref, nil)
 	require.NoError(t, err)
 	to := registrytest.NewServer(t, nil)
 	require.NoError(t, img.Push(t.Context(), to.Host+"/app:v1", &image.PushOptions{Foreign: true}))

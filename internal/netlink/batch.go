@@ -75,8 +75,8 @@ func (b *Batch) Attr(typ uint16, data []byte) *Batch {
 // String adds a string, with a zero byte behind it.
 func (b *Batch) String(typ uint16, s string) *Batch { return b.Attr(typ, append([]byte(s), 0)) }
 
-// Uint8, Uint32 and Int32 add numbers in the machine's order, Big32 one in the
-// network's, as nftables has them.
+// Uint8 adds a number, as Uint32 does in the machine's order, and Big32 in the
+// network's, which nftables has.
 func (b *Batch) Uint8(typ uint16, v uint8) *Batch { return b.Attr(typ, []byte{v}) }
 
 // Uint32 is told of at Uint8.

@@ -23,6 +23,9 @@ func Find(named string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("shim %s: %w (%w): %s", named, err, errdefs.ErrUnavailable, Install())
 		}
+		if isSelf(path) {
+			return Self, nil
+		}
 		return filepath.Abs(path)
 	}
 	if program, err := os.Executable(); err == nil {
@@ -36,4 +39,15 @@ func Find(named string) (string, error) {
 		return filepath.Abs(path)
 	}
 	return Self, nil
+}
+
+// isSelf tells whether a path is this very program's, which is a shim by
+// another way than an installed one.
+func isSelf(path string) bool {
+	named, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	own, err := os.Stat(Self)
+	return err == nil && os.SameFile(named, own)
 }

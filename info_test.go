@@ -47,7 +47,7 @@ func TestInfo(t *testing.T) {
 	require.Empty(t, i.Lacks, "the tests run here")
 }
 
-// What nobody has asked for is not lacking: here that is CRIU, and a shim.
+// What no caller has asked for is not lacking: here that is CRIU, and a shim.
 func TestInfoLacks(t *testing.T) {
 	dir := t.TempDir()
 	runc, err := exec.LookPath("runc")

@@ -121,7 +121,7 @@ func TestStartHundredTimes(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// What is of one life ends with it, and is there anew in the next.
+// What belongs to one life ends with it, and is made again for the next.
 func TestAgainAnew(t *testing.T) {
 	t.Parallel()
 	c := start(t, busybox(t), sh("echo ready; httpd -f -p 80 -h /etc"))

@@ -184,7 +184,7 @@ func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Co
 	return c
 }
 
-// ID names the container in its engine, and is its own for ever: 16 random
+// ID names the container in its engine, and never changes: 16 random
 // letters and digits.
 func (c *Container) ID() string { return c.record.ID }
 

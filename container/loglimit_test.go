@@ -75,7 +75,7 @@ func TestLogLimit(t *testing.T) {
 }
 
 // A bufio.Scanner reads on over a gap, which is a line for it, if that is asked
-// for; else it ends there, and with the error that says so.
+// for; otherwise it ends there, with the error that says so.
 func TestLogGap(t *testing.T) {
 	t.Parallel()
 	const line, gap = "0123456789abcde", "-- missing --"

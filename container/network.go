@@ -17,7 +17,7 @@ import (
 
 // Network says which network a container has. The zero value is one of its own
 // with a loopback and no way out: the program reaches into it with Dial and
-// Listen, and the container reaches nobody.
+// Listen, and the container reaches nothing.
 type Network struct {
 	dial egress.Dialer
 	host bool

@@ -85,7 +85,7 @@ func (c *Container) endInput() {
 }
 
 // adopt settles to whom the finished container belongs: its processes to the
-// engine or to nobody, and the same with its files and its record.
+// engine or to no program, and the same with its files and its record.
 func (c *Container) adopt(ctx context.Context) (err error) {
 	if c.detached() || c.kept() {
 		c.about.Owner = ""

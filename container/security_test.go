@@ -43,7 +43,7 @@ func TestSecurityDefaults(t *testing.T) {
 }
 
 // Where the kernel has AppArmor on, the first process and commands have a profile
-// as Docker's, and Info says which; else it says that there is none.
+// as Docker's, and Info says which; otherwise it says that there is none.
 func TestAppArmor(t *testing.T) {
 	t.Parallel()
 	e := containertest.Engine(t)

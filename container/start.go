@@ -16,7 +16,7 @@ import (
 )
 
 // Start runs the process that New created, or, when the container has ended,
-// runs it anew: the next life of the same container, with the same id,
+// runs it again: the next life of the same container, with the same id,
 // configuration and files. Its log goes on. How it ended does not matter, nor
 // who started it the last time: a detached or kept one may have ended because
 // the program or the host went down.

@@ -19,7 +19,7 @@ import (
 // A CA is a certificate authority that lives in memory alone. A container that
 // trusts it lets [Handler] and [Secret] answer TLS for any host: put
 // Certificate into its trust store, and the CA into the [Source] of its
-// connections. It is good for one engine: whoever else trusts it can be lied to
+// connections. It is good for one engine: a program that trusts it can be lied to
 // by this program.
 type CA struct {
 	der  []byte
@@ -44,8 +44,8 @@ const (
 	leafRenew = 30 * 24 * time.Hour
 	clockSlip = 24 * time.Hour
 
-	// mostLeaves bounds what a container can have us keep, by asking for ever
-	// new names.
+	// mostLeaves bounds what a container can have us keep, by asking for one
+	// new name after another.
 	mostLeaves = 1024
 )
 

@@ -118,7 +118,7 @@ func resolver(t *testing.T, answers ...[4]byte) *net.Resolver {
 	}}
 }
 
-// A name that leads to the host leads nowhere, whoever allowed it.
+// A name that leads to the host leads nowhere, whichever policy allowed it.
 func TestRebinding(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -35,7 +35,7 @@ func dial(ctx context.Context, network, address string, opened []netip.Prefix) (
 	return d.DialContext(ctx, network, address)
 }
 
-// reserved are addresses that lead to nobody's server on the internet, or to
+// reserved are addresses that lead to no server on the internet, or to
 // one by way of a translator near us.
 var reserved = []struct {
 	prefix netip.Prefix

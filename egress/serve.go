@@ -21,7 +21,7 @@ func newServer(h http.Handler) *server {
 	s := &server{}
 	s.http = http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: time.Minute, // a container that says nothing holds no connection for ever
+		ReadHeaderTimeout: time.Minute, // a container that says nothing does not hold a connection
 		IdleTimeout:       5 * time.Minute,
 		ErrorLog:          log.New(io.Discard, "", 0), // what a container does wrong is no news of the program's
 		TLSConfig: &tls.Config{
@@ -108,7 +108,7 @@ func (c *answered) own(there net.Conn) (net.Conn, error) {
 	return o, nil
 }
 
-// owned is a connection to the host that one of a container's has.
+// owned is a connection to the host, made for one connection of a container.
 type owned struct {
 	net.Conn
 	of *answered

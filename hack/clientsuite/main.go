@@ -7,7 +7,7 @@
 //
 // PATTERN is go test's -run. What an engine's containers are run by is found on
 // PATH, as always: PATH=$PWD/bin:$PATH go run … is the fast shim, which is what
-// "shim" wants anyway (make shim), and else it is the runc command.
+// "shim" wants anyway (make shim), and otherwise it is the runc command.
 //
 // Nothing of containerd's is kept here: its source is copied from Go's module
 // cache to a directory in the user's cache, and compiled there. The suite pulls

@@ -9,7 +9,7 @@ import (
 
 // Lock makes two calls of one engine that are about to do the same, by its
 // name, take turns: the second finds it done. What is done in the turn must not
-// have to wait for anybody outside of this process: see Take.
+// have to wait for anything outside this process: see Take.
 func (e *Engine) Lock(ctx context.Context, name string) error {
 	_, err := e.turns.take(ctx, name, 0)
 	return err
@@ -18,7 +18,7 @@ func (e *Engine) Lock(ctx context.Context, name string) error {
 // Unlock ends what Lock began.
 func (e *Engine) Unlock(name string) { e.turns.end(name, nil) }
 
-// Take is Lock for what somebody outside may hold up, as a registry does. A turn
+// Take is Lock for what another host may hold up, as a registry does. A turn
 // that shows no progress for as long as patience is lost to a call that waits for
 // it: then both do the same, each for itself. End ends the turn.
 func (e *Engine) Take(ctx context.Context, name string, patience time.Duration) (*Turn, error) {
@@ -57,8 +57,8 @@ type turns struct {
 }
 
 type turn struct {
-	token chan struct{} // holds one while nobody has the turn
-	lost  chan struct{} // closed when whoever has it has lost it: there is another turn of the name
+	token chan struct{} // holds one while the turn is free
+	lost  chan struct{} // closed when its holder has lost it: there is another turn of the name
 	users int           // guarded by turns.mu
 
 	bytes atomic.Int64 // since the last progress
@@ -135,7 +135,7 @@ func (k *turns) join(name string) *turn {
 	return t
 }
 
-// replace makes whoever has a turn lose it, unless another call was faster.
+// replace makes the holder of a turn lose it, unless another call was faster.
 func (k *turns) replace(name string, t *turn) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -87,7 +87,7 @@ func (j *Journal) end(e Exit) error {
 	return j.Write(past)
 }
 
-// ErrBusy is the class of a Lock that somebody else has.
+// ErrBusy is the class of a Lock that another caller has.
 var ErrBusy = fmt.Errorf("it is being started or removed: %w", errdefs.ErrInvalidArgument)
 
 // Lock keeps others from beginning a life or removing the container, also other

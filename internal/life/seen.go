@@ -51,7 +51,7 @@ type Watching struct {
 	// Gone tells whether an error of the runtime means that it has nothing any
 	// more of the process.
 	Gone func(error) bool
-	// Streams are the process's; nil: they are somebody else's care.
+	// Streams are the process's; nil: another owner takes care of them.
 	Streams Streams
 	// Pid is known already of a process that the runtime has created.
 	Pid int

@@ -33,7 +33,7 @@ func TestRecord(t *testing.T) {
 	require.Equal(t, &want, v)
 }
 
-// A container of somebody else has none, nor one whose record is broken.
+// A container of another program has none, nor has one whose record is broken.
 func TestNoRecord(t *testing.T) {
 	for _, c := range []containers.Container{
 		{},

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Dialer makes the connection that one from outside is joined with.
+// Dialer makes the connection that an incoming one is joined with.
 type Dialer func(ctx context.Context) (net.Conn, error)
 
 // A Server joins each connection to an address with one of a dialer.

@@ -110,7 +110,7 @@ func unpacked(ctx context.Context, mediaType string, blob io.Reader, config diff
 type counter struct {
 	from     io.Reader
 	n        int64
-	progress func(int64) // nil: nobody is told
+	progress func(int64) // nil: no one asked for progress
 }
 
 func (c *counter) Read(p []byte) (int, error) {

@@ -11,7 +11,7 @@ import (
 )
 
 // A layer that is still held at the end goes, with what it kept; if it can't be
-// removed, that is told, and is in nobody's way afterwards.
+// removed, that is told, and is in no one's way afterwards.
 func TestLayerLeft(t *testing.T) {
 	s, image, dir := classed(t)
 	again := func() {

@@ -84,7 +84,7 @@ func TestRuntimeOptions(t *testing.T) {
 			require.ErrorContains(t, err, name)
 		})
 	}
-	// Whoever owns the streams can open them anew.
+	// The owner of the streams can open them again.
 	dir := t.TempDir()
 	task, err := stranger(t, e, "owned", e.Containerd().Runtime(), &options.Options{IoUid: 1000, IoGid: 1001}, "sleep", "1000").
 		NewTask(ctx, cio.NewCreator(cio.WithStreams(nil, io.Discard, io.Discard), cio.WithFIFODir(dir)))

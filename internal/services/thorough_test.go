@@ -69,7 +69,7 @@ func TestRemoveDeep(t *testing.T) {
 }
 
 // A directory that can't be removed is tried again, whatever else is there to
-// collect, and told to whoever closes the services.
+// collect, and told by Close of the services.
 func TestRemoveLater(t *testing.T) {
 	for _, name := range []string{overlayfs, "native"} {
 		t.Run(name, func(t *testing.T) {

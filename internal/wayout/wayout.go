@@ -11,8 +11,8 @@
 // hold it (NFQUEUE): so a refusal is one for the container too. Elsewhere the
 // connection is accepted first, and reset.
 //
-// Names are answered by the package, with addresses of 198.18.0.0/15, which is
-// nobody's (RFC 2544). The dialer is given the name that an address stands for.
+// Names are answered by the package, with addresses of 198.18.0.0/15, which no
+// host has (RFC 2544). The dialer is given the name that an address stands for.
 // No query leaves the program.
 //
 // All of it lives in file descriptors of this program: when they are closed, or
@@ -168,7 +168,7 @@ func (w *Way) drop(conns ...net.Conn) {
 }
 
 // ask has the dialer connect to what an address stands for. Addresses that are
-// the namespace's own are nobody else's: this program's listener is at one, and
+// the namespace's own lead nowhere else: this program's listener is at one, and
 // a dialer would take it for the host's.
 func (w *Way) ask(network string, f flow) (net.Conn, error) {
 	for _, p := range inside {

@@ -19,7 +19,7 @@ import (
 type forks struct {
 	// The channel is the queue: Go serves those who wait to send in the order in
 	// which they came. It does so only for one who stays; a select that is left
-	// and entered anew, at a tick, goes to the end, and those who come later
+	// and entered anew, at a tick, goes to the end, and callers that come later
 	// overtake.
 	jobs chan func(tid int)
 
@@ -84,7 +84,7 @@ func (f *forks) join() {
 	}
 }
 
-// leave ends the watch when nobody waits any more.
+// leave ends the watch when no caller waits any more.
 func (f *forks) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,7 +95,7 @@ func (f *forks) leave() {
 }
 
 // look adds a thread when none has taken a job for the limit, and looks again
-// as long as somebody waits. It is called with mu held.
+// as long as a caller waits. It is called with mu held.
 func (f *forks) look() {
 	seen := f.taken
 	var watch *time.Timer

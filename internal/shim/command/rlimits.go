@@ -25,7 +25,7 @@ func withOpenFiles(limits []specs.POSIXRlimit) []specs.POSIXRlimit {
 }
 
 // inherited is the limit of open files that a child of this process gets: what
-// this process had before Go raised it, which Go tells nobody. So a child is
+// this process had before Go raised it, which Go does not tell. So a child is
 // looked at, which is stopped before it does anything. nil is not known.
 var inherited = sync.OnceValue(func() *specs.POSIXRlimit {
 	// The thread that makes a tracee is its tracer, and its end would be the

@@ -95,28 +95,47 @@ func (k *turns) take(ctx context.Context, name string, patience time.Duration) (
 	}
 }
 
-// wait waits for the turn, or until it is lost, which is no error.
+// wait waits for the turn, or until it is lost, which is no error. It waits in
+// one select that it does not leave: so callers have their turns in the order in
+// which they came.
 func (t *turn) wait(ctx context.Context, patience time.Duration) (has bool, err error) {
-	var look <-chan time.Time // nil: there is no hurry
-	if patience > 0 {
-		ticker := time.NewTicker(patience / 4)
-		defer ticker.Stop()
-		look = ticker.C
+	done := make(chan struct{})
+	defer close(done)
+	select {
+	case <-t.token:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-t.lost:
+		return false, nil
+	case <-t.stalled(patience, done):
+		return false, nil
 	}
-	for {
-		select {
-		case <-t.token:
-			return true, nil
-		case <-ctx.Done():
-			return false, ctx.Err()
-		case <-t.lost:
-			return false, nil
-		case <-look:
-			if t.left(patience) <= 0 {
-				return false, nil
+}
+
+// stalled is closed when the turn has shown no progress for as long as patience;
+// never, if that is 0, or done is closed before.
+func (t *turn) stalled(patience time.Duration, done <-chan struct{}) <-chan struct{} {
+	if patience <= 0 {
+		return nil
+	}
+	stalled := make(chan struct{})
+	go func() {
+		look := time.NewTicker(patience / 4)
+		defer look.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-look.C:
+				if t.left(patience) <= 0 {
+					close(stalled)
+					return
+				}
 			}
 		}
-	}
+	}()
+	return stalled
 }
 
 func (k *turns) join(name string) *turn {

@@ -31,15 +31,19 @@ func TestTurnsFair(t *testing.T) {
 				want = append(want, n)
 			}
 			wg.Go(func() {
-				if e.Lock(ctx, "x") != nil {
+				turn, err := e.Take(ctx, "x", hour) // which looks for progress meanwhile
+				if err != nil {
 					return
 				}
 				mu.Lock()
 				got = append(got, n)
 				mu.Unlock()
-				e.Unlock("x")
+				turn.End()
 			})
 			synctest.Wait() // it waits
+			if n == 10 {
+				time.Sleep(hour / 3) // those that wait have looked: they keep their places
+			}
 		}
 		giveUp()
 		synctest.Wait()

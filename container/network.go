@@ -33,7 +33,7 @@ type Network struct {
 //
 // The host's network is not touched: there is no device, route or rule outside
 // the container's own namespace. It needs the kernel's nf_tables with nft_tproxy;
-// without them Start is ctor.ErrUnavailable, and says what to load.
+// without them New is ctor.ErrUnavailable, and says what to load.
 //
 // Where d may answer TLS itself, as [egress.Handler] and [egress.Secret] do, the
 // container trusts the engine's own certificate authority beside those of its

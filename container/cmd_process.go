@@ -150,7 +150,7 @@ func (p *Process) discard(ctx context.Context) {
 		if err := p.in.Delete(ctx); err == nil || p.c.e.Backend.Gone(err) {
 			return
 		}
-		_ = p.in.Signal(ctx, syscall.SIGKILL) // an error: there is nobody yet
+		_ = p.in.Signal(ctx, syscall.SIGKILL) // an error: there is no process yet
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

@@ -84,7 +84,7 @@ func TestKillTreePaused(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, c.Pause(t.Context()))
 		require.NoError(t, cmd.Process.KillTree())
-		_, err = out.Read(make([]byte, 1)) // to its end: nobody holds it
+		_, err = out.Read(make([]byte, 1)) // to its end: no process holds it
 		require.Error(t, err)
 		require.Error(t, cmd.Wait())
 		if info(t, c).State == container.Paused {

@@ -59,7 +59,7 @@ func TestPublish(t *testing.T) {
 	for range 2 {
 		for _, host := range []string{"127.0.0.1", "::1"} {
 			sent := strings.Repeat("hello ", 20_000)
-			require.EventuallyWithT(t, func(ct *assert.CollectT) { // nc listens anew for each
+			require.EventuallyWithT(t, func(ct *assert.CollectT) { // nc listens again for each
 				got, err := answer(t, "tcp", net.JoinHostPort(host, port), sent)
 				assert.NoError(ct, err)
 				assert.Equal(ct, sent, got)

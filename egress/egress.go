@@ -41,7 +41,9 @@ import (
 // An error refuses the connection: the container sees "connection refused", or
 // "connection reset" where the kernel can't hold its first packet back. ctx ends
 // when the container does, or gives up; [SourceOf] tells which container asks.
-// A Dialer is called from many goroutines at once.
+// A Dialer is called from many goroutines at once. Its connections should have
+// CloseWrite, as package net's have: one without is closed as a whole when the
+// container ends what it sends.
 type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // ErrRefused is the class of errors by which a policy of this package refuses a

@@ -95,11 +95,10 @@ func (c *recorded) Close() error {
 	return err
 }
 
-// closeWrite ends what is sent on c, if c can do that alone. Else the other end
-// learns of it when all is closed.
+// closeWrite ends what is sent on c; both directions, where c has one end for both.
 func closeWrite(c net.Conn) error {
 	if h, ok := c.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()
 	}
-	return nil
+	return c.Close()
 }

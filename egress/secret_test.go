@@ -127,7 +127,7 @@ func TestSecretAnswers(t *testing.T) {
 				fmt.Fprintf(w, "data: %d %s\n\n", i, token)
 				w.(http.Flusher).Flush()
 				if i == 0 {
-					<-r.Context().Done() // the rest comes to nobody
+					<-r.Context().Done() // no one reads the rest
 				}
 			}
 		case "/break":

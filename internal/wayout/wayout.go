@@ -140,7 +140,7 @@ func (w *Way) Close() error {
 	return nil
 }
 
-// hold keeps connections to be closed with the way. It is false, and closes
+// keep has connections be closed with the way. It is false, and closes
 // them, when that is closed.
 func (w *Way) keep(conns ...net.Conn) bool {
 	w.mu.Lock()

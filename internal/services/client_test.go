@@ -1,11 +1,15 @@
 package services_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	eventsapi "github.com/containerd/containerd/api/events"
 	containerd "github.com/containerd/containerd/v2/client"
@@ -22,12 +26,15 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container/containertest"
 	ctorimage "github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/layer"
+	"github.com/ctorhq/ctor/registry/registrytest"
 )
 
 // All of containerd's client works over services in this process.
@@ -36,6 +43,7 @@ func TestClient(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *ctor.Engine, *containerd.Client){
 		"leases": testLeases, "content": testContent, "images": testImages, "snapshots": testSnapshots,
 		"namespaces": testNamespaces, "introspection": testIntrospection, "transfer": testTransfer, "tasks": testTasks,
+		"layers at once": testLayersAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, e, e.Containerd()) })
 	}
@@ -162,6 +170,44 @@ func testTransfer(t *testing.T, e *ctor.Engine, c *containerd.Client) {
 	require.Equal(t, got.Target.Digest, tagged.Target.Digest)
 	require.NoError(t, c.ImageService().Delete(ctx, "ctor.test/transfer:2"))
 	require.NoError(t, c.ImageService().Delete(ctx, img.Ref(), images.SynchronousDelete()))
+}
+
+// A client that asks for all layers to be unpacked at once gets the right tree.
+func testLayersAtOnce(t *testing.T, e *ctor.Engine, c *containerd.Client) {
+	ctx := e.Context(t.Context())
+	below := layer.FromFS(fstest.MapFS{
+		"box": {Mode: fs.ModeDir | 0o700}, "box/gone": {}, "box/stays": {},
+	}, nil)
+	above, err := layer.FromTar(func() (io.ReadCloser, error) {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, name := range []string{"box/new", "box/.wh.gone"} { // and no box
+			require.NoError(t, w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}))
+		}
+		require.NoError(t, w.Close())
+		return io.NopCloser(&b), nil
+	})
+	require.NoError(t, err)
+	ref := registrytest.NewServer(t, nil).Host + "/layers:1"
+	pushed, err := ctorimage.New(t.Context(), e, ref, ocispec.ImageConfig{}, below, above)
+	require.NoError(t, err)
+	require.NoError(t, pushed.Push(t.Context(), ref, nil))
+	require.NoError(t, pushed.Remove(t.Context()))
+	_, err = c.Pull(ctx, ref, containerd.WithPullUnpack,
+		containerd.WithUnpackOpts([]containerd.UnpackOpt{containerd.WithUnpackLimiter(semaphore.NewWeighted(3))}))
+	require.NoError(t, err)
+	img, err := ctorimage.Get(t.Context(), e, ref)
+	require.NoError(t, err)
+	tree, err := img.FS(t.Context())
+	require.NoError(t, err)
+	defer tree.Close()
+	box, err := fs.Stat(tree, "box")
+	require.NoError(t, err)
+	require.Equal(t, fs.ModeDir|0o700, box.Mode())
+	found, err := fs.Glob(tree, "box/*")
+	require.NoError(t, err)
+	require.Equal(t, []string{"box/new", "box/stays"}, found)
+	require.NoError(t, img.Remove(t.Context()))
 }
 
 // testTasks uses the client as a stranger's program would, and hears of all.

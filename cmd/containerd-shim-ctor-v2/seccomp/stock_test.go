@@ -46,7 +46,7 @@ func TestPureDefaultProfile(t *testing.T) {
 				ours, stock := compare(t, goarch, p)
 				t.Logf("%d instructions, libcontainer %d", ours, stock)
 				if goarch == runtime.GOARCH {
-					require.Less(t, 3*ours, stock)
+					require.Less(t, 4*ours, stock)
 				}
 			})
 		}
@@ -87,6 +87,22 @@ func family(goarch string) []specs.Arch {
 	return []specs.Arch{specs.ArchX86_64, specs.ArchX32, specs.ArchX86}
 }
 
+// Calls that are newer than the profile are the same ones, also in short profiles.
+func TestPureNewer(t *testing.T) {
+	for _, names := range [][]string{{"read"}, {"write", "socket", "shmget"}, {"socket"}, {"openat2", "accept"}} {
+		for _, byDefault := range []specs.LinuxSeccompAction{specs.ActErrno, specs.ActKill, specs.ActAllow, specs.ActLog, specs.ActTrace} {
+			for _, archs := range [][]specs.Arch{nil, {specs.ArchX86}, {specs.ArchX32}} {
+				for _, errno := range []*uint{nil, new(uint(unix.ENOSYS))} {
+					compare(t, "amd64", &specs.LinuxSeccomp{
+						DefaultAction: byDefault, DefaultErrnoRet: errno, Architectures: archs,
+						Syscalls: []specs.LinuxSyscall{{Names: names, Action: specs.ActTrap}},
+					})
+				}
+			}
+		}
+	}
+}
+
 // So do profiles that are made up.
 func TestPureRandom(t *testing.T) {
 	names := slices.DeleteFunc(knownNames(t), func(name string) bool {
@@ -99,7 +115,7 @@ func TestPureRandom(t *testing.T) {
 		return false
 	})
 	require.Greater(t, len(names), 200)
-	for seed := range uint64(400) {
+	for seed := range uint64(60) {
 		goarch := "amd64"
 		if seed%4 == 0 {
 			goarch = "arm64"
@@ -130,7 +146,7 @@ func compare(t *testing.T, goarch string, p *specs.LinuxSeccomp) (ours, stock in
 	require.NoError(t, err)
 	other, err := seccomptest.NewMachine(reference)
 	require.NoError(t, err)
-	differs, tried := seccomptest.Compare(p, seccomptest.Archs(goarch), one, other)
+	differs, tried := seccomptest.Compare(p, seccomptest.Archs(goarch), 1, one, other)
 	if differs != nil {
 		text, err := json.Marshal(p)
 		require.NoError(t, err)

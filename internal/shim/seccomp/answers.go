@@ -1,8 +1,8 @@
 package seccomp
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/containerd/errdefs"
@@ -56,32 +56,50 @@ func (p *profile) dispatch(archs []arch) (step, error) {
 // numbers says for all 32-bit values, from an architecture's first number on, what
 // becomes of them as the number of a call.
 func (p *profile) numbers(a arch, shared map[string]step) ([]span[uint32], error) {
-	byNumber := map[uint32][]rule{}
-	for _, r := range p.rules {
-		if by, first, ok := a.multiplexed(r.name); ok {
-			n, _ := a.number(by)
-			byNumber[n] = append(byNumber[n], r.through(first))
-		}
-		if n, ok := a.number(r.name); ok {
-			byNumber[n] = append(byNumber[n], r)
-		}
-	}
 	spans := []span[uint32]{{a.first(), p.byDefault}}
 	newer, known := p.newer(a)
-	for _, n := range slices.Sorted(maps.Keys(byNumber)) {
+	for rules := p.byNumber(a); len(rules) > 0; {
+		n, count := rules[0].number, 1
+		for count < len(rules) && rules[count].number == n {
+			count++
+		}
 		if known && n >= newer {
 			break
 		}
-		to, err := p.answerTo(byNumber[n], a.wide(), shared)
+		to, err := p.answerTo(rules[:count], a.wide(), shared)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", byNumber[n][0].name, err)
+			return nil, fmt.Errorf("%s: %w", rules[0].call.name, err)
 		}
 		spans = begin(begin(spans, n, to), n+1, p.byDefault)
+		rules = rules[count:]
 	}
 	if known {
 		spans = begin(spans, newer, noSuchCall)
 	}
 	return spans, nil
+}
+
+// numbered is a rule with its call's number in an architecture.
+type numbered struct {
+	number uint32
+	rule
+}
+
+// byNumber gives the rules of an architecture by number, those of one call in the
+// profile's order.
+func (p *profile) byNumber(a arch) []numbered {
+	rules := make([]numbered, 0, len(p.rules))
+	for _, r := range p.rules {
+		if by, first := a.multiplexed(r.call); by != nil {
+			n, _ := a.number(by)
+			rules = append(rules, numbered{n, r.through(first)})
+		}
+		if n, ok := a.number(r.call); ok {
+			rules = append(rules, numbered{n, r})
+		}
+	}
+	slices.SortStableFunc(rules, func(x, y numbered) int { return cmp.Compare(x.number, y.number) })
+	return rules
 }
 
 // newer gives the first number above those of the calls that the profile names;
@@ -90,11 +108,11 @@ func (p *profile) numbers(a arch, shared map[string]step) ([]span[uint32], error
 // names call 0 alone from one that names none.
 func (p *profile) newer(a arch) (uint32, bool) {
 	highest := uint32(0)
-	for _, name := range p.names {
-		if _, _, ok := a.multiplexed(name); ok {
+	for _, c := range p.named {
+		if by, _ := a.multiplexed(c); by != nil {
 			continue
 		}
-		if n, ok := a.number(name); ok {
+		if n, ok := a.number(c); ok {
 			highest = max(highest, n)
 		}
 	}
@@ -141,18 +159,19 @@ func (r rule) through(first uint64) rule {
 			conditions = append(conditions, c)
 		}
 	}
-	return rule{r.name, r.answer, conditions}
+	return rule{r.call, r.answer, conditions}
 }
 
 // answerTo makes one step of the rules for a call. Equal ones are shared, also
 // between architectures.
-func (p *profile) answerTo(rules []rule, wide bool, shared map[string]step) (step, error) {
+func (p *profile) answerTo(rules []numbered, wide bool, shared map[string]step) (step, error) {
 	var conditional []rule
 	for _, r := range rules {
-		if r = r.on(wide); len(r.conditions) == 0 {
-			return r.answer, nil
+		on := r.on(wide)
+		if len(on.conditions) == 0 {
+			return on.answer, nil
 		}
-		conditional = append(conditional, r)
+		conditional = append(conditional, on)
 	}
 	if len(conditional) > maxRules {
 		return nil, fmt.Errorf("%d rules: %w", len(conditional), errdefs.ErrNotImplemented)

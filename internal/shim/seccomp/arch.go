@@ -3,6 +3,7 @@ package seccomp
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -97,21 +98,21 @@ func known(name specs.Arch) error {
 	return fmt.Errorf("unknown architecture %q: %w", name, errdefs.ErrInvalidArgument)
 }
 
+// lookup finds a call by its name; nil if no architecture has it.
+func lookup(name string) *call {
+	i, ok := slices.BinarySearchFunc(calls[:], name, func(c call, name string) int { return strings.Compare(c.name, name) })
+	if !ok {
+		return nil
+	}
+	return &calls[i]
+}
+
 // number gives a call's number; false if the architecture lacks it.
-func (a arch) number(name string) (uint32, bool) {
-	i, ok := slices.BinarySearchFunc(calls[:], name, func(c call, name string) int {
-		switch {
-		case c.name < name:
-			return -1
-		case c.name > name:
-			return 1
-		}
-		return 0
-	})
-	if !ok || calls[i].numbers[a] == absent {
+func (a arch) number(c *call) (uint32, bool) {
+	if c == nil || c.numbers[a] == absent {
 		return 0, false
 	}
-	return a.first() + uint32(calls[i].numbers[a]), true
+	return a.first() + uint32(c.numbers[a]), true
 }
 
 // The calls that i386's socketcall(2) and ipc(2) make, by their first argument.
@@ -129,16 +130,16 @@ var (
 )
 
 // multiplexed gives the call by which i386 makes another one, and its first
-// argument then; false if there is none.
-func (a arch) multiplexed(name string) (by string, first uint64, ok bool) {
-	if a != i386 || name == "" {
-		return "", 0, false
+// argument then; nil if there is none.
+func (a arch) multiplexed(c *call) (by *call, first uint64) {
+	if a != i386 {
+		return nil, 0
 	}
-	if i := slices.Index(socketcalls[:], name); i > 0 {
-		return "socketcall", uint64(i), true
+	if i := slices.Index(socketcalls[:], c.name); i > 0 {
+		return lookup("socketcall"), uint64(i)
 	}
-	if i := slices.Index(ipcs[:], name); i > 0 {
-		return "ipc", uint64(i), true
+	if i := slices.Index(ipcs[:], c.name); i > 0 {
+		return lookup("ipc"), uint64(i)
 	}
-	return "", 0, false
+	return nil, 0
 }

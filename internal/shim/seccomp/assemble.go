@@ -26,7 +26,7 @@ type assembler struct {
 // assemble is the program that begins with a step.
 func assemble(first step) []unix.SockFilter {
 	a := assembler{placed: map[step]position{}}
-	a.follow(first)
+	a.place(first)
 	slices.Reverse(a.backward)
 	return a.backward
 }
@@ -67,14 +67,6 @@ func (a *assembler) near(s step) {
 	}
 }
 
-// follow has what is written next come right before a step.
-func (a *assembler) follow(s step) {
-	at := a.place(s)
-	if skip := a.skip(at); skip > 0 {
-		a.put(unix.BPF_JMP|unix.BPF_JA, 0, 0, uint32(skip))
-	}
-}
-
 // answer ends the program: SECCOMP_RET_*, with its data.
 type answer uint32
 
@@ -85,11 +77,11 @@ func (to answer) place(a *assembler) position {
 // load puts a word of struct seccomp_data into the accumulator.
 type load struct {
 	offset uint32
-	next   step
+	next   step // no other step leads to it, so that it comes right after this one
 }
 
 func (l *load) place(a *assembler) position {
-	a.follow(l.next)
+	a.place(l.next)
 	return a.put(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 0, 0, l.offset)
 }
 
@@ -105,11 +97,11 @@ func look(offset uint32, s step) step {
 // and clears bits of the accumulator.
 type and struct {
 	mask uint32
-	next step
+	next step // as load's
 }
 
 func (m *and) place(a *assembler) position {
-	a.follow(m.next)
+	a.place(m.next)
 	return a.put(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, 0, 0, m.mask)
 }
 

@@ -4,7 +4,7 @@ import "slices"
 
 // Number looks a call up; an architecture is named as GOARCH is, or "x32".
 func Number(column, name string) (uint32, bool) {
-	return arch(slices.Index([]string{"amd64", "x32", "386", "arm64", "arm"}, column)).number(name)
+	return arch(slices.Index([]string{"amd64", "x32", "386", "arm64", "arm"}, column)).number(lookup(name))
 }
 
 // Names are those of all calls.

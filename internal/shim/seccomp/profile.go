@@ -11,14 +11,14 @@ import (
 // profile is a checked profile.
 type profile struct {
 	byDefault  answer
-	permissive bool // newer calls than those that are named get the default answer
-	names      []string
+	permissive bool    // newer calls than those that are named get the default answer
+	named      []*call // in rules, also in those that change nothing
 	rules      []rule
 }
 
 // rule is one answer to one call, for the arguments that meet all conditions.
 type rule struct {
-	name       string
+	call       *call
 	answer     answer
 	conditions []condition
 }
@@ -56,12 +56,16 @@ func (p *profile) add(s specs.LinuxSyscall) error {
 		if name == "" {
 			return fmt.Errorf("a call without a name: %w", errdefs.ErrInvalidArgument)
 		}
-		p.names = append(p.names, name)
+		c := lookup(name)
+		if c == nil {
+			continue // of another architecture, or newer than the table
+		}
+		p.named = append(p.named, c)
 		if to == p.byDefault {
 			continue
 		}
 		for _, conditions := range alternatives {
-			p.rules = append(p.rules, rule{name, to, conditions})
+			p.rules = append(p.rules, rule{c, to, conditions})
 		}
 	}
 	return nil

@@ -71,6 +71,7 @@ var rules = []rule{
 	{"internal/slate", []string{"internal/reexec", "internal/thread"}, "as internal/shim/task"},
 	{"internal/shim/criu", nil,
 		"what CRIU's images look like is a matter of files: it needs to know no containers, and the shim links it, as internal/shim/task says"},
+	{"internal/shim/seccomp", nil, "as internal/shim/task; a profile is compiled without asking the host, so that any machine can tell what it means"},
 	{"internal/shim/task", []string{"internal/bundle", "internal/cgroup", "internal/logfile", "internal/shim/criu", "internal/shim/link", "internal/unwind"},
 		"it is linked into the shim, whose package inits every container's start pays for: nothing of the engine may come along"},
 	{"internal/shim/command", []string{"internal/bundle", "internal/cgroup", "internal/host", "internal/shim/task"}, "as internal/shim/task"},

@@ -22,6 +22,7 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/apparmor"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
@@ -85,7 +86,7 @@ func (b *builder) make(ctx context.Context) (*Container, error) {
 	_ = b.in.Settle() // what still can't be undone is told by the engine's Close
 	c, err := b.build(ctx)
 	if err != nil {
-		return nil, engine.Cause(ctx, explain(err))
+		return nil, engine.Cause(ctx, err)
 	}
 	return c, nil
 }
@@ -128,7 +129,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if mounts, err = shifted(mounts, s.Linux); err != nil {
+	if err := spec.OutlineOf(s).Shift(mounts); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -138,20 +139,19 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := b.instance(ctx, own, r, s, labelled(mounts, s.Linux.MountLabel))
+	c, err := b.instance(ctx, own, r, spec.OutlineOf(s), mounts)
 	built = err == nil
 	return c, err
 }
 
 // instance makes the first process of the container whose record is r, and what
 // this program has of it.
-func (b *builder) instance(ctx, own context.Context, r containers.Container, s *specs.Spec, rootfs []mount.Mount) (*Container, error) {
+func (b *builder) instance(ctx, own context.Context, r containers.Container, o *spec.Outline, mounts []mount.Mount) (*Container, error) {
 	c := newContainer(b.ctor, b.in, r)
-	c.process.Store(s.Process)
-	c.cgroup = func() string { return s.Linux.CgroupsPath }
+	c.outline = func() (*spec.Outline, error) { return o, nil }
 	c.network = b.cfg.Network
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
-	l, err := c.create(own, rootfs, b.instead, b.cfg.TTY, &b.undo)
+	l, err := c.create(own, mounts, b.instead, &b.undo)
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +288,7 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 
 // record makes the container known.
 func (b *builder) record(ctx context.Context, class engine.Class, s *specs.Spec) (r containers.Container, err error) {
-	health, err := keepCheck(class.JSON)
+	health, err := ready.Record(class.JSON)
 	if err != nil {
 		return r, err
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/reach"
 )
 
 // Listen announces on an address inside the container's network, as
@@ -28,7 +29,7 @@ func (c *Container) Listen(ctx context.Context, network, address string) (l net.
 		return err
 	})
 	if err != nil {
-		return nil, c.opError("listen", network, address, err)
+		return nil, reach.OpError("listen", network, address, c.Name(), err)
 	}
 	return l, nil
 }
@@ -40,7 +41,7 @@ func (c *Container) ListenPacket(ctx context.Context, network, address string) (
 		return err
 	})
 	if err != nil {
-		return nil, c.opError("listen", network, address, err)
+		return nil, reach.OpError("listen", network, address, c.Name(), err)
 	}
 	return p, nil
 }

@@ -91,7 +91,7 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 	defer leave()
 	ctx, cancel := context.WithCancelCause(c.e.Context(ctx))
 	stop := context.AfterFunc(c.e.Life(), func() { cancel(engine.ErrClosed) })
-	l := &logs{engine: c.e.Life(), gap: o.Gap, end: func() { stop(); cancel(nil) }}
+	l := &logs{engine: c.e.Life(), end: func() { stop(); cancel(nil) }}
 	of := logfile.Options{
 		Stdout: o.Stdout || !o.Stderr, Stderr: o.Stderr || !o.Stdout,
 		Since: o.Since, Tail: o.Tail, Timestamps: o.Timestamps, Follow: o.Follow,
@@ -109,12 +109,15 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 			of.Ended = func() <-chan struct{} { return c.closed }
 		}
 	}
-	if l.from, err = c.e.Backend.Logs(ctx, c.output(), of); err != nil {
+	if l.ReadCloser, err = c.e.Backend.Logs(ctx, c.output(), of); err != nil {
 		l.end()
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("there are none: %w", errdefs.ErrNotFound)
 		}
 		return nil, c.wrap("logs of", err)
+	}
+	if o.Gap != "" {
+		l.ReadCloser = logfile.Fill(l.ReadCloser, o.Gap)
 	}
 	return l, nil
 }
@@ -146,39 +149,16 @@ func (f *follower) ended() <-chan struct{} {
 	return end
 }
 
+// logs are a reader that ends with the engine.
 type logs struct {
-	from   io.ReadCloser
+	io.ReadCloser
 	engine context.Context
 	end    func()
-
-	gap    string // "": an error
-	told   string // of a gap, still to be read
-	within bool   // a line
 }
 
 // Read implements io.Reader.
 func (l *logs) Read(p []byte) (int, error) {
-	if l.told == "" {
-		n, err := l.read(p)
-		if n > 0 {
-			l.within = p[n-1] != '\n'
-		}
-		if l.gap == "" || !errors.Is(err, ErrLogGap) {
-			return n, err
-		}
-		l.told = l.gap + "\n"
-		if l.within {
-			l.told = "\n" + l.told
-		}
-		l.within = false
-	}
-	n := copy(p, l.told)
-	l.told = l.told[n:]
-	return n, nil
-}
-
-func (l *logs) read(p []byte) (int, error) {
-	n, err := l.from.Read(p)
+	n, err := l.ReadCloser.Read(p)
 	switch {
 	case (err == io.EOF || errors.Is(err, logfile.ErrDeleted)) && l.engine.Err() != nil:
 		// The engine's end ends the container, or the watch over it, and that
@@ -193,7 +173,7 @@ func (l *logs) read(p []byte) (int, error) {
 }
 
 func (l *logs) Close() error {
-	err := l.from.Close()
+	err := l.ReadCloser.Close()
 	l.end()
 	return err
 }

@@ -2,12 +2,9 @@ package container
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
@@ -75,10 +72,7 @@ func (c *Container) start(ctx context.Context) error {
 	default:
 		err = c.again(ctx, s)
 	}
-	if err != nil {
-		return explain(err)
-	}
-	return nil
+	return err
 }
 
 // hasKeeper tells whether the processes of a kept container are another
@@ -100,13 +94,6 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 	c.e.Backend.Brace()
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	var was struct {
-		Process *specs.Process
-		Linux   struct{ MountLabel string }
-	}
-	if err := json.Unmarshal(c.record.Spec.GetValue(), &was); err != nil || was.Process == nil {
-		return errors.Join(invalid("its record names no process"), err)
-	}
 	if err := last.Note(ctx); err != nil {
 		return err
 	}
@@ -120,7 +107,7 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 	}
 	var undo unwind.Stack
 	defer undo.OnError(&err)
-	next, err := c.create(ctx, labelled(mounts, was.Linux.MountLabel), nil, was.Process.Terminal, &undo)
+	next, err := c.create(ctx, mounts, nil, &undo)
 	if err != nil {
 		return err
 	}

@@ -31,32 +31,15 @@ func (e *ExitError) Error() string {
 	if e.Path != "" {
 		s += e.Path + ": "
 	}
-	s += describe(e.Code)
+	s += life.Exit{Code: e.Code}.String()
 	if e.OOMKilled {
 		s += ", out of memory"
 	}
 	return s
 }
 
-// describe puts an exit code in words.
-func describe(code int) string {
-	s := fmt.Sprintf("exit code %d", code)
-	if sig := signalOf(code); sig != 0 {
-		s += fmt.Sprintf(" (%v)", sig)
-	}
-	return s
-}
-
-// signalOf is the signal that an exit code tells of, else 0.
-func signalOf(code int) syscall.Signal {
-	if code > 128 && code <= 128+64 {
-		return syscall.Signal(code - 128)
-	}
-	return 0
-}
-
 func newExitError(c *Container, e life.Exit) *ExitError {
-	return &ExitError{ID: c.ID(), Name: *c.name.Load(), Code: e.Code, Signal: signalOf(e.Code), OOMKilled: e.OOMKilled}
+	return &ExitError{ID: c.ID(), Name: *c.name.Load(), Code: e.Code, Signal: e.Signal(), OOMKilled: e.OOMKilled}
 }
 
 // Wait waits until the container has ended and all its output is in its log

@@ -11,12 +11,10 @@ package reach
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/wayout"
@@ -96,6 +94,3 @@ type Container interface {
 	// Dir is the directory with the engine's own files of the container.
 	Dir() string
 }
-
-// ErrClosed is the error of a door that is closed.
-var ErrClosed = fmt.Errorf("it is closed: %w", errdefs.ErrNotFound)

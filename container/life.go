@@ -3,22 +3,78 @@ package container
 import (
 	"context"
 
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+
+	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/cio"
 
 	"github.com/ctorhq/ctor/internal/backend"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
+// life is what the container lives through now, or has last lived through.
+func (c *Container) life() life.Life { return *c.now.Load() }
+
+func (c *Container) setLife(l life.Life) { c.now.Store(&l) }
+
+// journal is where its lives are written down, if a later program can find it.
+func (c *Container) journal() *life.Journal {
+	if c.detached() || c.kept() {
+		return &life.Journal{Dir: c.e.Dir(c.ID())}
+	}
+	return nil
+}
+
+// first names the container's first process.
+func (c *Container) first() life.Process {
+	return life.Process{Tasks: c.e.Client.TaskService(), Container: c.ID()}
+}
+
+// asked is the life of a first process that outlives this program.
+func (c *Container) asked() *life.Asked {
+	return &life.Asked{
+		Process: c.first(), Enter: c.enter, Gone: c.e.Backend.Gone, OOM: c.oomKilled,
+		Complete: func(ctx context.Context) error { return c.e.Backend.Complete(ctx, c.output()) },
+		Journal:  &life.Journal{Dir: c.e.Dir(c.ID())},
+	}
+}
+
+// createTask has the runtime create the container's first process.
+func (c *Container) createTask(ctx context.Context, rootfs []mount.Mount, io cio.Config) (pid int, err error) {
+	r := &api.CreateTaskRequest{Terminal: io.Terminal, Stdin: io.Stdin, Stdout: io.Stdout, Stderr: io.Stderr}
+	for _, m := range rootfs {
+		r.Rootfs = append(r.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	return c.first().Create(ctx, r)
+}
+
+// oomKilled tells whether the kernel has killed a process of the container for
+// want of memory. Once the container is deleted that is not known any more.
+func (c *Container) oomKilled() bool { return cgroup.At(c.cgroup()).OOMKills() > 0 }
+
+// cgroup is where the container is, in every hierarchy; "": unknown.
+func (c *Container) cgroup() string {
+	o, _ := c.outline()
+	return o.Linux.CgroupsPath
+}
+
 // output is where the log of the first process is.
 func (c *Container) output() engine.Output {
 	return engine.Output{ID: c.ID(), Dir: c.e.Dir(c.ID())}
 }
 
-// create has the runtime create the first process of a life.
-func (c *Container) create(ctx context.Context, rootfs []mount.Mount, instead *replacement, tty bool, undo *unwind.Stack) (life.Life, error) {
+// create has the runtime create the first process of a life, over the mounts of the
+// writable layer.
+func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *replacement, undo *unwind.Stack) (life.Life, error) {
+	o, err := c.outline()
+	if err != nil {
+		return nil, err
+	}
 	if c.kept() {
 		drop, err := c.journal().Take(engine.Owner())
 		if err != nil {
@@ -26,7 +82,7 @@ func (c *Container) create(ctx context.Context, rootfs []mount.Mount, instead *r
 		}
 		undo.Push(func() error { drop(); return nil })
 	}
-	streams, err := c.streams(instead, tty)
+	streams, err := c.streams(instead, o.Process.Terminal)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +96,7 @@ func (c *Container) create(ctx context.Context, rootfs []mount.Mount, instead *r
 		defer cancel()
 		return c.e.DeleteTask(ctx, c.ID())
 	})
-	pid, err := c.createTask(ctx, rootfs, streams.Config())
+	pid, err := c.createTask(ctx, o.Mounts(mounts), streams.Config())
 	if err != nil {
 		return nil, err
 	}

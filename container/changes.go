@@ -45,7 +45,7 @@ func (c *Container) Changes(ctx context.Context) iter.Seq2[layer.Change, error] 
 	}
 }
 
-// errEnough ends a list that nobody wants the rest of.
+// errEnough ends a list whose caller has seen enough.
 var errEnough = errors.New("enough")
 
 var kinds = map[rootfs.Kind]layer.ChangeKind{

@@ -58,8 +58,9 @@ type Config struct {
 	// that are run one after the other. An *os.File, such as os.Stdin, is not
 	// read any more after the container's end. Of another reader a Read that
 	// does not return keeps a goroutine, but neither Wait nor Close waits for
-	// it, and what it gives between two lives is the next one's. nil is no input. Stdin can't be used
-	// with Detach, and a later program that finds a kept container has none.
+	// it, and what it gives between two lives is the next life's. nil is no
+	// input. Stdin can't be used with Detach, and a later program that finds a
+	// kept container has none.
 	Stdin io.Reader
 
 	// Stdout and Stderr receive the container's output as it comes; Logs keeps
@@ -146,8 +147,8 @@ type Limits struct {
 	CPUs float64
 
 	// Memory is what all processes together may have, in bytes, files in tmpfs
-	// and, where the host counts it, swap included. Who wants more is killed,
-	// which ExitError and Info tell as OOMKilled. At least 6 MiB, since the
+	// and, where the host counts it, swap included. A process that wants more is
+	// killed, which ExitError and Info tell as OOMKilled. At least 6 MiB, since the
 	// runtime's own first steps count. 0 means no limit.
 	Memory int64
 

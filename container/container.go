@@ -34,6 +34,8 @@ type Container struct {
 	limit    int64                         // of the log
 	starting sync.Mutex                    // held while a life begins, and while all of it ends
 	outline  func() (*spec.Outline, error) // of its configuration
+	passing  sync.Mutex                    // held while the runtime lets go of a life, and until the next one
+	past     life.Life                     // that the runtime has let go of; guarded by passing
 	door     reach.Door
 	network  Network
 	ports    []published
@@ -134,7 +136,7 @@ func found(ctx context.Context, e *ctor.Engine, r containers.Container) (*Contai
 	return a.(*Container), nil
 }
 
-// detached and kept tell whose the container is; one that is neither is
+// detached and kept tell to whom the container belongs; one that is neither is
 // attached.
 func (c *Container) detached() bool { return c.about.Detached }
 func (c *Container) kept() bool     { return c.about.Kept }

@@ -40,8 +40,8 @@ import (
 // not by Start. A host that can't run containers is ctor.ErrUnavailable.
 //
 // When New fails, or ctx ends before it returns, nothing is left of the
-// container. The runtime can't be stopped halfway, so New may go on for the
-// some 50 milliseconds that it takes, and then undo.
+// container. The runtime can't be stopped halfway, so New may go on for about
+// 50 milliseconds, and then undo.
 //
 // [image.Image.New]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.New
 func New(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descriptor, cfg Config) (_ *Container, err error) {
@@ -107,8 +107,8 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// From here on ctx is looked at between the steps: of a step that it cut
-	// off nobody could tell what there is to undo.
+	// From here on ctx is looked at between the steps: what a step has left that
+	// was cut off is not known, so it could not be undone.
 	own, cancel := b.own(ctx)
 	defer cancel()
 	b.push(own, func(ctx context.Context) error {
@@ -204,8 +204,8 @@ func (b *builder) class(ctx context.Context) (engine.Class, error) {
 	return class, nil
 }
 
-// layer makes the writable layer over the image's. ctx can cut off the unpacking
-// of those, and not the making.
+// layer makes the writable layer over the image's layers. ctx can cut off their
+// unpacking, but not the making.
 func (b *builder) layer(ctx context.Context, class engine.Class) (mounts []mount.Mount, err error) {
 	err = b.in.WithLayers(ctx, b.source(), class.Image.RootFS.DiffIDs, func(ctx context.Context, chain string) error {
 		own, cancel := b.own(ctx)

@@ -25,10 +25,10 @@ import (
 // it. When the container ends, its side of it is closed, so a Read gives io.EOF
 // or ECONNRESET.
 //
-// It works from New on until the container ends. In one that is paused, a
-// server's queue takes the connection, and nobody reads from it before Resume.
+// It works from New on until the container ends. In a paused container a server's
+// queue takes the connection, and nothing is read from it before Resume.
 //
-// Errors are *net.OpError: errors.Is finds syscall.ECONNREFUSED where nobody
+// Errors are *net.OpError: errors.Is finds syscall.ECONNREFUSED where nothing
 // listens, fs.ErrNotExist where there is no such socket, ctor.ErrInvalid where
 // the container has ended, ctor.ErrNotFound after Close, and ctx's error;
 // errors.As finds net.UnknownNetworkError, *net.AddrError and *net.DNSError.

@@ -56,7 +56,7 @@ func (f *FS) CopyOut(ctx context.Context, src string) (io.ReadCloser, error) {
 	go func() {
 		defer cancel()
 		w.CloseWithError(f.doContext(ctx, "copy", src, func(ctx context.Context, root *rootfs.Root) error {
-			// Nobody may be there to read.
+			// The reader may be gone.
 			defer context.AfterFunc(ctx, func() { w.CloseWithError(rootfs.Failure("copy", src, f.cause(ctx))) })()
 			return root.Pack(ctx, src, w)
 		}))

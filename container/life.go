@@ -161,10 +161,37 @@ func (c *Container) adopt(ctx context.Context) (err error) {
 
 // watch has a life that is this program's seen to its end.
 func (c *Container) watch(l life.Life) {
-	if l, ok := l.(*life.Seen); ok {
-		go l.Watch(c.e.Context(context.Background()), func(e *life.Exit) {
-			_ = c.closeWay()
-			e.OOMKilled = c.oomKilled()
-		})
+	if seen, ok := l.(*life.Seen); ok {
+		go func() {
+			seen.Watch(c.e.Context(context.Background()), func(e *life.Exit) {
+				_ = c.closeWay()
+				e.OOMKilled = c.oomKilled()
+			})
+			c.pass(l)
+		}()
+	}
+}
+
+// pass has the runtime let go of a life that has ended, so that it has no cgroup any
+// more, and neither a next life nor Close waits for that. Where another program may
+// begin the next one, that is left to it.
+func (c *Container) pass(l life.Life) {
+	if !c.e.Backend.Sole() || !c.awaitCommands() {
+		return
+	}
+	ctx, leave, err := c.enter(context.Background())
+	if err != nil {
+		return
+	}
+	defer leave()
+	c.passing.Lock()
+	defer c.passing.Unlock()
+	if c.ending.Load() || c.life() != l {
+		return
+	}
+	ctx, cancel := c.e.Cleanup(ctx)
+	defer cancel()
+	if c.e.DeleteEnded(ctx, c.ID()) == nil {
+		c.past = l
 	}
 }

@@ -68,18 +68,18 @@ var ErrLogGap = fmt.Errorf("%w: %w", logfile.ErrGap, errdefs.ErrUnavailable)
 // here, and lines are those of the mixture. o may be nil.
 //
 // With Follow a Read waits for more. It ends with io.EOF after the last byte
-// that the container wrote, or that Close, which does not wait for a writer of
-// the program's for ever, let into the log. When the container has been started
-// again, further Reads give the next life's output; so no follower misses a
-// life, and one that is behind gets them all without an io.EOF in between. A reader that is slower than the
-// container loses nothing as long as it is less than three quarters of the
+// that the container wrote, or that was in the log when Close gave up on a
+// slow writer of the program's. When the container has been started again, further
+// Reads give the next life's output: no follower misses a life, and one that is
+// behind gets them all without an io.EOF in between. A reader that is slower than
+// the container loses nothing as long as it is less than three quarters of the
 // limit behind; then one Read gives ErrLogGap, or LogOptions.Gap where that is
 // set. A reader may keep a quarter of the limit more on disk. When the container
-// is closed before all is read, that is ctor.ErrNotFound.
+// is closed before all is read, the error is ctor.ErrNotFound.
 //
 // Reading ends with ctx's error when ctx ends, and with ctor.ErrClosed when the
-// engine does. The caller closes the reader, which may happen during a Read;
-// that one, and any after it, gives os.ErrClosed.
+// engine does. The caller closes the reader. That may happen during a Read, which
+// then gives os.ErrClosed, as any later one.
 func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, error) {
 	if o == nil {
 		o = &LogOptions{}
@@ -122,7 +122,7 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 	return l, nil
 }
 
-// follower knows when there is no more to wait for in a log. One goroutine asks.
+// follower knows when a log is complete. One goroutine asks it.
 type follower struct {
 	c   *Container
 	ctx context.Context

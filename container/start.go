@@ -14,19 +14,19 @@ import (
 
 // Start runs the process that New created, or, when the container has ended,
 // runs it again: the next life of the same container, with the same id,
-// configuration and files. Its log goes on. How it ended does not matter, nor
-// who started it the last time: a detached or kept one may have ended because
-// the program or the host went down.
+// configuration and files. Its log goes on. It does not matter how it ended, or which
+// program started it: a detached or kept container may have ended because the
+// program or the host went down.
 //
 // One that runs, or that another call is starting, is ctor.ErrInvalid, and so
 // is one that is attached to another program. A next life begins when the
-// output of the last one is written, so a writer that does not return holds it
-// up, until ctx ends. Calls on FS that are under way then fail, and listeners of
+// output of the last one is written: a writer that does not return holds it up,
+// until ctx ends. Calls on FS that are under way then fail, and listeners of
 // Listen are closed, as they are at every end.
 //
 // ctx is looked at before the first step: a start that has begun is seen
 // through, so that an error always means that the container does not run. It can
-// be started again then. What runs it is not made ready: ask with WaitReady, in
+// then be started again. Start does not wait until it is ready: ask with WaitReady, in
 // each life.
 func (c *Container) Start(ctx context.Context) error {
 	ctx, leave, err := c.enter(ctx)
@@ -91,6 +91,8 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 			return fmt.Errorf("output of its last life is still to be written: %w", err)
 		}
 	}
+	c.passing.Lock()
+	defer c.passing.Unlock()
 	c.e.Backend.Brace()
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
@@ -98,8 +100,10 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 		return err
 	}
 	_ = c.door.Renew()
-	if err := c.e.DeleteEnded(ctx, c.ID()); err != nil {
-		return err
+	if c.past != last {
+		if err := c.e.DeleteEnded(ctx, c.ID()); err != nil {
+			return err
+		}
 	}
 	mounts, err := c.e.Client.SnapshotService(c.record.Snapshotter).Mounts(ctx, c.record.SnapshotKey)
 	if err != nil {

@@ -47,9 +47,8 @@ func newExitError(c *Container, e life.Exit) *ExitError {
 // error means that Stdin or a writer failed, which it gives only for exit code
 // 0, or that the end was not seen, which is ctor.ErrUnavailable.
 //
-// Of a container that is started again it means the life that it is in at the
-// call: the one that runs, else the first one to come, else the last one, which
-// has ended. Any number of goroutines may wait, from before Start to after
+// Of a container that is started again it means its life at the time of the call:
+// the one that runs, else the first one to come, else the last one, which has ended. Any number of goroutines may wait, from before Start to after
 // Close. The end of ctx ends the wait, not the container.
 func (c *Container) Wait(ctx context.Context) error {
 	l := c.life()

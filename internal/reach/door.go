@@ -26,6 +26,10 @@ type Doors interface {
 	// [rootfs.Open] does. at is a directory to mount on.
 	Snapshot(mounts []mount.Mount, at string) (*rootfs.Root, error)
 
+	// Diff opens what is written in a snapshot that has the given mounts, also
+	// while others write, and what was there before, as far as the mounts tell.
+	Diff(mounts []mount.Mount, at string) (*rootfs.Diff, error)
+
 	// Door gives the door to a container. Nothing is opened before it is used.
 	Door(Container) Door
 

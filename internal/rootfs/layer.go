@@ -291,7 +291,7 @@ func mapped() bool {
 	return err == nil && strings.Join(strings.Fields(string(b)), " ") != "0 0 4294967295"
 }
 
-// put makes something else than a directory in the place of what is there.
+// put makes a file that is no directory in the place of what is there.
 func (t *tree) put(p *place, base string, n node, create func() (handle, error)) error {
 	h, err := create()
 	if err == unix.EEXIST {

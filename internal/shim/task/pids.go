@@ -63,8 +63,8 @@ func (c *container) makeRoom() (done func()) {
 	}
 }
 
-// change is called with mu held. What is not in force any more as it was left was
-// changed by somebody else, and is the limit now.
+// change is called with mu held. A limit that is not as it was left
+// was changed from outside, and is the limit now.
 func (a *allowance) change(g cgroup.Group, n int) {
 	now := g.PidsFile("max")
 	if a.starts == 0 || now != a.limit+a.starts*startNeeds {

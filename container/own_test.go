@@ -108,12 +108,12 @@ func TestBounded(t *testing.T) {
 	require.NoError(t, err)
 	cmd := exec.Command("setpriv", "--bounding-set=-mknod", self)
 	cmd.Env = append(os.Environ(), fixture.ProgramVar+"=once", helperRoot+"="+root)
-	out, err := cmd.Output()
+	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(out), "can't give a container CAP_MKNOD, which it may not have itself (unavailable): if this is a container, start it with --privileged")
 	cmd = exec.Command("setpriv", "--bounding-set=-syslog", self)
 	cmd.Env = append(os.Environ(), fixture.ProgramVar+"=once", helperRoot+"="+root)
-	out, err = cmd.Output()
+	out, err = cmd.CombinedOutput()
 	require.NoError(t, err, "no container gets it: %s", out)
 }
 

@@ -30,8 +30,8 @@ import (
 type Cmd struct {
 	// Path is the command, a path in the container or a name. A relative path
 	// counts from Dir. A name without a slash is looked up in the container's
-	// PATH, by Start and not by Command as in os/exec: the container may not
-	// run before, or not exist. PATH in Env does not change where it is found.
+	// PATH, by Start and not by Command as in os/exec: before, the container may
+	// not run, or not exist. PATH in Env does not change where it is found.
 	Path string
 
 	// Args are the arguments, with the command as Args[0]. Empty means Path
@@ -180,22 +180,22 @@ func (c *Cmd) Run() error {
 //
 // A command that is not there is exec.ErrNotFound and ctor.ErrNotFound, one
 // that can't be executed is fs.ErrPermission or ctor.ErrInvalid, a User that
-// is not there is ctor.ErrNotFound. A container that does not run is
-// ctor.ErrInvalid, also one that is paused. ctx is looked at before: a start
-// that has begun is seen through. Without the shim installed, that is up to the
-// runc command, which reads the container's /etc/passwd once more: a container
-// that makes a fifo of it at the right moment, or a link to a file that does not
-// end, holds up runc 1.1, and so Start, for half a minute. The end of ctx does
-// end the search for the command and its user, in files that are the container's.
-// And there the command's parent is runc until Start returns: a command that asks
-// before for a signal at its parent's death (PR_SET_PDEATHSIG) gets it then.
+// is not there is ctor.ErrNotFound. A container that does not run, or is paused, is
+// ctor.ErrInvalid. The end of ctx ends the search for the command and its user in
+// the container's files; a start that has begun after that is seen through.
+//
+// With the runc command instead of the installed shim, a hostile container can hold
+// up Start for half a minute: runc 1.1 reads its /etc/passwd once more, which may
+// have become a fifo, or a link to a file without end. And the command's parent is
+// runc until Start returns: a command that asks for a signal at its parent's death
+// (PR_SET_PDEATHSIG) before that gets it then.
 //
 // A container near its limit of processes is lent some for the start. Where the
 // limit keeps the command from starting all the same, that is ctor.ErrUnavailable,
 // and says so.
 //
-// Arguments, variables and Dir reach the command as they are. What is not UTF-8
-// no runtime can be told (it is told in JSON), and is ctor.ErrInvalid.
+// Arguments, variables and Dir reach the command as they are. A string that is not
+// UTF-8 is ctor.ErrInvalid: runtimes are told in JSON.
 func (c *Cmd) Start() error {
 	if c.place == nil {
 		return errors.New("start command: it was not made by Command")

@@ -14,10 +14,9 @@ import (
 // "tcp6", "unix" and "unixpacket"; addresses are as with Dial, except that no
 // host means all of the container's, and port 0 one that is free.
 //
-// A Unix socket is made in the container's file system, in a directory that is
-// there, and everybody in the container may connect to it: so it is with TCP.
-// It is removed when the listener is closed, and replaced if the program that
-// listened was killed before.
+// A Unix socket is made in an existing directory of the container's file system, and
+// every process in the container may connect to it, as with TCP. It is removed when
+// the listener is closed, and replaced if the program that listened was killed.
 //
 // The listener is closed when the container ends, with Close of the container
 // or of the engine; Accept gives net.ErrClosed then. Connections that were

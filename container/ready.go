@@ -19,8 +19,8 @@ import (
 // error says as well what p found at its last look, and the last lines of the
 // container's log, up to 10, without what could steer a terminal.
 //
-// A ctx without a deadline lets a container that runs and never becomes ready
-// be waited for until it ends or is closed.
+// If ctx has no deadline, it waits for a container that never becomes ready until
+// that ends or is closed.
 func (c *Container) WaitReady(ctx context.Context, p Probe) error {
 	if p == nil {
 		return nil
@@ -63,8 +63,8 @@ func (c *Container) awaitEnd(ctx context.Context) error {
 	default:
 		return err
 	}
-	// A probe may want the last of the output, but a slow writer of the
-	// program's must not keep it from its answer.
+	// A probe may want the last of the output, but must not wait long for a slow
+	// writer of the program's.
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, _ = l.Drained(soon)

@@ -33,9 +33,8 @@ type Stats struct {
 	Pids, PidsLimit int64
 
 	// ReadBytes and WrittenBytes went from and to block devices, in Reads and
-	// Writes. With cgroup v1 the kernel counts less of it: nothing that it
-	// writes later, as it does unless a program asks for direct writes, and
-	// lately nothing of a device that the container has no limit for.
+	// Writes. With cgroup v1 the kernel counts less of it: only direct writes,
+	// and lately only devices that the container has a limit for.
 	ReadBytes, WrittenBytes, Reads, Writes int64
 }
 

@@ -33,8 +33,8 @@ func (e *Engine) Cgroup(id string) string {
 	return filepath.Join(cgroup.Parent(e.Root, e.Namespace), id)
 }
 
-// DeleteEnded is DeleteTask for a container whose process has ended, as a rule, or
-// that the runtime has let go of: then one word to the runtime is enough.
+// DeleteEnded is DeleteTask for a container that has ended, usually, or that the
+// runtime has let go of: then one call to the runtime is enough.
 func (e *Engine) DeleteEnded(ctx context.Context, id string) error {
 	_, err := e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: id})
 	switch err = errgrpc.ToNative(err); {

@@ -65,8 +65,8 @@ type task struct {
 
 var _ api.TasksClient = (*Service)(nil)
 
-// Settle waits until the shims of an earlier service on dir, whose program was
-// killed, have undone their containers.
+// Settle waits until the shims of a killed program, an earlier service on dir, have
+// undone their containers.
 func Settle(ctx context.Context, dir string) error {
 	return shim.Settle(ctx, attachedLog(dir))
 }

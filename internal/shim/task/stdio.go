@@ -16,10 +16,10 @@ import (
 
 // streams are the ends of a process's standard streams on this side.
 //
-// A fifo is handed to the process itself: no byte passes through the shim. The
-// shim keeps both ends of it open as long as the process lives, so that a
-// reader that goes away blocks the process instead of killing it, and one that
-// comes back finds the rest; and the input has no end until CloseIO. A pipe
+// A fifo is handed to the process itself: no byte passes through the shim. The shim
+// keeps both ends of it open as long as the process lives: when its reader goes away
+// the process blocks, and is not killed, a reader that comes back finds the rest, and
+// the input does not end before CloseIO. A pipe
 // without a name, given as a path in /proc, is not kept: no reader can come back to
 // it, so it ends when the client's end does.
 type streams struct {

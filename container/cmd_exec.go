@@ -54,6 +54,7 @@ func (r running) start(ctx context.Context, cmd spec.Command, on cio.Config) (_ 
 	add := &api.ExecProcessRequest{Terminal: on.Terminal, Stdin: on.Stdin, Stdout: on.Stdout, Stderr: on.Stderr}
 	if err = r.exec(ctx, own, cmd, add, p); err != nil {
 		p.end()
+		r.c.commands.Delete(p)
 		return nil, r.whyNot(own, err)
 	}
 	go watched.Watch(r.c.e.Context(context.Background()), func(e *life.Exit) {

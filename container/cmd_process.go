@@ -127,7 +127,9 @@ func (p *Process) watch(ctx context.Context) {
 
 // end says that the process has ended.
 func (p *Process) end() {
-	p.c.commands.Delete(p)
+	if !p.relay {
+		p.c.commands.Delete(p)
+	}
 	close(p.exited)
 }
 
@@ -135,6 +137,9 @@ var errContainerClosed = fmt.Errorf("the container was closed: %w", errdefs.ErrN
 
 // forget has the runtime let go of a process that was added.
 func (p *Process) forget() {
+	if p.relay {
+		defer p.c.commands.Delete(p)
+	}
 	ctx, cancel := p.c.e.Cleanup(context.Background())
 	defer cancel()
 	_ = p.in.Delete(ctx) // an error: the container is gone, and all of it

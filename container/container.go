@@ -34,13 +34,14 @@ type Container struct {
 	limit    int64                         // of the log
 	starting sync.Mutex                    // held while a life begins, and while all of it ends
 	outline  func() (*spec.Outline, error) // of its configuration
+	handed   bool                          // its streams are a command's
 	passing  sync.Mutex                    // held while the runtime lets go of a life, and until the next one
 	past     life.Life                     // that the runtime has let go of; guarded by passing
 	door     reach.Door
 	network  Network
 	ports    []published
 	way      atomic.Pointer[io.Closer] // out of the network, while there is one
-	commands sync.Map                  // *Process of those that have not ended, beside the first
+	commands sync.Map                  // *Process of those that have not ended, or are not waited for, beside the first
 
 	closing sync.Once
 	ending  atomic.Bool   // Close or Remove has begun

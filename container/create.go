@@ -150,6 +150,7 @@ func (b *builder) instance(ctx, own context.Context, r containers.Container, o *
 	c := newContainer(b.ctor, b.in, r)
 	c.outline = func() (*spec.Outline, error) { return o, nil }
 	c.network = b.cfg.Network
+	c.handed = b.instead != nil
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
 	l, err := c.create(own, mounts, b.instead, &b.undo)
 	if err != nil {

@@ -173,11 +173,17 @@ func (c *Container) watch(l life.Life) {
 }
 
 // pass has the runtime let go of a life that has ended, so that it has no cgroup any
-// more, and neither a next life nor Close waits for that. Where another program may
-// begin the next one, that is left to it.
+// more, and neither a next life nor Close waits for that. It is left to those where
+// another program may begin the next one, or where the runtime may still have output
+// of a command.
 func (c *Container) pass(l life.Life) {
-	if !c.e.Backend.Sole() || !c.awaitCommands() {
+	if !c.e.Backend.Sole() || c.handed || !c.awaitCommands() {
 		return
+	}
+	for p := range c.commands.Range {
+		if p.(*Process).relay {
+			return
+		}
 	}
 	ctx, leave, err := c.enter(context.Background())
 	if err != nil {

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/stretchr/testify/require"
 
 	ctor "github.com/ctorhq/ctor"
@@ -207,7 +210,7 @@ func TestAgainStuckWriter(t *testing.T) {
 	defer c.Close()
 	<-written
 	require.NoError(t, c.Stop(t.Context()))
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	err = c.Start(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -216,6 +219,48 @@ func TestAgainStuckWriter(t *testing.T) {
 	require.NoError(t, c.Start(t.Context()))
 	require.NoError(t, c.Wait(t.Context()))
 	require.Equal(t, "hello\nhello\n", logs(t, c))
+}
+
+// The runtime lets go of a container that has ended, which is started again all the
+// same, and tells all that it did before.
+func TestPassed(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"attached", "kept"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			c, err := busybox(t).Run(t.Context(), kinds[kind](sh(counts+"; exit 3")))
+			require.NoError(t, err)
+			defer c.Remove(context.WithoutCancel(t.Context()))
+			for n := 1; n <= 3; n++ {
+				require.Equal(t, 3, exitOf(t, c).Code)
+				require.Eventually(t, func() bool { return !hasTask(t, c) }, fixture.Patience, 5*time.Millisecond)
+				i := info(t, c)
+				require.Equal(t, container.Exited, i.State)
+				require.Equal(t, 3, i.ExitCode)
+				require.Equal(t, n, i.Lives)
+				require.Equal(t, lives(n), logs(t, c))
+				file, err := c.FS().ReadFile("n")
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprintln(n), string(file))
+				require.ErrorIs(t, c.Signal(t.Context(), syscall.SIGTERM), ctor.ErrNotFound)
+				require.NoError(t, c.Stop(t.Context()))
+				require.NoError(t, c.Start(t.Context()))
+			}
+			require.Equal(t, 3, exitOf(t, c).Code)
+		})
+	}
+}
+
+// hasTask tells whether the runtime has anything of a container.
+func hasTask(t testing.TB, c *container.Container) bool {
+	t.Helper()
+	e := c.Engine()
+	_, err := e.Containerd().TaskService().Get(e.Context(t.Context()), &api.GetRequest{ContainerID: c.ID()})
+	if err = errgrpc.ToNative(err); errdefs.IsNotFound(err) {
+		return false
+	}
+	require.NoError(t, err)
+	return true
 }
 
 // What can't be started says why, each time, and can be once that is mended.

@@ -2,7 +2,9 @@ package container_test
 
 import (
 	"context"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -78,34 +80,38 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// The next life of a container that has ended, to its end. It does what
-// BenchmarkLife does, without making and deleting the container.
+// The next life of a container that has ended, beside a whole life of a new one, one
+// after the other, of each kind. ratio is that of the medians.
 func BenchmarkStartAgain(b *testing.B) {
 	for _, kind := range []string{"attached", "kept", "detached"} {
 		b.Run(kind, func(b *testing.B) {
-			c, err := busybox(b).Run(b.Context(), kinds[kind](container.Config{Args: []string{"true"}}))
+			ctx, img := b.Context(), busybox(b)
+			cfg := kinds[kind](container.Config{Args: []string{"true"}})
+			old, err := img.Run(ctx, cfg)
 			require.NoError(b, err)
-			defer func() { require.NoError(b, c.Remove(context.WithoutCancel(b.Context()))) }()
-			require.NoError(b, c.Wait(b.Context()))
+			defer func() { require.NoError(b, old.Remove(context.WithoutCancel(ctx))) }()
+			require.NoError(b, old.Wait(ctx))
+			var next, whole []time.Duration
 			for b.Loop() {
-				require.NoError(b, c.Start(b.Context()))
-				require.NoError(b, c.Wait(b.Context()))
+				began := time.Now()
+				require.NoError(b, old.Start(ctx))
+				require.NoError(b, old.Wait(ctx))
+				next = append(next, time.Since(began))
+				began = time.Now()
+				c, err := img.Run(ctx, cfg)
+				require.NoError(b, err)
+				require.NoError(b, c.Wait(ctx))
+				require.NoError(b, c.Remove(ctx))
+				whole = append(whole, time.Since(began))
 			}
+			b.ReportMetric(median(next).Seconds()*1e3, "ms/next")
+			b.ReportMetric(median(whole).Seconds()*1e3, "ms/new")
+			b.ReportMetric(float64(median(next))/float64(median(whole)), "ratio")
 		})
 	}
 }
 
-// A life as BenchmarkLife's, of each kind.
-func BenchmarkLifeOfKind(b *testing.B) {
-	for _, kind := range []string{"attached", "kept", "detached"} {
-		b.Run(kind, func(b *testing.B) {
-			img := busybox(b)
-			for b.Loop() {
-				c, err := img.Run(b.Context(), kinds[kind](container.Config{Args: []string{"true"}}))
-				require.NoError(b, err)
-				require.NoError(b, c.Wait(b.Context()))
-				require.NoError(b, c.Remove(b.Context()))
-			}
-		})
-	}
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
 }

@@ -14,8 +14,8 @@ import (
 // Changes lists what the container has changed against its image, in the order
 // of paths, a directory before what is in it: what docker diff lists, and what
 // image.Commit makes a layer of. It works on a container in any state. Pause
-// one that runs for a list of one moment; what changes while it is listed may
-// be in the list or not.
+// one that runs for a list of one moment: what changes meanwhile may be in the list
+// or not.
 //
 // A file is modified when its content, mode, owner, time or extended attributes
 // are not those it had, or it has a further name; one that was only opened for
@@ -45,7 +45,7 @@ func (c *Container) Changes(ctx context.Context) iter.Seq2[layer.Change, error] 
 	}
 }
 
-// errEnough ends a list that nobody wants the rest of.
+// errEnough ends a list whose caller has seen enough.
 var errEnough = errors.New("enough")
 
 var kinds = map[rootfs.Kind]layer.ChangeKind{

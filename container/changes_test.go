@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -69,6 +70,7 @@ func TestChangesCommitted(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, c.Wait(t.Context()))
 			const want = "C /bin, A /bin/no, D /bin/yes, C /etc, C /etc/passwd, D /home, A /srv, A /srv/a, A /srv/b"
+			require.Eventually(t, func() bool { return !hasTask(t, c) }, fixture.Patience, 5*time.Millisecond)
 			before := fixture.Count(t, e)
 			require.Equal(t, want, changed(t, c))
 			before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })

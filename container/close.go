@@ -13,10 +13,10 @@ import (
 const patience = 5 * time.Second
 
 // Close kills the container if it runs and deletes all of it: process,
-// writable layer, log. Of one that is kept it ends the processes that this
+// writable layer, log. Of a kept container it ends the processes that this
 // program runs, and leaves the rest for the next Get, which gives another
-// Container. For an end in good order call Stop before. It returns within two
-// minutes whatever happens, as a rule within a tenth of a second. A second Close
+// Container. To end it in good order, call Stop before. It returns within two
+// minutes whatever happens, usually within a tenth of a second. A second Close
 // waits for the first and returns what it returned. After the engine's Close an
 // attached or kept container is closed, and a detached one goes on.
 func (c *Container) Close() error {
@@ -27,8 +27,8 @@ func (c *Container) Close() error {
 
 // Remove kills the container if it runs and deletes all of it, whatever it is:
 // attached, detached or kept, also one that is kept and was closed. What is
-// gone already is no error. A start that is under way is seen through before. ctx
-// is looked at before the first step.
+// gone already is no error. Remove waits for a start that is under way. ctx is looked
+// at before the first step.
 func (c *Container) Remove(ctx context.Context) error {
 	ctx, leave, err := c.e.Enter(ctx)
 	if err != nil {
@@ -83,9 +83,11 @@ func (c *Container) release(ctx context.Context) error {
 		return nil
 	}
 	c.kill(ctx)
+	c.awaitCommands()
+	c.passing.Lock() // what comes later finds that the container is ending
+	defer c.passing.Unlock()
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	c.awaitCommands()
 	if _, err := c.journal().Take(""); err != nil {
 		return err
 	}
@@ -100,9 +102,11 @@ func (c *Container) delete(ctx context.Context) error {
 		defer unlock()
 	}
 	c.kill(ctx)
+	c.awaitCommands()
+	c.passing.Lock() // what comes later finds that the container is ending
+	defer c.passing.Unlock()
 	ctx, cancelRest := c.e.Cleanup(ctx)
 	defer cancelRest()
-	c.awaitCommands()
 	defer c.e.Forget(c.ID(), c) // what of it could not be removed is owed
 	return c.e.Remove(ctx, c.record)
 }
@@ -125,8 +129,9 @@ func (c *Container) kill(ctx context.Context) {
 }
 
 // awaitCommands lets those who wait for the container's commands, which have
-// ended with it, hear of that before the runtime forgets how they ended.
-func (c *Container) awaitCommands() {
+// ended with it, hear of that before the runtime forgets how they ended. It tells
+// whether all have.
+func (c *Container) awaitCommands() bool {
 	var late <-chan time.Time
 	for p := range c.commands.Range {
 		if late == nil { // the first
@@ -135,7 +140,8 @@ func (c *Container) awaitCommands() {
 		select {
 		case <-p.(*Process).exited:
 		case <-late:
-			return
+			return false
 		}
 	}
+	return true
 }

@@ -9,9 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
 )
@@ -28,8 +30,8 @@ import (
 type Cmd struct {
 	// Path is the command, a path in the container or a name. A relative path
 	// counts from Dir. A name without a slash is looked up in the container's
-	// PATH, by Start and not by Command as in os/exec: the container may not
-	// run before, or not exist. PATH in Env does not change where it is found.
+	// PATH, by Start and not by Command as in os/exec: before, the container may
+	// not run, or not exist. PATH in Env does not change where it is found.
 	Path string
 
 	// Args are the arguments, with the command as Args[0]. Empty means Path
@@ -102,9 +104,9 @@ type Cmd struct {
 	ctx   context.Context
 	place place
 
-	streams   stdio.Command
-	started   atomic.Bool
-	ctxResult <-chan ctxResult // nil: nobody watches ctx
+	streams stdio.Streams
+	started atomic.Bool
+	bounds  life.Bounds
 
 	width, height uint16 // of the terminal; 0: the kernel's own choice
 }
@@ -115,8 +117,8 @@ type place interface {
 	engine() *engine.Engine
 	// first is the process that the command takes after.
 	first() (*specs.Process, error)
-	// start starts the command on pipes: paths, "" for /dev/null.
-	start(ctx context.Context, c spec.Command, in, out, err string) (*Process, error)
+	// start starts the command on the ends of its pipes; "" is /dev/null.
+	start(ctx context.Context, c spec.Command, on cio.Config) (*Process, error)
 }
 
 // Command makes a command to run in the container, which must run when the
@@ -178,22 +180,22 @@ func (c *Cmd) Run() error {
 //
 // A command that is not there is exec.ErrNotFound and ctor.ErrNotFound, one
 // that can't be executed is fs.ErrPermission or ctor.ErrInvalid, a User that
-// is not there is ctor.ErrNotFound. A container that does not run is
-// ctor.ErrInvalid, also one that is paused. ctx is looked at before: a start
-// that has begun is seen through. Without the shim installed, that is up to the
-// runc command, which reads the container's /etc/passwd once more: a container
-// that makes a fifo of it at the right moment, or a link to a file that does not
-// end, holds up runc 1.1, and so Start, for half a minute. The end of ctx does
-// end the search for the command and its user, in files that are the container's.
-// And there the command's parent is runc until Start returns: a command that asks
-// before for a signal at its parent's death (PR_SET_PDEATHSIG) gets it then.
+// is not there is ctor.ErrNotFound. A container that does not run, or is paused, is
+// ctor.ErrInvalid. The end of ctx ends the search for the command and its user in
+// the container's files; a start that has begun after that is seen through.
+//
+// With the runc command instead of the installed shim, a hostile container can hold
+// up Start for half a minute: runc 1.1 reads its /etc/passwd once more, which may
+// have become a fifo, or a link to a file without end. And the command's parent is
+// runc until Start returns: a command that asks for a signal at its parent's death
+// (PR_SET_PDEATHSIG) before that gets it then.
 //
 // A container near its limit of processes is lent some for the start. Where the
 // limit keeps the command from starting all the same, that is ctor.ErrUnavailable,
 // and says so.
 //
-// Arguments, variables and Dir reach the command as they are. What is not UTF-8
-// no runtime can be told (it is told in JSON), and is ctor.ErrInvalid.
+// Arguments, variables and Dir reach the command as they are. A string that is not
+// UTF-8 is ctor.ErrInvalid: runtimes are told in JSON.
 func (c *Cmd) Start() error {
 	if c.place == nil {
 		return errors.New("start command: it was not made by Command")
@@ -202,19 +204,12 @@ func (c *Cmd) Start() error {
 		return c.wrap("start", invalid("it was started before"))
 	}
 	if err := c.start(); err != nil {
-		c.streams.Abandon()
+		c.streams.Close()
 		return c.wrap("start", err)
 	}
-	k := stdio.Kind{Relay: c.Process.relay, TTY: c.TTY, Ended: c.Process.exited}
-	if k.Relay && !k.TTY {
-		k.EOF = c.Process.closeIn
-	}
-	c.streams.Begin(k)
-	if (c.Cancel != nil || c.WaitDelay != 0) && c.ctx.Done() != nil {
-		result := make(chan ctxResult)
-		c.ctxResult = result
-		go c.watch(result)
-	}
+	c.streams.Begin(stdio.Kind{Relay: c.Process.relay, EOF: c.Process.closeIn, Ended: c.Process.exited})
+	c.bounds = life.Bounds{Context: c.ctx, Cancel: c.Cancel, Kill: c.Process.Kill, Delay: c.WaitDelay, Copies: &c.streams}
+	c.bounds.Watch()
 	return nil
 }
 
@@ -229,11 +224,11 @@ func (c *Cmd) start() error {
 	if c.place.engine().Backend.Relays(false) {
 		stdout, stderr = orDiscard(stdout), orDiscard(stderr)
 	}
-	in, out, eout, err := c.streams.Open(c.Stdin, stdout, stderr, c.TTY)
+	err := c.streams.Open(c.Stdin, stdout, stderr, c.TTY)
 	if err != nil {
 		return err
 	}
-	c.Process, err = c.place.start(c.ctx, c.spec(), in, out, eout)
+	c.Process, err = c.place.start(c.ctx, c.spec(), c.streams.Config())
 	return err
 }
 
@@ -243,6 +238,39 @@ func orDiscard(w io.Writer) io.Writer {
 		return io.Discard
 	}
 	return w
+}
+
+// Wait waits until the command has ended and its streams have been copied. It
+// returns nil for exit code 0, else an *ExitError. Another error means that a
+// copy failed, that ctx ended the command or WaitDelay its streams, which it
+// gives only for exit code 0; that the container was closed, or the engine,
+// which is ctor.ErrClosed, with the *ExitError in it; or that the end was not
+// seen, which is ctor.ErrUnavailable.
+//
+// It closes the pipes that StdinPipe, StdoutPipe and StderrPipe gave, so reads
+// from them must have ended before. It is called once, after Start.
+func (c *Cmd) Wait() error {
+	if c.Process == nil {
+		return fmt.Errorf("wait for command %q: %w", c.Path, invalid("it was not started"))
+	}
+	if c.ProcessState != nil {
+		return c.wrap("wait for", invalid("it was waited for before"))
+	}
+	<-c.Process.exited
+	c.ProcessState = c.Process.state()
+	err := c.Process.err()
+	cause, copies := c.bounds.Wait()
+	if err == nil && cause != nil {
+		err = c.wrap("wait for", cause)
+	}
+	// What has gone wrong with the streams of a command that was ended may come
+	// from that.
+	if err == nil && copies != nil {
+		err = c.wrap("streams of", copies)
+	}
+	c.streams.Close()
+	c.Process.release()
+	return err
 }
 
 // wrap names the operation, the command and where it runs.

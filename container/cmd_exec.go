@@ -3,7 +3,6 @@ package container
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -11,7 +10,7 @@ import (
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/errdefs"
+	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
@@ -26,25 +25,14 @@ func (r running) String() string { return fmt.Sprintf("container %q", r.c.Name()
 
 func (r running) engine() *engine.Engine { return r.c.e }
 
-// first reads the first process from the container's record.
 func (r running) first() (*specs.Process, error) {
-	if p := r.c.process.Load(); p != nil {
-		return p, nil
-	}
-	var s struct{ Process *specs.Process }
-	if err := json.Unmarshal(r.c.record.Spec.GetValue(), &s); err != nil {
-		return nil, fmt.Errorf("record: %w", err)
-	}
-	if s.Process == nil {
-		return nil, fmt.Errorf("record: it names no process: %w", errdefs.ErrInvalidArgument)
-	}
-	r.c.process.Store(s.Process)
-	return s.Process, nil
+	o, err := r.c.outline()
+	return o.Process, err
 }
 
 // start runs a further process. The call on the container that it is lasts as
 // long as the process: so the engine's Close waits for its end.
-func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout string) (_ *Process, err error) {
+func (r running) start(ctx context.Context, cmd spec.Command, on cio.Config) (_ *Process, err error) {
 	inside, leave, err := r.c.enter(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, err
@@ -63,9 +51,10 @@ func (r running) start(ctx context.Context, cmd spec.Command, in, out, eout stri
 	p := newProcess(r.c, added, watched, cmd)
 	p.leave, p.release = leave, sync.OnceFunc(p.forget)
 	r.c.commands.Store(p, nil)
-	add := &api.ExecProcessRequest{Terminal: cmd.TTY, Stdin: in, Stdout: out, Stderr: eout}
+	add := &api.ExecProcessRequest{Terminal: on.Terminal, Stdin: on.Stdin, Stdout: on.Stdout, Stderr: on.Stderr}
 	if err = r.exec(ctx, own, cmd, add, p); err != nil {
 		p.end()
+		r.c.commands.Delete(p)
 		return nil, r.whyNot(own, err)
 	}
 	go watched.Watch(r.c.e.Context(context.Background()), func(e *life.Exit) {
@@ -99,11 +88,13 @@ func (r running) exec(looking, ctx context.Context, cmd spec.Command, add *api.E
 		return err
 	}
 	if err := p.in.Add(ctx, add); err != nil {
-		return explain(err)
+		return err
 	}
 	if err := p.life.Start(ctx); err != nil {
-		p.discard(ctx)
-		return explain(err)
+		late, cancel := r.c.e.Cleanup(ctx)
+		defer cancel()
+		p.in.Discard(late, r.c.e.Backend.Gone)
+		return err
 	}
 	p.Pid, err = p.life.Pid(ctx)
 	return err

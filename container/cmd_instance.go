@@ -53,10 +53,10 @@ func (i *instance) first() (*specs.Process, error) {
 
 // start makes the container and starts it. It is a call on the engine as long
 // as the process lives, so the engine's Close waits for its end.
-func (i *instance) start(ctx context.Context, cmd spec.Command, in, out, eout string) (*Process, error) {
+func (i *instance) start(ctx context.Context, cmd spec.Command, on cio.Config) (*Process, error) {
 	b := i.builder
 	b.cfg.TTY, b.cfg.Entrypoint = cmd.TTY, []string{cmd.Path}
-	b.instead = &replacement{cmd, cio.Config{Terminal: cmd.TTY, Stdin: in, Stdout: out, Stderr: eout}}
+	b.instead = &replacement{cmd, on}
 	inside, leave, err := b.in.Enter(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -73,11 +72,11 @@ func (p *Process) KillTree() error {
 // Signal sends the process a signal. One that has ended is os.ErrProcessDone; a
 // sig that is no syscall.Signal is ctor.ErrInvalid.
 func (p *Process) Signal(sig os.Signal) error {
-	n, ok := sig.(syscall.Signal)
-	if !ok || n < 1 || n > 64 {
-		return p.c.wrap("signal process in", invalid("%v is no signal of this system", sig))
+	n, err := life.Number(sig)
+	if err != nil {
+		return p.c.wrap("signal process in", err)
 	}
-	err := p.tell(func(ctx context.Context) error { return p.in.Signal(ctx, n) })
+	err = p.tell(func(ctx context.Context) error { return p.in.Signal(ctx, n) })
 	if err == os.ErrProcessDone {
 		return err
 	}
@@ -126,9 +125,11 @@ func (p *Process) watch(ctx context.Context) {
 	p.end()
 }
 
-// end tells everybody that the process has ended.
+// end says that the process has ended.
 func (p *Process) end() {
-	p.c.commands.Delete(p)
+	if !p.relay {
+		p.c.commands.Delete(p)
+	}
 	close(p.exited)
 }
 
@@ -136,31 +137,16 @@ var errContainerClosed = fmt.Errorf("the container was closed: %w", errdefs.ErrN
 
 // forget has the runtime let go of a process that was added.
 func (p *Process) forget() {
+	if p.relay {
+		defer p.c.commands.Delete(p)
+	}
 	ctx, cancel := p.c.e.Cleanup(context.Background())
 	defer cancel()
 	_ = p.in.Delete(ctx) // an error: the container is gone, and all of it
 }
 
-// discard lets go of a process whose start failed. One that took too long may
-// still be under way, and come to something that nobody wants.
-func (p *Process) discard(ctx context.Context) {
-	ctx, cancel := p.c.e.Cleanup(ctx)
-	defer cancel()
-	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		if err := p.in.Delete(ctx); err == nil || p.c.e.Backend.Gone(err) {
-			return
-		}
-		_ = p.in.Signal(ctx, syscall.SIGKILL) // an error: there is no process yet
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // state is how the process ended, once it has.
-func (p *Process) state() *ProcessState { return &ProcessState{pid: p.Pid, code: p.exit.Code} }
+func (p *Process) state() *ProcessState { return &ProcessState{p.Pid, p.exit} }
 
 // err is what Wait has to say of the end.
 func (p *Process) err() error {
@@ -179,26 +165,24 @@ func (p *Process) err() error {
 }
 
 // ProcessState tells how a command ended.
-type ProcessState struct{ pid, code int }
+type ProcessState struct {
+	pid  int
+	exit life.Exit
+}
 
 // Pid is that of the process on the host. It may mean another one by now.
 func (s *ProcessState) Pid() int { return s.pid }
 
-// ExitCode is the exit code: 128+n where signal n ended the process, -1 where
-// nobody saw the end.
-func (s *ProcessState) ExitCode() int { return s.code }
+// ExitCode is the exit code: 128+n where signal n ended the process, -1 where the
+// end was not seen.
+func (s *ProcessState) ExitCode() int { return s.exit.Code }
 
 // Success tells whether the exit code is 0.
-func (s *ProcessState) Success() bool { return s.code == 0 }
+func (s *ProcessState) Success() bool { return s.exit.Code == 0 }
 
 // Signal is the signal that ended the process, as far as the exit code tells;
 // else 0.
-func (s *ProcessState) Signal() syscall.Signal { return signalOf(s.code) }
+func (s *ProcessState) Signal() syscall.Signal { return s.exit.Signal() }
 
 // String describes the end for people.
-func (s *ProcessState) String() string {
-	if s.code < 0 {
-		return "end not seen"
-	}
-	return describe(s.code)
-}
+func (s *ProcessState) String() string { return s.exit.String() }

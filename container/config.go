@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/logfile"
+	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -57,8 +58,9 @@ type Config struct {
 	// that are run one after the other. An *os.File, such as os.Stdin, is not
 	// read any more after the container's end. Of another reader a Read that
 	// does not return keeps a goroutine, but neither Wait nor Close waits for
-	// it, and what it gives between two lives is the next one's. nil is no input. Stdin can't be used
-	// with Detach, and a later program that finds a kept container has none.
+	// it, and what it gives between two lives is the next life's. nil is no
+	// input. Stdin can't be used with Detach, and a later program that finds a
+	// kept container has none.
 	Stdin io.Reader
 
 	// Stdout and Stderr receive the container's output as it comes; Logs keeps
@@ -145,8 +147,8 @@ type Limits struct {
 	CPUs float64
 
 	// Memory is what all processes together may have, in bytes, files in tmpfs
-	// and, where the host counts it, swap included. Who wants more is killed,
-	// which ExitError and Info tell as OOMKilled. At least 6 MiB, since the
+	// and, where the host counts it, swap included. A process that wants more is
+	// killed, which ExitError and Info tell as OOMKilled. At least 6 MiB, since the
 	// runtime's own first steps count. 0 means no limit.
 	Memory int64
 
@@ -168,11 +170,11 @@ func (cfg Config) check() error {
 	if cfg.Detach && cfg.Keep {
 		return invalid("Detach and Keep: the processes of a container go on without the program, or they end with it")
 	}
-	if len(cfg.Hostname) > maxHostname || strings.Trim(cfg.Hostname, hostnameChars) != "" {
-		return invalid("hostname %q: it must be at most %d letters, digits, '-', '.' and '_'", cfg.Hostname, maxHostname)
+	if err := spec.CheckHostname(cfg.Hostname); err != nil {
+		return err
 	}
 	if cfg.StopSignal != "" {
-		if _, err := parseSignal(cfg.StopSignal); err != nil {
+		if _, err := life.ParseSignal(cfg.StopSignal); err != nil {
 			return err
 		}
 	}
@@ -185,7 +187,7 @@ func (cfg Config) check() error {
 	if err := checkPorts(cfg); err != nil {
 		return err
 	}
-	return checkLabels(cfg.Labels)
+	return record.CheckLabels(cfg.Labels)
 }
 
 // defaultLogLimit is about what a kubelet keeps (5 files of 10 MiB) and Docker's
@@ -200,12 +202,6 @@ func (cfg Config) logLimit() int64 {
 	return cfg.LogLimit
 }
 
-// maxHostname is Linux's HOST_NAME_MAX.
-const (
-	maxHostname   = 64
-	hostnameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
-)
-
 func (cfg Config) options(id string) (spec.Options, error) {
 	o := spec.Options{
 		ID: id, Args: cfg.Args, Entrypoint: cfg.Entrypoint, Env: cfg.Env,
@@ -213,7 +209,7 @@ func (cfg Config) options(id string) (spec.Options, error) {
 		Limits: spec.Limits(cfg.Limits),
 	}
 	if o.Hostname == "" {
-		o.Hostname = cfg.hostname(id)
+		o.Hostname = spec.Hostname(cmp.Or(cfg.Name, id))
 	}
 	for _, m := range cfg.Mounts {
 		s, err := m.spec()
@@ -227,9 +223,3 @@ func (cfg Config) options(id string) (spec.Options, error) {
 
 // lasting tells whether the container's files may outlive the program.
 func (cfg Config) lasting() bool { return cfg.Detach || cfg.Keep }
-
-// hostname is the default of Hostname.
-func (cfg Config) hostname(id string) string {
-	name := cmp.Or(cfg.Name, id)
-	return name[:min(len(name), maxHostname)]
-}

@@ -11,13 +11,13 @@ import (
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/runtime-spec/specs-go"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/record"
+	"github.com/ctorhq/ctor/internal/spec"
 )
 
 // Container is an instance of an image. It is safe for use by any number of
@@ -33,13 +33,15 @@ type Container struct {
 	stdio    engine.Stdio                  // what the program has of its streams
 	limit    int64                         // of the log
 	starting sync.Mutex                    // held while a life begins, and while all of it ends
-	process  atomic.Pointer[specs.Process] // the first; nil: not read from the record yet
+	outline  func() (*spec.Outline, error) // of its configuration
+	handed   bool                          // its streams are a command's
+	passing  sync.Mutex                    // held while the runtime lets go of a life, and until the next one
+	past     life.Life                     // that the runtime has let go of; guarded by passing
 	door     reach.Door
 	network  Network
 	ports    []published
 	way      atomic.Pointer[io.Closer] // out of the network, while there is one
-	cgroup   func() string             // where it is in every hierarchy; "": unknown
-	commands sync.Map                  // *Process of those that have not ended, beside the first
+	commands sync.Map                  // *Process of those that have not ended, or are not waited for, beside the first
 
 	closing sync.Once
 	ending  atomic.Bool   // Close or Remove has begun
@@ -57,7 +59,7 @@ func Get(ctx context.Context, e *ctor.Engine, idOrName string) (*Container, erro
 		return nil, fmt.Errorf("get container %q: %w", idOrName, err)
 	}
 	defer leave()
-	r, err := lookUp(ctx, in, idOrName)
+	r, err := in.Find(ctx, idOrName)
 	var c *Container
 	if err == nil {
 		c, err = found(ctx, e, r)
@@ -67,27 +69,6 @@ func Get(ctx context.Context, e *ctor.Engine, idOrName string) (*Container, erro
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get container %q: %w", idOrName, engine.Cause(ctx, err))
-	}
-	return c, nil
-}
-
-// lookUp gives the record of a container. No container has a name that is
-// another's id.
-func lookUp(ctx context.Context, in *engine.Engine, idOrName string) (containers.Container, error) {
-	store := in.Client.ContainerService()
-	c, err := store.Get(ctx, idOrName)
-	if !errdefs.IsNotFound(err) {
-		return c, err
-	}
-	id, err := in.Named(ctx, idOrName)
-	if err != nil {
-		return c, err
-	}
-	if c, err = store.Get(ctx, id); err != nil {
-		return c, err
-	}
-	if r, _ := record.Of(c); r.Name != idOrName {
-		return c, errdefs.ErrNotFound // it is being renamed
 	}
 	return c, nil
 }
@@ -156,30 +137,17 @@ func found(ctx context.Context, e *ctor.Engine, r containers.Container) (*Contai
 	return a.(*Container), nil
 }
 
-// life is what the container lives through now, or has last lived through.
-func (c *Container) life() life.Life { return *c.now.Load() }
-
-func (c *Container) setLife(l life.Life) { c.now.Store(&l) }
-
-// detached and kept tell whose the container is; one that is neither is
+// detached and kept tell to whom the container belongs; one that is neither is
 // attached.
 func (c *Container) detached() bool { return c.about.Detached }
 func (c *Container) kept() bool     { return c.about.Kept }
-
-// journal is where its lives are written down, if a later program can find it.
-func (c *Container) journal() *life.Journal {
-	if c.detached() || c.kept() {
-		return &life.Journal{Dir: c.e.Dir(c.ID())}
-	}
-	return nil
-}
 
 func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Container {
 	c := &Container{ctor: e, e: in, record: r, closed: make(chan struct{})}
 	c.about, _ = record.Of(r)
 	c.name.Store(&c.about.Name)
 	c.limit = Config{LogLimit: c.about.LogLimit}.logLimit()
-	c.cgroup = sync.OnceValue(c.readCgroup)
+	c.outline = sync.OnceValues(func() (*spec.Outline, error) { return spec.Read(r.Spec) })
 	c.door = in.Doors.Door(inside{c})
 	return c
 }

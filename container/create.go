@@ -22,6 +22,7 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/apparmor"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
@@ -39,8 +40,8 @@ import (
 // not by Start. A host that can't run containers is ctor.ErrUnavailable.
 //
 // When New fails, or ctx ends before it returns, nothing is left of the
-// container. The runtime can't be stopped halfway, so New may go on for the
-// some 50 milliseconds that it takes, and then undo.
+// container. The runtime can't be stopped halfway, so New may go on for about
+// 50 milliseconds, and then undo.
 //
 // [image.Image.New]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.New
 func New(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descriptor, cfg Config) (_ *Container, err error) {
@@ -85,7 +86,7 @@ func (b *builder) make(ctx context.Context) (*Container, error) {
 	_ = b.in.Settle() // what still can't be undone is told by the engine's Close
 	c, err := b.build(ctx)
 	if err != nil {
-		return nil, engine.Cause(ctx, explain(err))
+		return nil, engine.Cause(ctx, err)
 	}
 	return c, nil
 }
@@ -106,8 +107,8 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// From here on ctx is looked at between the steps: of a step that it cut
-	// off nobody could tell what there is to undo.
+	// From here on ctx is looked at between the steps: what a step has left that
+	// was cut off is not known, so it could not be undone.
 	own, cancel := b.own(ctx)
 	defer cancel()
 	b.push(own, func(ctx context.Context) error {
@@ -128,7 +129,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if mounts, err = shifted(mounts, s.Linux); err != nil {
+	if err := spec.OutlineOf(s).Shift(mounts); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -138,20 +139,20 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := b.instance(ctx, own, r, s, labelled(mounts, s.Linux.MountLabel))
+	c, err := b.instance(ctx, own, r, spec.OutlineOf(s), mounts)
 	built = err == nil
 	return c, err
 }
 
 // instance makes the first process of the container whose record is r, and what
 // this program has of it.
-func (b *builder) instance(ctx, own context.Context, r containers.Container, s *specs.Spec, rootfs []mount.Mount) (*Container, error) {
+func (b *builder) instance(ctx, own context.Context, r containers.Container, o *spec.Outline, mounts []mount.Mount) (*Container, error) {
 	c := newContainer(b.ctor, b.in, r)
-	c.process.Store(s.Process)
-	c.cgroup = func() string { return s.Linux.CgroupsPath }
+	c.outline = func() (*spec.Outline, error) { return o, nil }
 	c.network = b.cfg.Network
+	c.handed = b.instead != nil
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
-	l, err := c.create(own, rootfs, b.instead, b.cfg.TTY, &b.undo)
+	l, err := c.create(own, mounts, b.instead, &b.undo)
 	if err != nil {
 		return nil, err
 	}
@@ -204,8 +205,8 @@ func (b *builder) class(ctx context.Context) (engine.Class, error) {
 	return class, nil
 }
 
-// layer makes the writable layer over the image's. ctx can cut off the unpacking
-// of those, and not the making.
+// layer makes the writable layer over the image's layers. ctx can cut off their
+// unpacking, but not the making.
 func (b *builder) layer(ctx context.Context, class engine.Class) (mounts []mount.Mount, err error) {
 	err = b.in.WithLayers(ctx, b.source(), class.Image.RootFS.DiffIDs, func(ctx context.Context, chain string) error {
 		own, cancel := b.own(ctx)
@@ -288,7 +289,7 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 
 // record makes the container known.
 func (b *builder) record(ctx context.Context, class engine.Class, s *specs.Spec) (r containers.Container, err error) {
-	health, err := keepCheck(class.JSON)
+	health, err := ready.Record(class.JSON)
 	if err != nil {
 		return r, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/container/containertest"
+	"github.com/ctorhq/ctor/internal/fixture"
 )
 
 // docs/security.md names the tests here, beside those of one wall each.
@@ -46,7 +47,7 @@ func TestUlimits(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command("prlimit", "--core=1024:2048", "--nofile=4096:8192", "--stack=4194304", self)
-	cmd.Env = append(os.Environ(), helperEnv+"=ulimits", helperRoot+"="+root)
+	cmd.Env = append(os.Environ(), fixture.ProgramVar+"=ulimits", helperRoot+"="+root)
 	out, err := cmd.Output()
 	require.NoError(t, err, "%s", out)
 	const want = "2 4 8192 4096\n" // in blocks of 512 and 1024 bytes
@@ -103,7 +104,7 @@ func TestSetUID(t *testing.T) {
 		}
 		c := start(t, busybox(t), cfg)
 		cmd := c.Command(t.Context(), "/tmp/suid")
-		cmd.User, cmd.Env = "app", []string{helperEnv + "=euid"}
+		cmd.User, cmd.Env = "app", []string{fixture.ProgramVar + "=euid"}
 		out, err := cmd.Output()
 		require.NoError(t, err)
 		require.Equal(t, privileges, strings.TrimSpace(string(out)) == "0", "%s", out)

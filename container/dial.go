@@ -2,12 +2,10 @@ package container
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"strings"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/reach"
 )
 
 // Dial connects to an address from inside the container's network, as
@@ -27,10 +25,10 @@ import (
 // it. When the container ends, its side of it is closed, so a Read gives io.EOF
 // or ECONNRESET.
 //
-// It works from New on until the container ends. In one that is paused, a
-// server's queue takes the connection, and nobody reads from it before Resume.
+// It works from New on until the container ends. In a paused container a server's
+// queue takes the connection, and nothing is read from it before Resume.
 //
-// Errors are *net.OpError: errors.Is finds syscall.ECONNREFUSED where nobody
+// Errors are *net.OpError: errors.Is finds syscall.ECONNREFUSED where nothing
 // listens, fs.ErrNotExist where there is no such socket, ctor.ErrInvalid where
 // the container has ended, ctor.ErrNotFound after Close, and ctx's error;
 // errors.As finds net.UnknownNetworkError, *net.AddrError and *net.DNSError.
@@ -40,9 +38,15 @@ import (
 func (c *Container) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := c.dial(ctx, network, address)
 	if err != nil {
-		return nil, c.opError("dial", network, address, err)
+		return nil, reach.OpError("dial", network, address, c.Name(), err)
 	}
 	return conn, nil
+}
+
+// dialBare is Dial for a caller that says itself what it dials.
+func (c *Container) dialBare(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := c.Dial(ctx, network, address)
+	return conn, reach.Bare(err)
 }
 
 func (c *Container) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -56,32 +60,4 @@ func (c *Container) dial(ctx context.Context, network, address string) (net.Conn
 		return nil, engine.Cause(ctx, c.whyNot(ctx, err))
 	}
 	return conn, nil
-}
-
-// opError makes err what package net would give, with the container's name.
-func (c *Container) opError(op, network, address string, err error) error {
-	e := &net.OpError{Op: op, Net: network}
-	if in, ok := err.(*net.OpError); ok {
-		e.Source, e.Addr, err = in.Source, in.Addr, in.Err
-	}
-	if strings.HasPrefix(network, "unix") {
-		e.Addr = &net.UnixAddr{Name: address, Net: network}
-	}
-	e.Err = &netError{c.Name(), err}
-	return e
-}
-
-// netError is an error within a net.OpError, which asks it alone, and nothing
-// that it wraps, whether it is a timeout.
-type netError struct {
-	name string
-	err  error
-}
-
-func (e *netError) Error() string { return fmt.Sprintf("container %q: %v", e.name, e.err) }
-func (e *netError) Unwrap() error { return e.err }
-
-func (e *netError) Timeout() bool {
-	var t interface{ Timeout() bool }
-	return errors.As(e.err, &t) && t.Timeout()
 }

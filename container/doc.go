@@ -29,7 +29,7 @@
 //
 // A container is attached to its program, unless told otherwise: it ends with
 // the engine's Close or, however the program ends, shortly after it. What it
-// leaves then is taken away by the next engine on the same root at the latest.
+// leaves then, the next engine on the same root removes at the latest.
 // With Config.Detach it goes on without the program, and a later one finds it
 // with [Get], running or ended, with its exit code and its log. With Config.Keep
 // its processes end with the program and the rest of it stays: a later program
@@ -77,13 +77,13 @@
 //
 // # Walls
 //
-// Without being asked, every container gets namespaces of its own for network
+// Unless told otherwise, every container gets namespaces of its own for network
 // (with a loopback alone), processes, mounts, names, IPC and cgroups; Docker's
 // capabilities, seccomp filter and masked and read-only paths, no new
 // privileges through setuid files, and at most 4096 processes. Config.Spec can
-// change each of these. What an image says of itself is taken as a stranger's
-// word: its user is looked up without following it out of its files, and its
-// environment, directory and signal are checked or left out.
+// change each of these. What an image says of itself is not trusted: its user is
+// looked up without leaving its files, and its environment, directory and signal
+// are checked or left out.
 //
 // # Errors
 //
@@ -91,8 +91,7 @@
 // what can't be as it was asked for, ErrNotFound for a container, command, user
 // or mount source that is not there, ErrAlreadyExists for a name that is taken,
 // ErrUnavailable where the host is at fault, ErrClosed after the engine's Close.
-// A call that its ctx ended gives ctx's error; it ends the call, never the
-// container.
+// When ctx ends, the call ends with ctx's error, and never the container.
 //
 // [image.Image.Command]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.Command
 // [image.Image.Run]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.Run

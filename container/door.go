@@ -70,5 +70,5 @@ func hasEnded(s life.Status) error {
 	if s.State != containerd.Stopped || s.Exit.Code == life.Unknown {
 		return invalid("it has ended")
 	}
-	return invalid("it has ended with %s", describe(s.Exit.Code))
+	return invalid("it has ended with %s", s.Exit)
 }

@@ -28,14 +28,14 @@ import (
 // are not listed. Links are followed inside the container, also absolute ones,
 // and nothing leads out of it, whatever the container does to its links
 // meanwhile; the links below /proc that stand for something open, such as
-// /proc/1/root, lead nowhere. A name is looked up for each call: what a program
-// that is hostile, or busy, has put there by the next one is another file.
+// /proc/1/root, lead nowhere. A name is looked up for each call: by the next one,
+// a hostile or busy program may have put another file there.
 //
 // Only regular files and directories are opened. A device, a named pipe or a
 // socket is fs.ErrInvalid, at once, and is not touched. So is a file of the
 // kernel's own, in /proc, /sys and the like, to which any link may lead: it can
-// be listed and described, but the kernel would answer the program, with what
-// the container must not know. To read one, run a command in the container.
+// be listed and described, but to read it here would tell what the container
+// must not know. Run a command in the container to read one.
 //
 // Errors are *fs.PathError, as those of package os: errors.Is finds
 // fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, and the classes of package
@@ -59,9 +59,8 @@ func (c *Container) FS() *FS { return &FS{c} }
 // Open opens a regular file or a directory for reading.
 func (f *FS) Open(name string) (fs.File, error) { return get(f, "open", name, (*rootfs.Root).Open) }
 
-// ReadFile gives what a file holds. How much that is, is the container's to
-// choose: of one that isn't trusted, Open the file and read as much as is
-// expected.
+// ReadFile gives what a file holds. The container chooses how much that is: if it
+// isn't trusted, Open the file and read as much as is expected.
 func (f *FS) ReadFile(name string) ([]byte, error) {
 	return get(f, "open", name, (*rootfs.Root).ReadFile)
 }
@@ -130,8 +129,8 @@ func (f *FS) visit(ctx context.Context, act func(context.Context, *rootfs.Root) 
 
 var errClosed = &closedError{reach.ErrClosed}
 
-// closedError is that of calls after the end: fs.ErrClosed beside what other
-// calls give then.
+// closedError is the error of calls after the end: fs.ErrClosed as well as what
+// other calls give then.
 type closedError struct{ error }
 
 func (e *closedError) Unwrap() error   { return e.error }

@@ -23,7 +23,7 @@ import (
 //
 // A file takes the place of one that is there, and of a link. A directory that
 // is there stays what it is, with its mode and owner, also where a link leads
-// to it. Named pipes are made, sockets left out; a device is ctor.ErrInvalid.
+// to it. Named pipes are made, sockets are left out; a device is ctor.ErrInvalid.
 // What was copied before an error stays.
 func (f *FS) CopyIn(ctx context.Context, dst string, src fs.FS) error {
 	return f.doContext(ctx, "copy", dst, func(ctx context.Context, r *rootfs.Root) error { return r.Copy(ctx, dst, src) })
@@ -40,9 +40,9 @@ func (f *FS) CopyIn(ctx context.Context, dst string, src fs.FS) error {
 // To copy out by means of io/fs, FS is an fs.FS itself: see fs.Sub and os.CopyFS.
 //
 // The tar is made as it is read, and not held in memory. A running container
-// may change files meanwhile: what has gone is left out, what grows is cut, and
-// what shrinks while it is read is an error, io.ErrUnexpectedEOF. Pause it for
-// a copy of one moment.
+// may change files meanwhile: a file that has gone is left out, one that grows is
+// cut, and one that shrinks while it is read is an error, io.ErrUnexpectedEOF.
+// Pause it for a copy of one moment.
 //
 // Close the reader; closing it before its end is fine. Reads fail when ctx
 // ends, or the container or the engine is closed.
@@ -56,7 +56,7 @@ func (f *FS) CopyOut(ctx context.Context, src string) (io.ReadCloser, error) {
 	go func() {
 		defer cancel()
 		w.CloseWithError(f.doContext(ctx, "copy", src, func(ctx context.Context, root *rootfs.Root) error {
-			// Nobody may be there to read.
+			// The reader may be gone.
 			defer context.AfterFunc(ctx, func() { w.CloseWithError(rootfs.Failure("copy", src, f.cause(ctx))) })()
 			return root.Pack(ctx, src, w)
 		}))
@@ -88,8 +88,8 @@ func (p *packed) Close() error {
 // has of a file is kept, as CopyIn keeps it, and the same rules hold. A name
 // counts from dst, out of which ".." does not lead; but links in the container,
 // and in the tar, do: a tar that isn't trusted can write anywhere in the
-// container, and nowhere else. One that is damaged, or names an owner that is no
-// number from 0 to 4294967294, is ctor.ErrInvalid.
+// container, and nowhere else. A tar that is damaged, or names an owner that is no number from 0 to 4294967294,
+// is ctor.ErrInvalid.
 func (f *FS) Untar(ctx context.Context, dst string, src io.Reader) error {
 	return f.doContext(ctx, "untar", dst, func(ctx context.Context, r *rootfs.Root) error { return r.Unpack(ctx, dst, src) })
 }

@@ -45,8 +45,8 @@ func (f *FS) Remove(name string) error {
 }
 
 // RemoveAll removes a file or a directory with all that is in it. It removes as
-// much as it can and returns the first error; one that is not there is none. It
-// does not go into what is mounted below name, which stays, with an error.
+// much as it can and returns the first error. A name that is not there is no error.
+// What is mounted below name stays, with an error.
 func (f *FS) RemoveAll(name string) error {
 	return f.doContext(context.Background(), "removeall", name, func(ctx context.Context, r *rootfs.Root) error {
 		return r.RemoveAll(ctx, name)

@@ -1,35 +1,29 @@
 package container_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/fixture"
 )
 
-// helperEnv has the test binary be a program that starts containers on the
-// root that it names, says so, and does not close them.
-const (
-	helperEnv  = "CTOR_TEST_HELPER"
-	helperRoot = "CTOR_TEST_ROOT"
-)
+// helperRoot names the root on which a helper starts containers. It says "ready" then,
+// and does not close them.
+const helperRoot = "CTOR_TEST_ROOT"
 
-// A program that waits to be killed does so after it has said "ready".
-func helper(name string) int {
-	if err := helpers[name](context.Background()); err != nil {
-		fmt.Println("helper:", err)
-		return 1
+// asPrograms are the helpers as the test binary is executed as them.
+func asPrograms() map[string]func([]string) error {
+	all := map[string]func([]string) error{}
+	for name, run := range helpers {
+		all[name] = func([]string) error { return run(context.Background()) }
 	}
-	return 0
+	return all
 }
 
 var helpers = map[string]func(context.Context) error{
@@ -146,20 +140,9 @@ func helperRun(ctx context.Context, cfg container.Config) (*container.Container,
 }
 
 // startHelper runs a helper until it says that it is ready.
-func startHelper(t *testing.T, name, root string, env ...string) *exec.Cmd {
+func startHelper(t *testing.T, name, root string, env ...string) *fixture.Started {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), append(env, helperEnv+"="+name, helperRoot+"="+root)...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "ready\n", line)
-	return cmd
+	cmd := fixture.Program(name)
+	cmd.Env = append(append(cmd.Env, env...), helperRoot+"="+root)
+	return fixture.Start(t, cmd)
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/reach"
 )
 
 // Listen announces on an address inside the container's network, as
@@ -13,10 +14,9 @@ import (
 // "tcp6", "unix" and "unixpacket"; addresses are as with Dial, except that no
 // host means all of the container's, and port 0 one that is free.
 //
-// A Unix socket is made in the container's file system, in a directory that is
-// there, and everybody in the container may connect to it: so it is with TCP.
-// It is removed when the listener is closed, and replaced if the program that
-// listened was killed before.
+// A Unix socket is made in an existing directory of the container's file system, and
+// every process in the container may connect to it, as with TCP. It is removed when
+// the listener is closed, and replaced if the program that listened was killed.
 //
 // The listener is closed when the container ends, with Close of the container
 // or of the engine; Accept gives net.ErrClosed then. Connections that were
@@ -28,7 +28,7 @@ func (c *Container) Listen(ctx context.Context, network, address string) (l net.
 		return err
 	})
 	if err != nil {
-		return nil, c.opError("listen", network, address, err)
+		return nil, reach.OpError("listen", network, address, c.Name(), err)
 	}
 	return l, nil
 }
@@ -40,7 +40,7 @@ func (c *Container) ListenPacket(ctx context.Context, network, address string) (
 		return err
 	})
 	if err != nil {
-		return nil, c.opError("listen", network, address, err)
+		return nil, reach.OpError("listen", network, address, c.Name(), err)
 	}
 	return p, nil
 }

@@ -68,18 +68,18 @@ var ErrLogGap = fmt.Errorf("%w: %w", logfile.ErrGap, errdefs.ErrUnavailable)
 // here, and lines are those of the mixture. o may be nil.
 //
 // With Follow a Read waits for more. It ends with io.EOF after the last byte
-// that the container wrote, or that Close, which does not wait for a writer of
-// the program's for ever, let into the log. When the container has been started
-// again, further Reads give the next life's output; so no follower misses a
-// life, and one that is behind gets them all without an io.EOF in between. A reader that is slower than the
-// container loses nothing as long as it is less than three quarters of the
+// that the container wrote, or that was in the log when Close gave up on a
+// slow writer of the program's. When the container has been started again, further
+// Reads give the next life's output: no follower misses a life, and one that is
+// behind gets them all without an io.EOF in between. A reader that is slower than
+// the container loses nothing as long as it is less than three quarters of the
 // limit behind; then one Read gives ErrLogGap, or LogOptions.Gap where that is
 // set. A reader may keep a quarter of the limit more on disk. When the container
-// is closed before all is read, that is ctor.ErrNotFound.
+// is closed before all is read, the error is ctor.ErrNotFound.
 //
 // Reading ends with ctx's error when ctx ends, and with ctor.ErrClosed when the
-// engine does. The caller closes the reader, which may happen during a Read;
-// that one, and any after it, gives os.ErrClosed.
+// engine does. The caller closes the reader. That may happen during a Read, which
+// then gives os.ErrClosed, as any later one.
 func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, error) {
 	if o == nil {
 		o = &LogOptions{}
@@ -91,7 +91,7 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 	defer leave()
 	ctx, cancel := context.WithCancelCause(c.e.Context(ctx))
 	stop := context.AfterFunc(c.e.Life(), func() { cancel(engine.ErrClosed) })
-	l := &logs{engine: c.e.Life(), gap: o.Gap, end: func() { stop(); cancel(nil) }}
+	l := &logs{engine: c.e.Life(), end: func() { stop(); cancel(nil) }}
 	of := logfile.Options{
 		Stdout: o.Stdout || !o.Stderr, Stderr: o.Stderr || !o.Stdout,
 		Since: o.Since, Tail: o.Tail, Timestamps: o.Timestamps, Follow: o.Follow,
@@ -109,17 +109,20 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 			of.Ended = func() <-chan struct{} { return c.closed }
 		}
 	}
-	if l.from, err = c.e.Backend.Logs(ctx, c.output(), of); err != nil {
+	if l.ReadCloser, err = c.e.Backend.Logs(ctx, c.output(), of); err != nil {
 		l.end()
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("there are none: %w", errdefs.ErrNotFound)
 		}
 		return nil, c.wrap("logs of", err)
 	}
+	if o.Gap != "" {
+		l.ReadCloser = logfile.Fill(l.ReadCloser, o.Gap)
+	}
 	return l, nil
 }
 
-// follower knows when there is no more to wait for in a log. One goroutine asks.
+// follower knows when a log is complete. One goroutine asks it.
 type follower struct {
 	c   *Container
 	ctx context.Context
@@ -146,39 +149,16 @@ func (f *follower) ended() <-chan struct{} {
 	return end
 }
 
+// logs are a reader that ends with the engine.
 type logs struct {
-	from   io.ReadCloser
+	io.ReadCloser
 	engine context.Context
 	end    func()
-
-	gap    string // "": an error
-	told   string // of a gap, still to be read
-	within bool   // a line
 }
 
 // Read implements io.Reader.
 func (l *logs) Read(p []byte) (int, error) {
-	if l.told == "" {
-		n, err := l.read(p)
-		if n > 0 {
-			l.within = p[n-1] != '\n'
-		}
-		if l.gap == "" || !errors.Is(err, ErrLogGap) {
-			return n, err
-		}
-		l.told = l.gap + "\n"
-		if l.within {
-			l.told = "\n" + l.told
-		}
-		l.within = false
-	}
-	n := copy(p, l.told)
-	l.told = l.told[n:]
-	return n, nil
-}
-
-func (l *logs) read(p []byte) (int, error) {
-	n, err := l.from.Read(p)
+	n, err := l.ReadCloser.Read(p)
 	switch {
 	case (err == io.EOF || errors.Is(err, logfile.ErrDeleted)) && l.engine.Err() != nil:
 		// The engine's end ends the container, or the watch over it, and that
@@ -193,7 +173,7 @@ func (l *logs) read(p []byte) (int, error) {
 }
 
 func (l *logs) Close() error {
-	err := l.from.Close()
+	err := l.ReadCloser.Close()
 	l.end()
 	return err
 }

@@ -18,9 +18,7 @@ import (
 
 // The test binary is also the programs that are killed in tests.
 func TestMain(m *testing.M) {
-	if name := os.Getenv(helperEnv); name != "" {
-		os.Exit(helper(name))
-	}
+	fixture.RunProgram(asPrograms())
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		// Containers are waited for more than they compute.

@@ -1,15 +1,12 @@
 package container
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ctorhq/ctor/internal/spec"
 )
 
 // MountType is the kind of a Mount.
@@ -45,66 +42,24 @@ type Mount struct {
 	Size int64
 }
 
-func (m Mount) spec() (_ specs.Mount, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("mount on %q: %w", m.Target, err)
-		}
-	}()
-	target := filepath.Clean(m.Target)
+// spec is the mount as the runtime is told it.
+func (m Mount) spec() (s specs.Mount, err error) {
 	switch {
-	case !filepath.IsAbs(m.Target) || target == "/":
-		return specs.Mount{}, invalid("the target must be an absolute path below /")
-	case target == "/proc" || strings.HasPrefix(target, "/proc/"):
-		return specs.Mount{}, invalid("the target must not be in /proc")
-	case strings.ContainsRune(m.Target+m.Source, 0):
-		return specs.Mount{}, invalid("a path holds a zero byte")
+	case m.Type == Tmpfs && (m.Source != "" || m.Size < 0):
+		err = invalid("Tmpfs has no source, and no negative size")
+	case m.Type == Tmpfs:
+		s, err = spec.Tmpfs(m.Target, m.Size, m.ReadOnly)
+	case m.Type != Bind && m.Type != "":
+		err = invalid("unknown type %q", m.Type)
+	case m.Size != 0:
+		err = invalid("only Tmpfs has a size")
+	default:
+		s, err = spec.Bind(m.Source, m.Target, m.ReadOnly)
 	}
-	switch m.Type {
-	case Bind, "":
-		return m.bind(target)
-	case Tmpfs:
-		return m.tmpfs(target)
+	if err != nil {
+		return s, fmt.Errorf("mount on %q: %w", m.Target, err)
 	}
-	return specs.Mount{}, invalid("unknown type %q", m.Type)
-}
-
-func (m Mount) bind(target string) (specs.Mount, error) {
-	if m.Size != 0 {
-		return specs.Mount{}, invalid("only Tmpfs has a size")
-	}
-	if !filepath.IsAbs(m.Source) {
-		return specs.Mount{}, invalid("the source %q must be an absolute path", m.Source)
-	}
-	source, err := os.Stat(m.Source)
-	if errors.Is(err, fs.ErrNotExist) {
-		return specs.Mount{}, fmt.Errorf("source: %w: %w", err, errdefs.ErrNotFound)
-	} else if err != nil {
-		return specs.Mount{}, fmt.Errorf("source: %w: %w", err, errdefs.ErrInvalidArgument)
-	}
-	options := []string{"rbind", "rprivate"}
-	switch {
-	case m.ReadOnly && source.IsDir():
-		// Recursively: with "ro" alone, mounts below it stay writable.
-		options = append(options, "rro")
-	case m.ReadOnly:
-		options = append(options, "ro") // nothing is below a file, and crun 1.8 fails there
-	}
-	return specs.Mount{Type: "bind", Source: m.Source, Destination: target, Options: options}, nil
-}
-
-func (m Mount) tmpfs(target string) (specs.Mount, error) {
-	if m.Source != "" || m.Size < 0 {
-		return specs.Mount{}, invalid("Tmpfs has no source, and no negative size")
-	}
-	options := []string{"nosuid", "nodev", "noexec", "mode=1777"}
-	if m.ReadOnly {
-		options = append(options, "ro")
-	}
-	if m.Size > 0 {
-		options = append(options, fmt.Sprintf("size=%d", m.Size))
-	}
-	return specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: target, Options: options}, nil
+	return s, nil
 }
 
 // invalid makes an error of class ctor.ErrInvalid.

@@ -3,13 +3,11 @@ package container
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"strings"
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
 
 	"github.com/ctorhq/ctor/internal/engine"
-	"github.com/ctorhq/ctor/internal/record"
 )
 
 // newID makes the id of a container.
@@ -40,33 +38,9 @@ func (c *Container) Rename(ctx context.Context, name string) error {
 	if err := identifiers.Validate(name); err != nil {
 		return c.wrap("rename", err)
 	}
-	return c.wrap("rename", engine.Cause(ctx, c.rename(ctx, name)))
-}
-
-// rename claims the new name before it gives back the old one: at no moment has
-// the container none.
-func (c *Container) rename(ctx context.Context, name string) error {
-	key := "rename " + c.ID()
-	if err := c.e.Lock(ctx, key); err != nil {
-		return err
+	done, err := c.e.Rename(ctx, c.ID(), name, c.about.Owner == "")
+	if done {
+		c.name.Store(&name)
 	}
-	defer c.e.Unlock(key)
-	now, err := c.e.Client.ContainerService().Get(ctx, c.ID())
-	if err != nil {
-		return err
-	}
-	old, _ := record.Of(now)
-	if old.Name != name {
-		if err := c.e.Claim(ctx, c.ID(), name, c.about.Owner == ""); err != nil {
-			return err
-		}
-		ctx, cancel := c.e.Cleanup(ctx) // from here on it is done, or undone
-		defer cancel()
-		if _, err := c.e.Note(ctx, c.ID(), func(r *record.Record) { r.Name = name }); err != nil {
-			return errors.Join(err, c.e.Release(ctx, c.ID(), name))
-		}
-		err = c.e.Release(ctx, c.ID(), old.Name)
-	}
-	c.name.Store(&name)
-	return err
+	return c.wrap("rename", engine.Cause(ctx, err))
 }

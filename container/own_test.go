@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/ipv4"
 
 	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/internal/fixture"
 )
 
 func init() {
@@ -48,7 +49,7 @@ func ping() error {
 func TestOwnNetwork(t *testing.T) {
 	t.Parallel()
 	cfg := serverConfig(t, container.Config{User: "app"})
-	cfg.Args = []string{"sh", "-c", "timeout 1 nc -l -p 80; " + helperEnv + "=ping /server"}
+	cfg.Args = []string{"sh", "-c", "timeout 1 nc -l -p 80; " + fixture.ProgramVar + "=ping /server"}
 	out, eout, err := output(t, busybox(t), cfg)
 	require.NoError(t, err)
 	require.Equal(t, "echo\n", out)
@@ -106,13 +107,13 @@ func TestBounded(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command("setpriv", "--bounding-set=-mknod", self)
-	cmd.Env = append(os.Environ(), helperEnv+"=once", helperRoot+"="+root)
-	out, err := cmd.Output()
+	cmd.Env = append(os.Environ(), fixture.ProgramVar+"=once", helperRoot+"="+root)
+	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(out), "can't give a container CAP_MKNOD, which it may not have itself (unavailable): if this is a container, start it with --privileged")
 	cmd = exec.Command("setpriv", "--bounding-set=-syslog", self)
-	cmd.Env = append(os.Environ(), helperEnv+"=once", helperRoot+"="+root)
-	out, err = cmd.Output()
+	cmd.Env = append(os.Environ(), fixture.ProgramVar+"=once", helperRoot+"="+root)
+	out, err = cmd.CombinedOutput()
 	require.NoError(t, err, "no container gets it: %s", out)
 }
 

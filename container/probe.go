@@ -4,11 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
-	"sync"
+	"io/fs"
+	"os/exec"
+	"path"
+	"regexp"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/ready"
+	"github.com/ctorhq/ctor/internal/stdio"
 )
 
 // A Probe tells whether a container is ready for what is wanted of it: nil if
@@ -21,21 +28,28 @@ import (
 // reported if it never holds.
 type Probe func(ctx context.Context, c *Container) error
 
-// lookLimit bounds one look of the probes here, as Docker bounds a health
-// check that says nothing else.
-const lookLimit = 30 * time.Second
+// at is the probe as a look at one container. A probe that is nil holds.
+func (p Probe) at(c *Container) ready.Look {
+	return func(ctx context.Context) error {
+		if p == nil {
+			return nil
+		}
+		return p(ctx, c)
+	}
+}
+
+func looks(c *Container, ps []Probe) (list []ready.Look) {
+	for _, p := range ps {
+		list = append(list, p.at(c))
+	}
+	return list
+}
 
 // All holds when each of ps has held. They are asked side by side, each until
 // it holds. All of none holds.
 func All(ps ...Probe) Probe {
 	return func(ctx context.Context, c *Container) error {
-		errs := side(ctx, c, ps, func(err error) bool { return isNever(err) })
-		for _, err := range errs {
-			if isNever(err) {
-				return err
-			}
-		}
-		return engine.Cause(ctx, list(errs))
+		return engine.Cause(ctx, ready.All(ctx, looks(c, ps)))
 	}
 }
 
@@ -43,21 +57,7 @@ func All(ps ...Probe) Probe {
 // never holds.
 func Any(ps ...Probe) Probe {
 	return func(ctx context.Context, c *Container) error {
-		if len(ps) == 0 {
-			return &never{invalid("any: there is no probe to ask")}
-		}
-		errs := side(ctx, c, ps, func(err error) bool { return err == nil })
-		open := false
-		for _, err := range errs {
-			if err == nil {
-				return nil
-			}
-			open = open || !isNever(err)
-		}
-		if !open {
-			return &never{list(errs)}
-		}
-		return engine.Cause(ctx, list(errs))
+		return engine.Cause(ctx, ready.Any(ctx, looks(c, ps)))
 	}
 }
 
@@ -66,65 +66,196 @@ func Any(ps ...Probe) Probe {
 // 0 or less is WaitReady's own, from 1 to 100 milliseconds.
 func Retry(pause time.Duration, p Probe) Probe {
 	return func(ctx context.Context, c *Container) error {
-		pauses := backoff()
-		if pause > 0 {
-			pauses = func() time.Duration { return pause }
+		return engine.Cause(ctx, ready.Until(ctx, p.at(c), ready.Every(pause)))
+	}
+}
+
+// Exec holds when a command ends with code 0 in the container, run as
+// [Container.Command] runs it. A look of more than 30 seconds is cut off and
+// asked again.
+//
+// A command that the container does not have is exec.ErrNotFound, and ends
+// WaitReady at once, and so does Exec of none, which is ctor.ErrInvalid.
+func Exec(args ...string) Probe {
+	return func(ctx context.Context, c *Container) error {
+		if len(args) == 0 {
+			return ready.Never(fmt.Errorf("exec: %w", invalid("there is no command")))
 		}
-		return engine.Cause(ctx, until(ctx, c, p, pauses))
-	}
-}
-
-// side asks probes side by side, each until it holds or never can, until one
-// answer is enough. One that panics does so in the caller's goroutine, who may
-// recover, when the others have returned.
-func side(ctx context.Context, c *Container, ps []Probe, enough func(error) bool) []error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	errs := make([]error, len(ps))
-	panics := make(chan any, len(ps))
-	var wg sync.WaitGroup
-	for i, p := range ps {
-		wg.Go(func() {
-			defer func() {
-				if r := recover(); r != nil {
-					panics <- fmt.Sprintf("%v\n\n%s", r, debug.Stack())
-					cancel()
-				}
-			}()
-			if errs[i] = until(ctx, c, p, backoff()); enough(errs[i]) {
-				cancel()
-			}
-		})
-	}
-	wg.Wait()
-	select {
-	case r := <-panics:
-		panic(r)
-	default:
-		return errs
-	}
-}
-
-// list puts errors side by side. nil ones are left out.
-func list(errs []error) (all error) {
-	for _, err := range errs {
-		switch {
-		case err == nil:
-		case all == nil:
-			all = err
-		default:
-			all = fmt.Errorf("%w; %w", all, err)
+		err := patient{c}.Run(ctx, ready.Limit, args)
+		if err != nil {
+			err = fmt.Errorf("exec %s: %w", ready.Brief(strings.Join(args, " ")), err)
 		}
+		if errors.Is(err, exec.ErrNotFound) {
+			return ready.Never(err)
+		}
+		return err
 	}
-	return all
 }
 
-// never is the error of a probe that can't come to hold.
-type never struct{ error }
+// File holds when there is a file of any kind at a path in the container, as
+// [Container.FS] sees it: links are followed, and nothing leads out of it. A
+// relative path counts from the root. Nothing of the container is executed.
+//
+// A path that is none is ctor.ErrInvalid, and ends WaitReady at once.
+func File(name string) Probe {
+	return func(ctx context.Context, c *Container) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		at := strings.TrimPrefix(path.Join("/", name), "/")
+		if at == "" {
+			at = "."
+		}
+		if name == "" || !fs.ValidPath(at) || strings.ContainsRune(at, 0) {
+			return ready.Never(invalid("file: %.100q is no path", name))
+		}
+		_, err := c.FS().Stat(at)
+		if err == nil {
+			return nil
+		}
+		var in *fs.PathError
+		if errors.As(err, &in) {
+			err = in.Err
+		}
+		return fmt.Errorf("file %s: %w", name, err)
+	}
+}
 
-func (n *never) Unwrap() error { return n.error }
+// Log holds when n lines of the container's output, of both streams, match the
+// regular expression (package regexp), since its start. n below 1 means 1.
+//
+// A line is looked at without its end, and before that has come, so that a
+// prompt counts. Of a line longer than 16 KiB each 16 KiB are a line. A
+// container that ends after it has written the lines was ready.
+//
+// An expression that can't be compiled is ctor.ErrInvalid, and ends WaitReady
+// at once.
+func Log(expr string, n int) Probe {
+	re, err := regexp.Compile(expr)
+	return func(ctx context.Context, c *Container) error {
+		if err != nil {
+			return ready.Never(fmt.Errorf("log: %w", invalid("%v", err)))
+		}
+		l := ready.Lines{Expr: re, Want: max(n, 1)}
+		err := c.count(ctx, &l, true)
+		if _, ended := context.Cause(ctx).(*ExitError); err != nil && ended {
+			// The end may have come before what was written right before it.
+			ctx, cancel := c.e.Cleanup(ctx)
+			defer cancel()
+			err = c.count(ctx, &l, false)
+		}
+		if err != nil {
+			return fmt.Errorf("log %q: %d of %d lines: %w", expr, l.Found, l.Want, err)
+		}
+		return nil
+	}
+}
 
-func isNever(err error) bool {
-	var n *never
-	return errors.As(err, &n)
+func (c *Container) count(ctx context.Context, l *ready.Lines, follow bool) error {
+	r, err := c.Logs(ctx, &LogOptions{Follow: follow, Current: true})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return l.Read(r)
+}
+
+// TCP holds when a server in the container takes connections on a port, on any
+// address that [Container.Dial] reaches as ":port". The connection is closed at
+// once; some servers note that in their log. A port that is none is
+// ctor.ErrInvalid, and ends WaitReady at once.
+func TCP(port int) Probe {
+	return func(ctx context.Context, c *Container) error { return ready.TCP(ctx, c.dialBare, port) }
+}
+
+// HTTP holds when a GET of a URL in the container is answered with one of the
+// given status codes; none given means 200 to 399, as for Kubernetes. The host
+// is the container: "http://:8080/healthz" and "http://localhost:8080/healthz"
+// are the same to most servers. Redirects are not followed, no proxy is used,
+// and certificates of https are not checked: nothing is between. A look of
+// more than 30 seconds is cut off and asked again.
+//
+// A URL that is none, or neither http nor https, is ctor.ErrInvalid, and ends
+// WaitReady at once.
+func HTTP(url string, status ...int) Probe {
+	return func(ctx context.Context, c *Container) error { return ready.HTTP(ctx, c.dialBare, url, status) }
+}
+
+// Healthy holds when the image's HEALTHCHECK says that the container is
+// healthy: its command ends with code 0, run as [Exec] does. It means what it
+// means to Docker: NONE, CMD and CMD-SHELL, --interval (30s), --timeout (30s),
+// --start-period (0s), --start-interval (5s) and --retries (3), with Docker's
+// default where a value is missing or can't be.
+//
+// It looks more often than Docker does, which waits for an interval before its
+// first look: at once, then after pauses that grow up to the interval. What
+// fails in between does not count.
+//
+// WaitReady ends at once when the container is unhealthy, which it is after so
+// many failures in a row as --retries says, at the times when Docker looks; when
+// the image has no check, which is ctor.ErrInvalid; and when the container does
+// not have its command, which is exec.ErrNotFound.
+//
+// The check is that of the image as New found it. Its command runs only while a
+// probe waits for it.
+func Healthy() Probe {
+	return func(ctx context.Context, c *Container) error {
+		h, err := ready.Recorded(c.about.Health)
+		if err != nil {
+			return ready.Never(fmt.Errorf("healthy: %w", err))
+		}
+		if err := ready.Healthy(ctx, h, patient{c}); err != nil {
+			return fmt.Errorf("healthy: %w", err)
+		}
+		return nil
+	}
+}
+
+// patient is a container whose health is looked at.
+type patient struct{ c *Container }
+
+func (p patient) Started() time.Time            { return p.c.life().Started() }
+func (p patient) Ends(ctx context.Context) bool { return p.c.awaitEnd(ctx) != nil }
+
+// said is what an error has of the beginning and the end of what a command says, in
+// bytes.
+const said = 1 << 10
+
+// Run runs a command that tells by its exit code. The error has the code, or that
+// it took too long, and what the command said; no *ExitError: that is for the end of
+// the container. The time to start it is the host's doing, and does not count.
+func (p patient) Run(ctx context.Context, limit time.Duration, args []string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	output := &stdio.Margins{N: said}
+	cmd := p.c.Command(ctx, args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.WaitDelay = time.Second // a child of it may run on
+	err := cmd.Start()
+	if err == nil {
+		late := time.AfterFunc(limit, func() { cancel(fmt.Errorf("it took more than %v", limit)) })
+		defer late.Stop()
+		err = cmd.Wait()
+	}
+	if err == nil {
+		return nil
+	}
+	var exit *ExitError
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case cmd.Process != nil && cmd.Process.ender != nil:
+		err = ready.Cut(cmd.Process.ender)
+	case errors.As(err, &exit):
+		err = errors.New(life.Exit{Code: exit.Code}.String())
+		if exit.Signal == syscall.SIGKILL {
+			err = ready.Cut(err)
+		}
+	default: // it was not started, or its end not seen
+		err = ready.Cut(err)
+	}
+	if text := ready.Brief(string(output.Bytes())); text != "" {
+		err = fmt.Errorf("%w: %s", err, text)
+	}
+	return err
 }

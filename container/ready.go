@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/ready"
 )
 
 // WaitReady waits until p holds for the container. It asks at once, then after
@@ -19,8 +19,8 @@ import (
 // error says as well what p found at its last look, and the last lines of the
 // container's log, up to 10, without what could steer a terminal.
 //
-// A ctx without a deadline lets a container that runs and never becomes ready
-// be waited for until it ends or is closed.
+// If ctx has no deadline, it waits for a container that never becomes ready until
+// that ends or is closed.
 func (c *Container) WaitReady(ctx context.Context, p Probe) error {
 	if p == nil {
 		return nil
@@ -42,7 +42,7 @@ func (c *Container) WaitReady(ctx context.Context, p Probe) error {
 		cancel(nil)
 		<-watched
 	}()
-	err = engine.Cause(looking, until(looking, c, p, backoff()))
+	err = engine.Cause(looking, ready.Until(looking, p.at(c), ready.Backoff()))
 	if err == nil {
 		return nil
 	}
@@ -63,8 +63,8 @@ func (c *Container) awaitEnd(ctx context.Context) error {
 	default:
 		return err
 	}
-	// A probe may want the last of the output, but a slow writer of the
-	// program's must not keep it from its answer.
+	// A probe may want the last of the output, but must not wait long for a slow
+	// writer of the program's.
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, _ = l.Drained(soon)
@@ -72,49 +72,17 @@ func (c *Container) awaitEnd(ctx context.Context) error {
 	return newExitError(c, exit)
 }
 
-// pauses tells how long to wait before the next look.
-type pauses func() time.Duration
-
-// backoff keeps the delay small beside the time that has passed.
-func backoff() pauses {
-	pause := time.Millisecond
-	return func() time.Duration {
-		defer func() { pause = min(pause*3/2, 100*time.Millisecond) }()
-		return pause
+// lastLines is the end of the container's log, as far as it can be had soon. ctx may
+// have ended.
+func (c *Container) lastLines(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	r, err := c.Logs(ctx, &LogOptions{Current: true, Tail: ready.TailLines, Gap: "[output is missing]"})
+	if err != nil {
+		return ""
 	}
-}
-
-// until asks p until it holds, never can, or ctx ends. The error is what p
-// found.
-func until(ctx context.Context, c *Container, p Probe, pause pauses) error {
-	var last error
-	for {
-		err := look(ctx, c, p)
-		if err == nil {
-			return nil
-		}
-		if isNever(err) {
-			return err
-		}
-		// What a look that was cut short has to say is less than what the one
-		// before it had.
-		if ctx.Err() == nil || last == nil {
-			last = err
-		}
-		select {
-		case <-time.After(pause()):
-		case <-ctx.Done():
-			return last
-		}
-	}
-}
-
-// look asks once. A probe that is nil holds.
-func look(ctx context.Context, c *Container, p Probe) error {
-	if p == nil {
-		return nil
-	}
-	return p(ctx, c)
+	defer r.Close()
+	return ready.Tail(r)
 }
 
 // notReady is why WaitReady gave up.

@@ -1,41 +1,22 @@
 package container
 
 import (
-	"fmt"
-	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
-	"github.com/containerd/containerd/v2/pkg/labels"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/record"
 )
-
-// checkLabels refuses names that others use, and what containerd can't keep.
-func checkLabels(given map[string]string) error {
-	for name, value := range given {
-		if name == "" || strings.HasPrefix(name, "io.ctor.") || strings.HasPrefix(name, "containerd.io/") {
-			return invalid("label %q: the name is reserved", name)
-		}
-		if !utf8.ValidString(name + value) {
-			return invalid("label %.32q: it is not UTF-8", name)
-		}
-		if err := labels.Validate(name, value); err != nil {
-			return fmt.Errorf("label %.32q: %w", name, err)
-		}
-	}
-	return nil
-}
 
 // about is what later calls and later programs must know of the container. It
 // has an owner until it is all made, even one that outlives its owner: an owner
 // that is killed in between leaves no half of a container.
 func (b *builder) about(img ocispec.Image, health []byte) record.Record {
 	signal := b.cfg.StopSignal
-	if _, err := parseSignal(img.Config.StopSignal); signal == "" && err == nil {
+	if _, err := life.ParseSignal(img.Config.StopSignal); signal == "" && err == nil {
 		signal = img.Config.StopSignal // one that is no signal is passed over
 	}
 	return record.Record{
@@ -53,7 +34,7 @@ func (c *Container) stopTimeout() time.Duration {
 }
 
 func (c *Container) stopSignal() syscall.Signal {
-	s, err := parseSignal(c.about.StopSignal)
+	s, err := life.ParseSignal(c.about.StopSignal)
 	if err != nil {
 		return syscall.SIGTERM
 	}

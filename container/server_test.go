@@ -15,6 +15,7 @@ import (
 
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/container/containertest"
+	"github.com/ctorhq/ctor/internal/fixture"
 )
 
 func init() {
@@ -155,7 +156,7 @@ func serverConfig(t testing.TB, cfg container.Config) container.Config {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cfg.Args = []string{"/server"}
-	cfg.Env = append(cfg.Env, helperEnv+"=serve", serveEnv+"=inside")
+	cfg.Env = append(cfg.Env, fixture.ProgramVar+"=serve", serveEnv+"=inside")
 	cfg.Mounts = append(cfg.Mounts,
 		container.Mount{Source: self, Target: "/server", ReadOnly: true},
 		container.Mount{Type: container.Tmpfs, Target: "/run"},
@@ -181,7 +182,7 @@ func announced(t testing.TB, r io.Reader) (s server) {
 func servingHere(t testing.TB) server {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), helperEnv+"=serve")
+	cmd.Env = append(os.Environ(), fixture.ProgramVar+"=serve")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

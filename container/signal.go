@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"syscall"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
-	"github.com/moby/sys/signal"
+
+	"github.com/ctorhq/ctor/internal/life"
 )
 
 // Signal sends a signal to the container's first process, which the kernel
@@ -16,9 +16,9 @@ import (
 // container that has ended, or was not started, is ctor.ErrNotFound; a sig that
 // is no syscall.Signal is ctor.ErrInvalid.
 func (c *Container) Signal(ctx context.Context, sig os.Signal) error {
-	n, ok := sig.(syscall.Signal)
-	if !ok || n < 1 || n > 64 {
-		return c.wrap("signal", invalid("%v is no signal of this system", sig))
+	n, err := life.Number(sig)
+	if err != nil {
+		return c.wrap("signal", err)
 	}
 	return c.tell(ctx, "signal", func(ctx context.Context, s containerd.ProcessStatus) error {
 		if s == containerd.Created || s == containerd.Stopped {
@@ -26,13 +26,4 @@ func (c *Container) Signal(ctx context.Context, sig os.Signal) error {
 		}
 		return c.first().Signal(ctx, n)
 	})
-}
-
-// parseSignal reads "SIGTERM", "TERM", "15" or "SIGRTMIN+3".
-func parseSignal(s string) (syscall.Signal, error) {
-	n, err := signal.ParseSignal(s)
-	if err != nil || n < 1 || n > 64 {
-		return 0, invalid("signal %q is not known", s)
-	}
-	return n, nil
 }

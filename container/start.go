@@ -2,12 +2,9 @@ package container
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
@@ -17,19 +14,19 @@ import (
 
 // Start runs the process that New created, or, when the container has ended,
 // runs it again: the next life of the same container, with the same id,
-// configuration and files. Its log goes on. How it ended does not matter, nor
-// who started it the last time: a detached or kept one may have ended because
-// the program or the host went down.
+// configuration and files. Its log goes on. It does not matter how it ended, or which
+// program started it: a detached or kept container may have ended because the
+// program or the host went down.
 //
 // One that runs, or that another call is starting, is ctor.ErrInvalid, and so
 // is one that is attached to another program. A next life begins when the
-// output of the last one is written, so a writer that does not return holds it
-// up, until ctx ends. Calls on FS that are under way then fail, and listeners of
+// output of the last one is written: a writer that does not return holds it up,
+// until ctx ends. Calls on FS that are under way then fail, and listeners of
 // Listen are closed, as they are at every end.
 //
 // ctx is looked at before the first step: a start that has begun is seen
 // through, so that an error always means that the container does not run. It can
-// be started again then. What runs it is not made ready: ask with WaitReady, in
+// then be started again. Start does not wait until it is ready: ask with WaitReady, in
 // each life.
 func (c *Container) Start(ctx context.Context) error {
 	ctx, leave, err := c.enter(ctx)
@@ -75,10 +72,7 @@ func (c *Container) start(ctx context.Context) error {
 	default:
 		err = c.again(ctx, s)
 	}
-	if err != nil {
-		return explain(err)
-	}
-	return nil
+	return err
 }
 
 // hasKeeper tells whether the processes of a kept container are another
@@ -97,22 +91,19 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 			return fmt.Errorf("output of its last life is still to be written: %w", err)
 		}
 	}
+	c.passing.Lock()
+	defer c.passing.Unlock()
 	c.e.Backend.Brace()
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	var was struct {
-		Process *specs.Process
-		Linux   struct{ MountLabel string }
-	}
-	if err := json.Unmarshal(c.record.Spec.GetValue(), &was); err != nil || was.Process == nil {
-		return errors.Join(invalid("its record names no process"), err)
-	}
 	if err := last.Note(ctx); err != nil {
 		return err
 	}
 	_ = c.door.Renew()
-	if err := c.e.DeleteEnded(ctx, c.ID()); err != nil {
-		return err
+	if c.past != last {
+		if err := c.e.DeleteEnded(ctx, c.ID()); err != nil {
+			return err
+		}
 	}
 	mounts, err := c.e.Client.SnapshotService(c.record.Snapshotter).Mounts(ctx, c.record.SnapshotKey)
 	if err != nil {
@@ -120,7 +111,7 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 	}
 	var undo unwind.Stack
 	defer undo.OnError(&err)
-	next, err := c.create(ctx, labelled(mounts, was.Linux.MountLabel), nil, was.Process.Terminal, &undo)
+	next, err := c.create(ctx, mounts, nil, &undo)
 	if err != nil {
 		return err
 	}

@@ -2,15 +2,12 @@ package container
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
-	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
 )
 
@@ -36,9 +33,8 @@ type Stats struct {
 	Pids, PidsLimit int64
 
 	// ReadBytes and WrittenBytes went from and to block devices, in Reads and
-	// Writes. With cgroup v1 the kernel counts less of it: nothing that it
-	// writes later, as it does unless a program asks for direct writes, and
-	// lately nothing of a device that the container has no limit for.
+	// Writes. With cgroup v1 the kernel counts less of it: only direct writes,
+	// and lately only devices that the container has a limit for.
 	ReadBytes, WrittenBytes, Reads, Writes int64
 }
 
@@ -69,16 +65,8 @@ func (c *Container) stats(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	s := Stats{Time: m.Timestamp.AsTime()}
-	switch counters := counters.(type) {
-	case *v1.Metrics:
-		s.version1(counters)
-	case *v2.Metrics:
-		s.version2(counters)
-	default:
-		return Stats{}, fmt.Errorf("counters of type %s: %w", m.Data.TypeUrl, errdefs.ErrNotImplemented)
-	}
-	return s, nil
+	n, err := cgroup.Count(m.Timestamp.AsTime(), counters)
+	return Stats(n), err
 }
 
 // mustLive is the error of a container that has ended.
@@ -88,60 +76,4 @@ func (c *Container) mustLive(ctx context.Context) error {
 		err = hasEnded(s)
 	}
 	return err
-}
-
-func (s *Stats) version1(m *v1.Metrics) {
-	cpu, memory := m.GetCPU(), m.GetMemory()
-	s.CPU = time.Duration(cpu.GetUsage().GetTotal())
-	s.CPUUser = time.Duration(cpu.GetUsage().GetUser())
-	s.CPUSystem = time.Duration(cpu.GetUsage().GetKernel())
-	s.CPUThrottled = time.Duration(cpu.GetThrottling().GetThrottledTime())
-	usage := memory.GetUsage()
-	s.Memory = less(usage.GetUsage(), memory.GetTotalInactiveFile())
-	s.MemoryPeak, s.MemoryLimit = int64(usage.GetMax()), limit(usage.GetLimit())
-	s.Pids, s.PidsLimit = int64(m.GetPids().GetCurrent()), limit(m.GetPids().GetLimit())
-	s.ReadBytes, s.WrittenBytes = sum(m.GetBlkio().GetIoServiceBytesRecursive())
-	s.Reads, s.Writes = sum(m.GetBlkio().GetIoServicedRecursive())
-}
-
-// sum adds up the devices.
-func sum(entries []*v1.BlkIOEntry) (read, written int64) {
-	for _, e := range entries {
-		switch e.Op {
-		case "Read":
-			read += int64(e.Value)
-		case "Write":
-			written += int64(e.Value)
-		}
-	}
-	return read, written
-}
-
-func (s *Stats) version2(m *v2.Metrics) {
-	cpu, memory := m.GetCPU(), m.GetMemory()
-	s.CPU = time.Duration(cpu.GetUsageUsec()) * time.Microsecond
-	s.CPUUser = time.Duration(cpu.GetUserUsec()) * time.Microsecond
-	s.CPUSystem = time.Duration(cpu.GetSystemUsec()) * time.Microsecond
-	s.CPUThrottled = time.Duration(cpu.GetThrottledUsec()) * time.Microsecond
-	s.Memory = less(memory.GetUsage(), memory.GetInactiveFile())
-	s.MemoryPeak, s.MemoryLimit = int64(memory.GetMaxUsage()), limit(memory.GetUsageLimit())
-	s.Pids, s.PidsLimit = int64(m.GetPids().GetCurrent()), limit(m.GetPids().GetLimit())
-	for _, e := range m.GetIo().GetUsage() {
-		s.ReadBytes += int64(e.Rbytes)
-		s.WrittenBytes += int64(e.Wbytes)
-		s.Reads += int64(e.Rios)
-		s.Writes += int64(e.Wios)
-	}
-}
-
-// less takes part from all. The kernel reads them at different moments.
-func less(all, part uint64) int64 { return int64(all - min(all, part)) }
-
-// limit is 0 for what the kernel or containerd's package say for "none":
-// multiples of pages near the greatest number, or that number.
-func limit(n uint64) int64 {
-	if n >= 1<<62 {
-		return 0
-	}
-	return int64(n)
 }

@@ -52,7 +52,7 @@ func (c *Container) stop(ctx context.Context) error {
 		case <-t.C:
 		}
 	}
-	// One that is gone has ended; soon that is known.
+	// A process that is gone has ended, which is soon known.
 	if err := c.first().Signal(ctx, syscall.SIGKILL); err != nil && !c.e.Backend.Gone(err) {
 		return err
 	}
@@ -64,7 +64,7 @@ func (c *Container) stop(ctx context.Context) error {
 	}
 }
 
-// thaw lets a container go on that was paused, unless somebody else is faster.
+// thaw lets a container go on that was paused. Another caller may do so first.
 func (c *Container) thaw(ctx context.Context, s life.Status) error {
 	if !frozen(s) {
 		return nil

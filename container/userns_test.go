@@ -33,7 +33,7 @@ func TestUserNamespace(t *testing.T) {
 			require.NoError(t, err)
 			defer func() { require.NoError(t, e.Close()) }()
 			c, err := fixture.Busybox(t, e).Run(t.Context(), container.Config{
-				Args: []string{"sleep", "1000"}, Detach: detach, Spec: userns,
+				Args: []string{"sleep", "1000"}, Detach: detach, Spec: userns, StopTimeout: -1,
 			})
 			require.NoError(t, err)
 			defer func() { require.NoError(t, c.Close()) }()
@@ -43,6 +43,14 @@ func TestUserNamespace(t *testing.T) {
 			require.Regexp(t, `^\s+0\s+100000\s+65536\n`, string(out))
 			require.Regexp(t, `(?s) 0 +0 .*/etc/passwd\n.* 0 +0 .*/home/app\n0\n`, string(out))
 			i, err := c.Info(t.Context())
+			require.NoError(t, err)
+			// The next life has the same users.
+			require.NoError(t, c.Stop(t.Context()))
+			require.NoError(t, c.Start(t.Context()))
+			out, err = c.Command(t.Context(), "sh", "-c", "ls -ldn /etc/passwd /made").CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			require.Regexp(t, `(?s) 0 +0 .*/etc/passwd\n.* 0 +0 .*/made\n`, string(out))
+			i, err = c.Info(t.Context())
 			require.NoError(t, err)
 			st, err := os.Stat(filepath.Join("/proc", strconv.Itoa(i.Pid), "status"))
 			require.NoError(t, err)

@@ -31,32 +31,15 @@ func (e *ExitError) Error() string {
 	if e.Path != "" {
 		s += e.Path + ": "
 	}
-	s += describe(e.Code)
+	s += life.Exit{Code: e.Code}.String()
 	if e.OOMKilled {
 		s += ", out of memory"
 	}
 	return s
 }
 
-// describe puts an exit code in words.
-func describe(code int) string {
-	s := fmt.Sprintf("exit code %d", code)
-	if sig := signalOf(code); sig != 0 {
-		s += fmt.Sprintf(" (%v)", sig)
-	}
-	return s
-}
-
-// signalOf is the signal that an exit code tells of, else 0.
-func signalOf(code int) syscall.Signal {
-	if code > 128 && code <= 128+64 {
-		return syscall.Signal(code - 128)
-	}
-	return 0
-}
-
 func newExitError(c *Container, e life.Exit) *ExitError {
-	return &ExitError{ID: c.ID(), Name: *c.name.Load(), Code: e.Code, Signal: signalOf(e.Code), OOMKilled: e.OOMKilled}
+	return &ExitError{ID: c.ID(), Name: *c.name.Load(), Code: e.Code, Signal: e.Signal(), OOMKilled: e.OOMKilled}
 }
 
 // Wait waits until the container has ended and all its output is in its log
@@ -64,9 +47,8 @@ func newExitError(c *Container, e life.Exit) *ExitError {
 // error means that Stdin or a writer failed, which it gives only for exit code
 // 0, or that the end was not seen, which is ctor.ErrUnavailable.
 //
-// Of a container that is started again it means the life that it is in at the
-// call: the one that runs, else the first one to come, else the last one, which
-// has ended. Any number of goroutines may wait, from before Start to after
+// Of a container that is started again it means its life at the time of the call:
+// the one that runs, else the first one to come, else the last one, which has ended. Any number of goroutines may wait, from before Start to after
 // Close. The end of ctx ends the wait, not the container.
 func (c *Container) Wait(ctx context.Context) error {
 	l := c.life()

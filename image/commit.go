@@ -22,7 +22,7 @@ type CommitOptions struct {
 	// it as the container's image has it.
 	Edit func(*ocispec.ImageConfig)
 
-	// Author and Message go into the image's history; "" is no word of it.
+	// Author and Message go into the image's history; "" is left out.
 	Author, Message string
 
 	// NoPause leaves a running container running, at the risk of an image of
@@ -35,7 +35,7 @@ type CommitOptions struct {
 // deleted is there as whiteouts (OCI image-spec, layer.md, "Whiteouts"). What is
 // in mounts is not part of it, nor what the runtime has made to mount on. A file
 // with holes of a gibibyte or more, such as a lastlog of large user ids, is in the
-// layer as a sparse one (GNU's format 1.0), for which some tools are no match; its
+// layer as a sparse one (GNU's format 1.0), which some tools can't read; its
 // holes are not read.
 //
 // A running container is paused meanwhile, and goes on when Commit returns,
@@ -77,9 +77,8 @@ func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOp
 	return base.commit(ctx, c.ID(), r, o)
 }
 
-// pause freezes a container until resume. It is the task itself that
-// is told to go on: the container's own methods would refuse when the engine is
-// about to close.
+// pause freezes a container until resume. The task itself is told to go on: the
+// container's own methods would refuse when the engine is about to close.
 func pause(ctx context.Context, c *container.Container) (resume func(*error), err error) {
 	in := engine.Of(c.Engine())
 	record, err := in.Client.LoadContainer(ctx, c.ID())

@@ -17,7 +17,7 @@ import (
 )
 
 // Image is a class of containers. It never changes: its name may come to mean
-// another image, but an Image goes on to mean what it was made for. It is safe
+// another image, but an Image always means the same. It is safe
 // for use by any number of goroutines. The zero Image is none: Pull, Get,
 // Import and New make them.
 type Image struct {
@@ -160,7 +160,7 @@ func (i *Image) Tag(ctx context.Context, ref string) (_ *Image, err error) {
 		return nil, err
 	}
 	defer end(&err)
-	// The name alone would be one of nothing, if the image is removed.
+	// If the image is removed meanwhile, the name would stand for nothing.
 	if err := i.hold(ctx); err != nil {
 		return nil, err
 	}

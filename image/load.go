@@ -20,7 +20,7 @@ import (
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
-// Bounds on an image, all of which comes from a stranger.
+// Bounds on an image, none of which is trusted.
 const (
 	maxDocument = 8 << 20 // bytes of a manifest, an index or a configuration
 	maxParts    = 1000    // of a manifest or an index; overlayfs mounts 500 layers at most
@@ -114,7 +114,7 @@ func load(ctx context.Context, e *ctor.Engine, r reference.Reference, target oci
 	return found, nil
 }
 
-// plain is a descriptor without what a stranger has written beside it.
+// plain is a descriptor without annotations and the like, which are not trusted.
 func plain(d ocispec.Descriptor) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 }

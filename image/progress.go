@@ -36,7 +36,7 @@ type Progress struct {
 // report passes progress on, and lets nothing go backwards.
 type report struct {
 	mu   sync.Mutex
-	to   func(Progress) // nil = nobody
+	to   func(Progress) // nil: no reports
 	last map[digest.Digest]Progress
 }
 

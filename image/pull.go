@@ -98,8 +98,8 @@ func Pull(ctx context.Context, e *ctor.Engine, ref string, o *PullOptions) (_ *I
 	return i, engine.Cause(ctx, refused(err))
 }
 
-// refused is blame for what a registry has. Its ErrOutOfRange and
-// ErrNotImplemented are of manifests that can't be an image's.
+// refused is blame for a registry's content. Its ErrOutOfRange and
+// ErrNotImplemented mean manifests that can't be an image's.
 func refused(err error) error {
 	if errdefs.IsOutOfRange(err) || errdefs.IsNotImplemented(err) {
 		return fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)

@@ -17,7 +17,7 @@ const (
 	maxLinks = 100_000  // in an archive
 )
 
-// repacked is an archive as containerd's importer reads it, of one that somebody
+// repacked is an archive as containerd's importer reads it, made of one that was
 // unpacked and packed again: names begin with "./", equal layers are links to one
 // another, hard or not, to what comes later too, and manifest.json has the names
 // that the packer's tool gave it. r is closed when it has been read, or was

@@ -34,7 +34,7 @@ type unpacking struct {
 const blobLabel = "containerd.io/snapshot/ctor.blob"
 
 // announced gives the parts of a manifest with what unpacking needs to know of
-// layers, and nothing of what a stranger has written beside them.
+// layers, and nothing else that the image says of them.
 func announced(parts []ocispec.Descriptor) []ocispec.Descriptor {
 	parts = slices.Clone(parts)
 	for n, d := range parts {

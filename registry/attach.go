@@ -22,7 +22,7 @@ const maxFiles = 64 << 20
 
 // Attach publishes files that are about the manifest that ref names, such as a
 // signature or a bill of materials, and returns the descriptor of the artifact
-// that they make (OCI image-spec, manifest.md). Whoever has the image finds it
+// that they make (OCI image-spec, manifest.md). A client that has the image finds it
 // by [Registry.Referrers], and reads it by [Registry.Files]. The same files make
 // the same artifact. artifactType says what they are, as a media type.
 //

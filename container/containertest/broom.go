@@ -86,7 +86,7 @@ func sweep(root string) error {
 		return nil
 	}
 	if err := empty(root); err != nil {
-		return err // what is left can be found again, by whoever opens the root
+		return err // the next engine on the root finds what is left
 	}
 	return os.RemoveAll(root)
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/shim/link"
-	"github.com/ctorhq/ctor/internal/stdio"
 )
 
 // Own is the backend of services that run in this process, over a root that is
@@ -65,10 +64,9 @@ func (o *Own) Clear(ctx context.Context, id, group string, err error) error {
 // hands on the rest.
 func (*Own) Relays(tty bool) bool { return tty }
 
-// Attach implements engine.Backend. The shim is this program's child, and opens
-// pipes that have no names.
-func (*Own) Attach(out engine.Output, std engine.Stdio) (engine.Streams, error) {
-	return attach(out, std, stdio.Pipe)
+// Attach implements engine.Backend. The shim opens the pipes through this program.
+func (o *Own) Attach(out engine.Output, std engine.Stdio) (engine.Streams, error) {
+	return attach(out, std, o.Relays(out.TTY))
 }
 
 // Detach implements engine.Backend. The shim writes the log.

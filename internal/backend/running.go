@@ -43,11 +43,9 @@ func (r Running) Clear(_ context.Context, _, _ string, err error) error {
 // Relays implements engine.Backend. The shims of others do, for all streams.
 func (Running) Relays(bool) bool { return true }
 
-// Attach implements engine.Backend, by fifos, which any shim can open.
-func (Running) Attach(out engine.Output, std engine.Stdio) (engine.Streams, error) {
-	return attach(out, std, func(s stdio.Streams, log *logfile.Writer) (*stdio.Connection, error) {
-		return stdio.Connect(out.Dir, s, log)
-	})
+// Attach implements engine.Backend. Every shim of this host can open the pipes.
+func (r Running) Attach(out engine.Output, std engine.Stdio) (engine.Streams, error) {
+	return attach(out, std, r.Relays(out.TTY))
 }
 
 // Detach implements engine.Backend. The shim starts this program again, to keep

@@ -14,56 +14,61 @@ import (
 
 // attached are streams that this program copies.
 type attached struct {
-	*stdio.Connection
-	log      *logfile.Writer
-	endInput func()
-	ended    chan struct{}
-	ending   sync.Once
+	stdio.Streams
+	log    *logfile.Writer
+	kind   stdio.Kind
+	ended  chan struct{}
+	ending sync.Once
 }
 
-func attach(out engine.Output, std engine.Stdio, connect func(stdio.Streams, *logfile.Writer) (*stdio.Connection, error)) (engine.Streams, error) {
+// attach makes pipes for a runtime, which relays them or has the process open them.
+func attach(out engine.Output, std engine.Stdio, relay bool) (engine.Streams, error) {
 	log, err := logfile.Create(logPath(out), out.Limit)
 	if err != nil {
 		return nil, err
 	}
 	ended := make(chan struct{})
-	c, err := connect(stdio.Streams{In: std.In.Until(ended), Out: std.Out, Err: std.Err, TTY: out.TTY}, log)
-	if err != nil {
+	a := &attached{log: log, kind: stdio.Kind{Relay: relay, EOF: out.EndInput, Ended: ended}, ended: ended}
+	if err := a.OpenLogged(std.In.Next(), std.Out, std.Err, out.TTY, log); err != nil {
+		a.Drop()
 		return nil, errors.Join(err, log.End())
 	}
-	return &attached{Connection: c, log: log, endInput: out.EndInput, ended: ended}, nil
+	return a, nil
 }
 
 // Given implements engine.Streams.
-func (a *attached) Given(int) error {
-	a.Connection.Given()
-	return nil
-}
+func (*attached) Given(int) error { return nil }
 
 // Begin implements life.Streams.
-func (a *attached) Begin() { a.Connection.Begin(a.endInput) }
+func (a *attached) Begin() { a.Streams.Begin(a.kind) }
 
 // Drain implements life.Streams.
 func (a *attached) Drain(seen bool) error {
-	a.endReading()
+	a.endInput()
 	if !seen {
-		a.Cancel()
+		a.Close()
 	}
-	a.Wait()
+	if copied := a.Copied(); copied != nil {
+		<-copied
+	}
 	err := a.Err()
 	if lerr := a.log.End(); lerr != nil && err == nil {
 		err = fmt.Errorf("log: %w", lerr)
 	}
+	a.Close()
 	return err
 }
 
 // Drop implements life.Streams.
 func (a *attached) Drop() {
-	a.endReading()
-	_ = a.Close()
+	a.endInput()
+	a.Close()
 }
 
-func (a *attached) endReading() { a.ending.Do(func() { close(a.ended) }) }
+func (a *attached) endInput() {
+	a.ending.Do(func() { close(a.ended) })
+	a.StopInput()
+}
 
 // detached are streams that this program has nothing to do with.
 type detached struct {
@@ -71,8 +76,8 @@ type detached struct {
 	given  func(pid int) error // nil: nothing is to be done then
 }
 
-// Hand gives the runtime streams that are there already. Whoever made them has
-// the care of them.
+// Hand gives the runtime streams that are there already, and that their maker takes
+// care of.
 func Hand(c cio.Config) engine.Streams { return detached{config: c} }
 
 func (d detached) Config() cio.Config { return d.config }

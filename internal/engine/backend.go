@@ -16,12 +16,12 @@ import (
 // differs between services in this process and a containerd that runs is asked
 // here, and nowhere else. Package backend has both.
 type Backend interface {
-	// Sole tells whether no other program can have anything here. What has an
-	// owner, and is not known to the engine, is then left over, or half made.
+	// Sole tells whether no other program can have anything here. Then what has an
+	// owner that the engine does not know is left over, or half made.
 	Sole() bool
 
-	// Gone tells whether an error of the runtime means that it has nothing any
-	// more of a container. nil does not.
+	// Gone tells whether an error of the runtime means that it has nothing left of
+	// a container. nil does not.
 	Gone(err error) bool
 
 	// Reaches tells whether layers that a snapshotter has made are in reach.

@@ -22,7 +22,7 @@ type Class struct {
 // classLimit is how many classes are remembered. A program uses few.
 const classLimit = 64
 
-// classes are those read before. A digest's never change.
+// classes are those read before. That of a digest never changes.
 type classes struct {
 	mu  sync.Mutex
 	all map[digest.Digest]Class

@@ -25,30 +25,26 @@ func (e *Engine) Diff(ctx context.Context, c containers.Container) (d *rootfs.Di
 	if err := json.Unmarshal(c.Spec.GetValue(), &s); err != nil {
 		return nil, nil, fmt.Errorf("record: %w", err)
 	}
-	// Files of the image are as they were made, long before or just now.
-	d = &rootfs.Diff{Since: c.CreatedAt.Add(-time.Second)}
-	for _, m := range s.Mounts {
-		d.Made = append(d.Made, m.Destination)
-	}
-	if s.Process != nil {
-		d.Made = append(d.Made, s.Process.Cwd)
-	}
-	undo.Close(d)
 	sn := e.Client.SnapshotService(c.Snapshotter)
 	mounts, err := sn.Mounts(ctx, c.SnapshotKey)
 	if err != nil {
 		return nil, nil, err
 	}
 	at := e.Dir(c.ID)
-	if d.After, err = rootfs.OpenWhole(mounts, at); err != nil {
+	if d, err = e.Doors.Diff(mounts, at); err != nil {
 		return nil, nil, err
 	}
-	if d.Upper, d.User, err = rootfs.OpenUpper(mounts); err != nil {
-		return nil, nil, err
+	undo.Close(d)
+	// Files of the image are as they were made, long before or just now.
+	d.Since = c.CreatedAt.Add(-time.Second)
+	for _, m := range s.Mounts {
+		d.Made = append(d.Made, m.Destination)
 	}
-	if d.Upper != nil {
-		d.Before, err = rootfs.Open(mounts, at)
-		return d, undo.Run, err
+	if s.Process != nil {
+		d.Made = append(d.Made, s.Process.Cwd)
+	}
+	if d.Before != nil {
+		return d, undo.Run, nil
 	}
 	info, err := sn.Stat(ctx, c.SnapshotKey)
 	if err != nil || info.Parent == "" {
@@ -60,7 +56,7 @@ func (e *Engine) Diff(ctx context.Context, c containers.Container) (d *rootfs.Di
 		return nil, nil, err
 	}
 	undo.Push(func() error { return e.RemoveSnapshot(key) })
-	if d.Before, err = rootfs.Open(below, at); err == nil {
+	if d.Before, err = e.Doors.Snapshot(below, at); err == nil {
 		undo.Close(d.Before) // before the snapshot goes
 	}
 	return d, undo.Run, err

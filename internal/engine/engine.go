@@ -24,8 +24,8 @@ import (
 // ErrClosed is the class of calls on a closed engine.
 var ErrClosed = errors.New("engine is closed")
 
-// Of gives the engine behind a *ctor.Engine. The root package sets it: its
-// children reach what it does not export through here.
+// Of gives the engine behind a *ctor.Engine. The root package sets it, for the other
+// public packages.
 var Of func(ctorEngine any) *Engine
 
 // Engine is the waist: everything above speaks to Client, and asks Backend what
@@ -66,8 +66,7 @@ type Engine struct {
 	debt  unwind.Debt
 }
 
-// Attached is what ends with the engine: a container, or what is held open of
-// one.
+// Attached is what ends with the engine: a container, or what is held open of it.
 type Attached interface{ Close() error }
 
 // Init readies e, whose exported fields are set.
@@ -170,9 +169,8 @@ func (e *Engine) Closed() bool {
 	return e.closed
 }
 
-// patience is how long Shut waits for calls to end. They do so at once, save
-// for one that is in a reader, writer or function of the program's, and that
-// may be for ever.
+// patience is how long Shut waits for calls to end. They do so at once, unless a
+// reader, writer or function of the program's does not return.
 var patience = 10 * time.Second
 
 // Shut ends the calls under way, closes what is attached, all at once, and

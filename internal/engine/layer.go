@@ -26,9 +26,9 @@ func OwnRoot() map[string]string {
 	return map[string]string{"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339), OwnerLabel: Owner()}
 }
 
-// LayerLabels are those of a container's writable layer: it lives before there
-// is a record that refers to it, and not on when there never is one. lasting
-// tells that it may outlast the program.
+// LayerLabels are the labels of a container's writable layer: they keep it until
+// there is a record that refers to it, and not after a program that never made one.
+// lasting tells that it may outlast the program.
 func LayerLabels(id string, lasting bool) map[string]string {
 	labels := OwnRoot()
 	labels[layerLabel] = id

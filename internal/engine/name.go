@@ -150,6 +150,53 @@ func (e *Engine) Release(ctx context.Context, id, name string) error {
 	return err
 }
 
+// Find gives the record of a container. No container has a name that is another's id.
+func (e *Engine) Find(ctx context.Context, idOrName string) (containers.Container, error) {
+	store := e.Client.ContainerService()
+	c, err := store.Get(ctx, idOrName)
+	if !errdefs.IsNotFound(err) {
+		return c, err
+	}
+	id, err := e.Named(ctx, idOrName)
+	if err != nil {
+		return c, err
+	}
+	if c, err = store.Get(ctx, id); err != nil {
+		return c, err
+	}
+	if r, _ := record.Of(c); r.Name != idOrName {
+		return c, errdefs.ErrNotFound // it is being renamed
+	}
+	return c, nil
+}
+
+// Rename claims a container's new name before it gives back the old one: at no
+// moment has the container none. done tells whether it has the new one.
+func (e *Engine) Rename(ctx context.Context, id, name string, lasting bool) (done bool, err error) {
+	key := "rename " + id
+	if err := e.Lock(ctx, key); err != nil {
+		return false, err
+	}
+	defer e.Unlock(key)
+	c, err := e.Client.ContainerService().Get(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	old, _ := record.Of(c)
+	if old.Name == name {
+		return true, nil
+	}
+	if err := e.Claim(ctx, id, name, lasting); err != nil {
+		return false, err
+	}
+	ctx, cancel := e.Cleanup(ctx) // from here on it is done, or undone
+	defer cancel()
+	if _, err := e.Note(ctx, id, func(r *record.Record) { r.Name = name }); err != nil {
+		return false, errors.Join(err, e.Release(ctx, id, name))
+	}
+	return true, e.Release(ctx, id, old.Name)
+}
+
 // namePart is the name, or, of a container that was being renamed, both.
 type namePart struct{ e *Engine }
 

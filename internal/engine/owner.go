@@ -69,7 +69,7 @@ func ownerOf(pid int) string {
 }
 
 // started reads from a proc_pid_stat(5) when a process was started. A zombie
-// is dead: nobody may ever have the goodness to collect it.
+// is dead: its parent may never wait for it.
 func started(stat []byte) (string, bool) {
 	// The name, field 2, is in parentheses and may hold anything; the state is
 	// field 3 and starttime field 22.

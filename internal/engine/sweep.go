@@ -15,7 +15,7 @@ import (
 
 // Sweep removes what programs that are gone have left: their attached
 // containers, and what their calls had half made. With services of its own the
-// lock on the root says that nobody else can own any of it, in whichever
+// lock on the root says that no other program can own any of it, in whichever
 // namespace.
 func (e *Engine) Sweep(ctx context.Context) error {
 	if !e.Backend.Sole() {

@@ -7,6 +7,8 @@ import (
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"github.com/ctorhq/ctor/internal/cgroup"
 )
@@ -31,13 +33,18 @@ func (e *Engine) Cgroup(id string) string {
 	return filepath.Join(cgroup.Parent(e.Root, e.Namespace), id)
 }
 
-// DeleteEnded is DeleteTask for a container whose process has ended, as a rule:
-// then one word to the runtime is enough.
+// DeleteEnded is DeleteTask for a container that has ended, usually, or that the
+// runtime has let go of: then one call to the runtime is enough.
 func (e *Engine) DeleteEnded(ctx context.Context, id string) error {
-	if _, err := e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: id}); err != nil {
+	_, err := e.Client.TaskService().Delete(ctx, &api.DeleteTaskRequest{ContainerID: id})
+	switch err = errgrpc.ToNative(err); {
+	case err == nil:
+		return nil
+	case errdefs.IsNotFound(err):
+		return e.Backend.Clear(ctx, id, e.Cgroup(id), err)
+	default:
 		return e.DeleteTask(ctx, id)
 	}
-	return nil
 }
 
 // DeleteTask kills what runs of a container, and has the runtime let go of it.

@@ -62,6 +62,8 @@ var rules = []rule{
 		"the shim writes logs too, and the package inits of all it links every container's start pays for"},
 	{"internal/stdio", []string{"internal/logfile", "internal/reexec"},
 		"streams are carried for any process of any backend: what they belong to is none of their business"},
+	{"internal/ready", []string{"internal/logfile", "internal/stdio"},
+		"what is looked at is its caller's business: a look is a function, and it knows no containers"},
 	{"internal/mountinfo", nil, "as internal/shim/task"},
 	{"internal/pidfd", nil, "as internal/shim/task"},
 	{"internal/cgroup", []string{"internal/mountinfo", "internal/pidfd"},

@@ -31,19 +31,30 @@ func TestPaths(t *testing.T) {
 
 // checkPaths reports each call that is given a path in /proc or /sys. A path
 // that is only compared with others is no matter of this rule.
-func (m *module) checkPaths() (bad []string, err error) {
-	for _, p := range m.pkgs(pathsOf) {
+func (m *module) checkPaths() ([]string, error) {
+	return m.inspect(pathsOf, func(n ast.Node, report func(at ast.Node, what string)) {
+		for _, arg := range pathsIn(n) {
+			report(arg, literal(arg))
+		}
+	})
+}
+
+// inspect looks at every node of the packages' files, and gives what is reported of
+// them.
+func (m *module) inspect(pkgs []string, look func(n ast.Node, report func(at ast.Node, what string))) (bad []string, err error) {
+	for _, p := range m.pkgs(pkgs) {
 		fset := token.NewFileSet()
 		files, err := parse(fset, p.Dir, p.GoFiles)
 		if err != nil {
 			return nil, err
 		}
+		report := func(n ast.Node, what string) {
+			at := fset.Position(n.Pos())
+			bad = append(bad, fmt.Sprintf("%s: %s (%s:%d)", m.rel(p.ImportPath), what, filepath.Base(at.Filename), at.Line))
+		}
 		for _, f := range files {
 			for n := range ast.Preorder(f) {
-				for _, arg := range pathsIn(n) {
-					at := fset.Position(arg.Pos())
-					bad = append(bad, fmt.Sprintf("%s: %s (%s:%d)", m.rel(p.ImportPath), literal(arg), filepath.Base(at.Filename), at.Line))
-				}
+				look(n, report)
 			}
 		}
 	}
@@ -109,23 +120,12 @@ func TestOpens(t *testing.T) {
 }
 
 // checkOpens reports each call of an opener.
-func (m *module) checkOpens() (bad []string, err error) {
-	for _, p := range m.pkgs(opensOf) {
-		fset := token.NewFileSet()
-		files, err := parse(fset, p.Dir, p.GoFiles)
-		if err != nil {
-			return nil, err
+func (m *module) checkOpens() ([]string, error) {
+	return m.inspect(opensOf, func(n ast.Node, report func(at ast.Node, what string)) {
+		if sel, ok := n.(*ast.SelectorExpr); ok && opens(sel) {
+			report(sel, fmt.Sprintf("%s.%s", sel.X, sel.Sel.Name))
 		}
-		for _, f := range files {
-			for n := range ast.Preorder(f) {
-				if sel, ok := n.(*ast.SelectorExpr); ok && opens(sel) {
-					at := fset.Position(sel.Pos())
-					bad = append(bad, fmt.Sprintf("%s: %s.%s (%s:%d)", m.rel(p.ImportPath), sel.X, sel.Sel.Name, filepath.Base(at.Filename), at.Line))
-				}
-			}
-		}
-	}
-	return bad, nil
+	})
 }
 
 // opens tells whether a function is one of openers.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types"
@@ -27,20 +28,20 @@ type Process struct {
 func (p Process) Create(ctx context.Context, r *api.CreateTaskRequest) (pid int, err error) {
 	r.ContainerID = p.Container
 	a, err := p.Tasks.Create(ctx, r)
-	return int(a.GetPid()), errgrpc.ToNative(err)
+	return int(a.GetPid()), explain(err)
 }
 
 // Add tells the runtime of a further process.
 func (p Process) Add(ctx context.Context, r *api.ExecProcessRequest) error {
 	r.ContainerID, r.ExecID = p.Container, p.Exec
 	_, err := p.Tasks.Exec(ctx, r)
-	return errgrpc.ToNative(err)
+	return explain(err)
 }
 
 // Start lets the process run, and gives its pid.
 func (p Process) Start(ctx context.Context) (pid int, err error) {
 	a, err := p.Tasks.Start(ctx, &api.StartRequest{ContainerID: p.Container, ExecID: p.Exec})
-	return int(a.GetPid()), errgrpc.ToNative(err)
+	return int(a.GetPid()), explain(err)
 }
 
 // Signal sends a signal.
@@ -88,6 +89,23 @@ func (p Process) Wait(ctx context.Context) (Exit, error) {
 func (p Process) Delete(ctx context.Context) error {
 	_, err := p.Tasks.DeleteProcess(ctx, &api.DeleteProcessRequest{ContainerID: p.Container, ExecID: p.Exec})
 	return errgrpc.ToNative(err)
+}
+
+// Discard lets go of a process whose start failed. One that took too long may still
+// be under way, and run in the end. gone tells of an error whether the runtime has
+// nothing of the process.
+func (p Process) Discard(ctx context.Context, gone func(error) bool) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		if err := p.Delete(ctx); err == nil || gone(err) {
+			return
+		}
+		_ = p.Signal(ctx, syscall.SIGKILL) // an error: there is no process yet
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Pause freezes the whole container.

@@ -11,12 +11,10 @@ package reach
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/wayout"
@@ -27,6 +25,10 @@ type Doors interface {
 	// Snapshot opens the root of a snapshot that has the given mounts, as
 	// [rootfs.Open] does. at is a directory to mount on.
 	Snapshot(mounts []mount.Mount, at string) (*rootfs.Root, error)
+
+	// Diff opens what is written in a snapshot that has the given mounts, also
+	// while others write, and what was there before, as far as the mounts tell.
+	Diff(mounts []mount.Mount, at string) (*rootfs.Diff, error)
 
 	// Door gives the door to a container. Nothing is opened before it is used.
 	Door(Container) Door
@@ -96,6 +98,3 @@ type Container interface {
 	// Dir is the directory with the engine's own files of the container.
 	Dir() string
 }
-
-// ErrClosed is the error of a door that is closed.
-var ErrClosed = fmt.Errorf("it is closed: %w", errdefs.ErrNotFound)

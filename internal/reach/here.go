@@ -32,6 +32,23 @@ func (h *here) Snapshot(mounts []mount.Mount, at string) (*rootfs.Root, error) {
 	return rootfs.Open(mounts, at)
 }
 
+// Diff implements Doors.
+func (h *here) Diff(mounts []mount.Mount, at string) (_ *rootfs.Diff, err error) {
+	d := &rootfs.Diff{}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	if d.After, err = rootfs.OpenWhole(mounts, at); err != nil {
+		return nil, err
+	}
+	if d.Upper, d.User, err = rootfs.OpenUpper(mounts); err == nil && d.Upper != nil {
+		d.Before, err = rootfs.Open(mounts, at)
+	}
+	return d, err
+}
+
 // Door implements Doors.
 func (h *here) Door(c Container) Door { return &door{here: h, c: c} }
 

@@ -65,7 +65,7 @@ type socketFile struct {
 	is   fs.FileInfo
 }
 
-// bind makes a socket that everybody may connect to.
+// bind makes a socket that every process may connect to.
 func bind(ctx context.Context, root *rootfs.Root, network, address string) (_ *socketFile, err error) {
 	dir, name := path.Split(address)
 	if name == "" || name == "." || name == ".." {
@@ -93,7 +93,7 @@ func bind(ctx context.Context, root *rootfs.Root, network, address string) (_ *s
 	return f, nil
 }
 
-// open lets everybody connect. If something else has the name by now, that is
+// open lets every process connect. If something else has the name by now, that is
 // not touched.
 func (f *socketFile) open() error {
 	socket, err := os.OpenFile(f.path, unix.O_PATH|unix.O_NOFOLLOW, 0)
@@ -134,8 +134,8 @@ func abandoned(path string) bool {
 	if _, err := unix.Getxattr(file, listenerMark, nil); err != nil {
 		return false
 	}
-	// For datagrams: somebody who accepts connections gets none of this one, and
-	// another error than ECONNREFUSED comes of it.
+	// For datagrams: a process that accepts connections gets none, and gives an error
+	// other than ECONNREFUSED.
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false

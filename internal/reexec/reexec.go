@@ -8,7 +8,7 @@
 // process calls itself is free.
 //
 // Anybody can execute a program with such arguments, and hand it descriptors. That
-// gives nothing away as long as the process may do no more than whoever started
+// gives nothing away as long as the process may do no more than the one that started
 // it. So a process with more rights (set-uid, set-gid, file capabilities) takes
 // no role, and one that was started by way of a program that is free with its
 // rights, as sudo can be, takes none either, since what it inherits is not its own
@@ -70,7 +70,7 @@ func (r Role) Hook() {
 // secure is AT_SECURE of getauxval(3).
 const secure = 23
 
-// NotPrivileged is an error in a process that has more rights than whoever
+// NotPrivileged is an error in a process that has more rights than the one that
 // executed it.
 func NotPrivileged() error {
 	vector, err := unix.Auxv()

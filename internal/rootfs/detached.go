@@ -11,9 +11,9 @@ import (
 )
 
 // openDetached opens a root by a mount that is attached nowhere, which the
-// kernel makes since Linux 5.2, of more than a few layers since 6.8. No thread
-// is needed for it that ends: a thread takes along the children it has
-// started, if the program asked for that (prctl(2), PR_SET_PDEATHSIG).
+// kernel makes since Linux 5.2, of more than a few layers since 6.8. It needs
+// no thread that ends, which could take children of the program along (prctl(2),
+// PR_SET_PDEATHSIG).
 func openDetached(mounts []mount.Mount, writable bool) (*os.File, error) {
 	if len(mounts) != 1 {
 		return nil, errors.ErrUnsupported

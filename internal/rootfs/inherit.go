@@ -5,8 +5,8 @@ import (
 )
 
 // Inherit gives the root of a new snapshot the mode, times and extended attributes
-// of the root below, where overlay would show those of a directory that was made
-// just now. The owner is the snapshotter's to choose: it may map it.
+// of the root below, where overlay would show those of a new directory. The
+// snapshotter chooses the owner, which it may map.
 func Inherit(mounts []mount.Mount) error {
 	dir, l, err := written(mounts)
 	if err != nil || len(l.lower) == 0 {

@@ -41,11 +41,10 @@ var kernels = map[uint32]string{
 	0x6e667364:                 "nfsd",
 }
 
-// notKernels refuses a file of the kernel's. A container's link leads there as
-// well as to any other, and the kernel answers by the rights of the process
-// that asks: the program would get what the container does not (kernel
-// addresses, the host's log), wait without end for the rest, and change what
-// the container may not.
+// notKernels refuses a file of the kernel's. A container's link can lead
+// there, and the kernel answers by the rights of the process that asks: the program
+// would get what the container must not have (kernel addresses, the host's log), wait
+// without end, or change what the container may not.
 func (h handle) notKernels() error {
 	var st unix.Statfs_t
 	if err := retry(func() error { return unix.Fstatfs(int(h), &st) }); err != nil {

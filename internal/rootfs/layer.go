@@ -38,9 +38,9 @@ var errForeign = &classed{errors.New("the snapshot is neither a directory nor an
 // overlay writes to, with overlay's marks for what is removed. It reads the
 // layer up to the end of its files.
 //
-// All of a layer means the same in whatever order it stands, but for what it has
-// twice, of which the last counts: what it removes is what is below it. Names
-// are resolved with the tree's root as the root, also those of links on the way.
+// The order of a layer's entries does not matter, except that of two for one name
+// the last counts: what a layer removes is what is below it. Names are resolved with
+// the tree's root as the root, also those of links on the way.
 //
 // A layer is refused, with errdefs.ErrInvalidArgument, if it has more than five
 // million entries, or 1 TiB in its files, or what a file system can't hold or
@@ -164,8 +164,8 @@ func (l *layerer) count(hdr *tar.Header) error {
 	return nil
 }
 
-// The names in a layer that stand for what is removed begin so; those that begin
-// so twice were aufs's own, of which one has a meaning still.
+// Names in a layer that stand for something removed begin with this. Names that begin
+// with it twice were aufs's own; one of them still has a meaning.
 const (
 	whiteout      = ".wh."
 	whiteoutMeta  = whiteout + whiteout
@@ -291,7 +291,7 @@ func mapped() bool {
 	return err == nil && strings.Join(strings.Fields(string(b)), " ") != "0 0 4294967295"
 }
 
-// put makes something else than a directory in the place of what is there.
+// put makes a file that is no directory in the place of what is there.
 func (t *tree) put(p *place, base string, n node, create func() (handle, error)) error {
 	h, err := create()
 	if err == unix.EEXIST {

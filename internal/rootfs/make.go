@@ -132,9 +132,9 @@ func makeDir(dir int, base string) (handle, error) {
 	return made(dir, base, unix.S_IFDIR, unix.Mkdirat(dir, base, 0o700))
 }
 
-// made holds what was made just now, unless err says that it was not. In its
-// place there may be something else already, which must not get the mode and
-// owner that this is to have: at least its type tells.
+// made holds what was made just now, unless err says that it was not. Something else
+// may be in its place already, which must not get its mode and owner: at least the
+// type tells.
 func made(dir int, base string, kind uint32, err error) (handle, error) {
 	if err != nil {
 		return -1, err
@@ -246,8 +246,8 @@ func (n node) dress(h handle) error {
 	return setXattrs(h.path(), n.xattrs)
 }
 
-// errID is that of a number that the kernel would take for another one: it sees
-// the lower 32 bits, and of the last leaves a file whose it is.
+// errID is the error of a number that the kernel would take for another: it sees the
+// lower 32 bits, and takes their greatest value for no change.
 var errID = &classed{errors.New("its owner or group is no number from 0 to 4294967294"), []error{errdefs.ErrInvalidArgument, fs.ErrInvalid}}
 
 func isID(id int) bool { return id >= 0 && int64(id) < 1<<32-1 }

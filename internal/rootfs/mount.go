@@ -25,7 +25,7 @@ import (
 // when the root is closed.
 func Open(mounts []mount.Mount, at string) (*Root, error) { return open(mounts, at, false) }
 
-// OpenWritable opens the root of a writable snapshot that is used by no one else,
+// OpenWritable opens the root of a writable snapshot that is used by nothing else,
 // not even another Root.
 func OpenWritable(mounts []mount.Mount, at string) (*Root, error) { return open(mounts, at, true) }
 

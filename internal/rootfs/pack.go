@@ -236,7 +236,7 @@ func record(hdr *tar.Header, h handle) error {
 }
 
 // copy writes as much of a file as the header says. It may grow meanwhile, as
-// logs do; what has shrunk has no right continuation.
+// logs do; one that has shrunk is an error.
 func (p *packer) copy(w io.Writer, r io.Reader, size int64) error {
 	for size > 0 {
 		n, err := io.CopyN(w, r, min(size, 16<<20))

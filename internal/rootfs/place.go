@@ -13,10 +13,10 @@ import (
 // tree is a directory that a layer is written to, and what shines through it: the
 // layers below, as an overlay shows them. In a plain directory nothing does.
 //
-// A name means what it does in both together, so that no single call of the
-// kernel's can resolve it: it is walked one element at a time, each held as a
-// path and none followed. Links are followed here, with the tree's root as the
-// root. Nothing else changes the tree meanwhile.
+// A name means what it does in both together, so no single call of the kernel can
+// resolve it. It is walked one element at a time; each is held as a path, and links
+// are followed here, with the tree's root as the root. Nothing else changes the tree
+// meanwhile.
 type tree struct {
 	ctx   context.Context
 	up    handle // the root of what is written
@@ -140,7 +140,7 @@ func (p *place) look() (err error) {
 	return err
 }
 
-// A name with more elements than this, links included, leads in circles.
+// A name with more elements than this, with those of its links, leads in circles.
 const maxSteps = 10_000
 
 // walk finds a directory from the root, or from where the last entry was, if the

@@ -30,11 +30,10 @@ func (r *Root) RemoveAll(ctx context.Context, name string) error {
 	return Failure("removeall", name, err)
 }
 
-// Discard removes a directory of the host's that a container has written to,
-// and does so no more. os.RemoveAll has as many files open as a tree is deep: a
-// container could make one that neither it nor the rest of the program could
-// go on with. Nor does it mind that the container has forbidden to change a file,
-// as one with the capability for it can: see chattr(1).
+// Discard removes a directory of the host that a container has written to and does
+// not use any more. os.RemoveAll has as many files open as a tree is deep: a container
+// could make one for which the program has not enough. Discard also removes files that
+// the container has made immutable: see chattr(1).
 func Discard(dir string) error {
 	at, err := openDir(filepath.Dir(dir))
 	if errors.Is(err, os.ErrNotExist) {
@@ -58,10 +57,10 @@ func Discard(dir string) error {
 // something in it.
 func full(err error) bool { return err == unix.ENOTEMPTY || err == unix.EEXIST }
 
-// remover walks through a tree with one directory open, the one it is in: a
-// tree may be deeper than the program can have files open, and names longer
-// than a path may be. It goes up by "..", which the container could have made
-// another directory, so it sees to it that it is the one it came from.
+// remover walks through a tree with one directory open, the one it is in: a tree may
+// be deeper than the program can have files open, and a name longer than a path may
+// be. It goes up by "..", and makes sure that this is the directory it came from: the
+// container could have moved it.
 type remover struct {
 	ctx   context.Context
 	limit int // of levels
@@ -79,9 +78,9 @@ type level struct {
 	names int      // that may still be removed from it
 }
 
-// A container may put more into a tree, and make it deeper, as fast as it is
-// removed. So no more is removed from a directory than twice what was in it,
-// and something, and none is gone into beyond a depth that has no use.
+// A container may fill a tree, and make it deeper, as fast as it is removed. So no
+// more is removed from a directory than about twice what was in it, and only down to
+// a depth that is of any use.
 const (
 	someNames = 1000
 	maxDepth  = 100_000

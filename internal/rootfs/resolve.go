@@ -33,8 +33,8 @@ func (r *Root) find(name string, flags, resolve uint64) (handle, error) {
 	return handle(fd), err
 }
 
-// tries bounds what has to be done again when a container interferes, which it
-// may do for ever.
+// tries bounds what has to be done again when a container interferes, which it may
+// do without end.
 const tries = 1000
 
 func (r *Root) openat2(name string, flags, resolve uint64) (fd int, err error) {

@@ -213,8 +213,8 @@ func (s *bases) dropIf(ctx context.Context, ours func(*base) bool) (dropped bool
 	return dropped, errors.Join(errs...)
 }
 
-// retry makes the next dropUnused drop a base again that no container uses: by
-// then there may be another base of the same layers.
+// retry makes the next dropUnused drop an unused base again: by then there may be
+// another base of the same layers.
 func (s *bases) retry(b *base) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -113,8 +113,7 @@ func (c *collector) collect() result {
 // finish collects what was deleted and not collected yet. It must be done now:
 // the list of what is left to collect is in memory only.
 func (c *collector) finish() error {
-	// A collection that is under way may be about to delete what is kept for
-	// reuse.
+	// A collection under way may be about to delete what is kept for reuse.
 	c.busy.Lock()
 	pending := c.pending.Load()
 	c.busy.Unlock()

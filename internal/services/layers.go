@@ -187,8 +187,8 @@ func (l *layers) Update(ctx context.Context, info snapshots.Info, fields ...stri
 	return h.copy(), nil
 }
 
-// Commit implements snapshots.Snapshotter. A held layer becomes a snapshot of
-// the database's then.
+// Commit implements snapshots.Snapshotter. A held layer becomes a snapshot in the
+// database.
 func (l *layers) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
 	n, err := l.name(ctx, name, "")
 	if err != nil {

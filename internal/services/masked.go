@@ -16,8 +16,8 @@ import (
 
 // masked is a snapshotter that makes directories with the usual umask, whatever
 // the program's is: a directory's mode becomes that of a container's root, and an
-// unpacked image keeps it. A snapshot on another has that one's root. Its mounts can
-// be made wherever it is: see [rootfs.Escape].
+// unpacked image keeps it. A snapshot on top of another has its root. The mounts
+// work wherever the snapshotter's directory is: see [rootfs.Escape].
 type masked struct {
 	snapshots.Snapshotter
 	root string // where it is

@@ -22,8 +22,8 @@ import (
 
 // Repair removes the directories that a snapshotter or the content store was
 // making or removing when its program was killed. A snapshot's directory that was
-// renamed into place, but whose record was not written, would make the next
-// snapshot fail, which gets the same number. Repair must be called while no
+// renamed into place before its record was written would make the next snapshot,
+// which gets the same number, fail. Repair must be called while no
 // services run on root.
 func Repair(ctx context.Context, root string) error {
 	var errs []error
@@ -116,8 +116,8 @@ func (s *Services) Sweep(ctx context.Context) error {
 			return fmt.Errorf("sweep %s: %w", name, err)
 		}
 	}
-	// Leased, or a collection that the removal above has set off takes the blob
-	// before it is whole.
+	// With a lease: otherwise a collection that the removal above has set off takes
+	// the blob before it is whole.
 	lm := s.client.LeasesService()
 	lease, err := lm.Create(ctx, leases.WithRandomID(), leases.WithExpiration(time.Hour))
 	if err != nil {

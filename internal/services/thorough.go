@@ -21,11 +21,10 @@ import (
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
-// thorough is a snapshotter of containerd's, but for the removal of directories.
-// containerd removes them with os.RemoveAll, which needs a descriptor for each
-// level of a tree that a container or an image has made, and where that fails it
-// writes a line in the log: neither it nor the database that calls it tries
-// again.
+// thorough is a snapshotter of containerd's that removes directories itself.
+// containerd uses os.RemoveAll, which needs a descriptor for each level of a tree that
+// a container or an image has made. Where that fails, containerd writes a line in the
+// log and does not try again.
 type thorough struct {
 	snapshots.Snapshotter
 	dir      string // where the directories are

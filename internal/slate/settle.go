@@ -21,7 +21,7 @@ import (
 // be called first, and may execute the program again.
 func Settle(last int) error {
 	unix.Umask(thread.Umask)
-	// Not everybody may lower it, and nobody where /proc is read-only. An engine that is to survive is one thing, its
+	// Not every program may lower it, and none where /proc is read-only. An engine that is to survive is one thing, its
 	// containers another: they have 0, and so has the shim that they get it from.
 	err := os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0)
 	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, unix.EROFS) {
@@ -35,7 +35,7 @@ func Settle(last int) error {
 }
 
 // CloseStrays closes the descriptors after last that this process has inherited:
-// locks, pipes, sockets that somebody believes to be closed. Those that the Go
+// locks, pipes, sockets that the program believes to be closed. Those that the Go
 // runtime and init functions have opened since are told by their being closed
 // at the next execve, as what is inherited can't be.
 func CloseStrays(last int) error {
@@ -83,7 +83,7 @@ func resetSignals() error {
 	if err != nil || blocked == 0 {
 		return err
 	}
-	// Go keeps to the mask that a program begins with. So it has to begin anew.
+	// Go keeps to the mask that a program begins with. So it has to begin again.
 	var none unix.Sigset_t
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil); err != nil {
 		return fmt.Errorf("unblock signals: %w", err)

@@ -28,8 +28,8 @@ func Dup(f *os.File) (*os.File, error) {
 }
 
 // Source reads a file of the program's, such as os.Stdin, until it is stopped,
-// also where the read would wait for somebody to type. It takes nothing that
-// comes after.
+// also where the read waits for a person to type. It takes nothing that comes
+// after that.
 type Source struct {
 	f          *os.File
 	wake, stop *os.File // the ends of a pipe; nil where closing f ends a read
@@ -82,7 +82,7 @@ func (s *Source) Stop() {
 	})
 }
 
-// Close lets go of the file. Nobody reads any more.
+// Close lets go of the file, when nothing reads any more.
 func (s *Source) Close() {
 	s.Stop()
 	if s.wake != nil {

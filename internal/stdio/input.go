@@ -7,16 +7,16 @@ import (
 )
 
 // Input is one reader of the program's that processes read from one after the
-// other, each where the one before it stopped. What a Read has given after the
-// end of a process is the next one's, and there is never more than one Read. An
-// *os.File need not be read ahead: its Read ends with the process.
+// other, each where the one before it stopped. What a Read gives after the end of
+// a process is the next one's, and there is never more than one Read. An *os.File
+// is a Source for each of them, which reads nothing ahead.
 type Input struct {
 	r    io.Reader
-	turn chan struct{} // has one, while no process reads
+	free chan struct{} // has one, while no process reads
 	got  chan chunk
 	buf  []byte
 
-	// Guarded by turn.
+	// Guarded by free.
 	reading bool
 	rest    []byte
 	err     error // comes after rest
@@ -32,34 +32,48 @@ func NewInput(r io.Reader) *Input {
 	if r == nil {
 		return nil
 	}
-	i := &Input{r: r, turn: make(chan struct{}, 1), got: make(chan chunk, 1), buf: make([]byte, 32<<10)}
-	i.turn <- struct{}{}
+	i := &Input{r: r, free: make(chan struct{}, 1), got: make(chan chunk, 1), buf: make([]byte, 32<<10)}
+	i.free <- struct{}{}
 	return i
 }
 
-// Until gives what there is to read until a process has ended. nil stays nil.
-func (i *Input) Until(ended <-chan struct{}) io.Reader {
+// Next gives what the next process reads, until it is stopped. nil stays nil.
+func (i *Input) Next() io.Reader {
 	if i == nil {
 		return nil
 	}
 	if f, ok := i.r.(*os.File); ok {
-		return &filePortion{f: f, ended: ended}
+		return f
 	}
-	return &portion{i, ended}
+	return &turn{of: i, ended: make(chan struct{})}
 }
 
-// portion is one process's.
-type portion struct {
+// A portion is an input whose reading ends when it is stopped, also where it waits.
+type portion interface {
+	io.Reader
+	Stop()
+	Close() // nothing is read any more
+}
+
+// turn is one process's portion of an Input.
+type turn struct {
 	of    *Input
-	ended <-chan struct{}
+	once  sync.Once
+	ended chan struct{}
 }
 
-// Read implements io.Reader. After the end of the process it gives io.EOF.
-func (s *portion) Read(p []byte) (int, error) {
+// Stop implements portion.
+func (s *turn) Stop() { s.once.Do(func() { close(s.ended) }) }
+
+// Close implements portion.
+func (s *turn) Close() { s.Stop() }
+
+// Read implements io.Reader. Once stopped it gives io.EOF.
+func (s *turn) Read(p []byte) (int, error) {
 	i := s.of
 	select {
-	case <-i.turn:
-		defer func() { i.turn <- struct{}{} }()
+	case <-i.free:
+		defer func() { i.free <- struct{}{} }()
 	case <-s.ended:
 		return 0, io.EOF
 	}
@@ -90,48 +104,5 @@ func (s *portion) Read(p []byte) (int, error) {
 	}
 	err := i.err
 	i.err = nil // the next process asks again, as another exec.Cmd would
-	return n, err
-}
-
-// filePortion is one process's of a file, such as os.Stdin.
-type filePortion struct {
-	f      *os.File
-	ended  <-chan struct{}
-	mu     sync.Mutex
-	source *Source // nil before the first Read
-}
-
-// Read implements io.Reader. It takes nothing that comes after the end of the
-// process: that is for the program, or for the next process.
-func (s *filePortion) Read(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case <-s.ended:
-		return 0, io.EOF
-	default:
-	}
-	if s.source == nil {
-		source, err := NewSource(s.f)
-		if err != nil {
-			return 0, err
-		}
-		s.source = source
-		go func() {
-			<-s.ended
-			source.Stop()
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			source.Close()
-		}()
-	}
-	n, err := s.source.Read(p)
-	select {
-	case <-s.ended:
-		if n == 0 {
-			err = io.EOF
-		}
-	default:
-	}
 	return n, err
 }

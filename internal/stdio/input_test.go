@@ -15,11 +15,11 @@ import (
 // One process reads to the end as if there was nothing in between.
 func TestInput(t *testing.T) {
 	text := strings.Repeat("0123456789", 10_000)
-	require.NoError(t, iotest.TestReader(NewInput(strings.NewReader(text)).Until(nil), []byte(text)))
+	require.NoError(t, iotest.TestReader(NewInput(strings.NewReader(text)).Next(), []byte(text)))
 	broken := errors.New("broken")
-	_, err := io.ReadAll(NewInput(iotest.ErrReader(broken)).Until(nil))
+	_, err := io.ReadAll(NewInput(iotest.ErrReader(broken)).Next())
 	require.ErrorIs(t, err, broken)
-	require.Nil(t, NewInput(nil).Until(nil))
+	require.Nil(t, NewInput(nil).Next())
 }
 
 // The next process reads on where the last one stopped, also what a Read has
@@ -27,8 +27,7 @@ func TestInput(t *testing.T) {
 func TestInputGoesOn(t *testing.T) {
 	r, w := io.Pipe()
 	in := NewInput(r)
-	ended := make(chan struct{})
-	first := in.Until(ended)
+	first := in.Next().(portion)
 	go func() { _, _ = w.Write([]byte("one two")) }()
 	b := make([]byte, 4)
 	_, err := io.ReadFull(first, b)
@@ -41,7 +40,7 @@ func TestInputGoesOn(t *testing.T) {
 		_, err := first.Read(make([]byte, 1))
 		waits <- err
 	}()
-	close(ended)
+	first.Stop()
 	require.ErrorIs(t, <-waits, io.EOF)
 	_, err = first.Read(b)
 	require.ErrorIs(t, err, io.EOF)
@@ -50,25 +49,24 @@ func TestInputGoesOn(t *testing.T) {
 		_, _ = w.Write([]byte("three"))
 		w.Close()
 	}()
-	rest, err := io.ReadAll(in.Until(nil))
+	rest, err := io.ReadAll(in.Next())
 	require.NoError(t, err)
 	require.Equal(t, "three", string(rest))
-	rest, err = io.ReadAll(in.Until(nil))
+	rest, err = io.ReadAll(in.Next())
 	require.NoError(t, err)
 	require.Empty(t, rest)
 }
 
-// A file is not read after the process's end: what comes then is the program's.
-func TestInputOfFile(t *testing.T) {
+// A file is not read after it is stopped: what comes then is the program's.
+func TestSource(t *testing.T) {
 	for name, open := range map[string]func() (r, w *os.File, err error){"polled": os.Pipe, "not polled": blocking} {
 		t.Run(name, func(t *testing.T) {
 			r, w, err := open()
 			require.NoError(t, err)
 			defer r.Close()
 			defer w.Close()
-			in := NewInput(r)
-			ended := make(chan struct{})
-			first := in.Until(ended)
+			first, err := NewSource(NewInput(r).Next().(*os.File))
+			require.NoError(t, err)
 			_, err = w.WriteString("one")
 			require.NoError(t, err)
 			b := [8]byte{}
@@ -80,8 +78,8 @@ func TestInputOfFile(t *testing.T) {
 				_, err := first.Read(b[:])
 				waits <- err
 			}()
-			close(ended)
-			require.Equal(t, io.EOF, <-waits)
+			first.Stop()
+			require.ErrorIs(t, <-waits, os.ErrClosed)
 			_, err = w.WriteString("the program's")
 			require.NoError(t, err)
 			text := [13]byte{}
@@ -89,9 +87,12 @@ func TestInputOfFile(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "the program's", string(text[:]))
 			_, err = first.Read(b[:])
-			require.Equal(t, io.EOF, err)
+			require.ErrorIs(t, err, os.ErrClosed)
+			first.Close()
 
-			next := in.Until(nil)
+			next, err := NewSource(r)
+			require.NoError(t, err)
+			defer next.Close()
 			_, err = w.WriteString("two")
 			require.NoError(t, err)
 			n, err = next.Read(b[:])

@@ -30,10 +30,10 @@ import (
 // checkpointLabel marks content that Checkpoint has written here.
 //
 // A checkpoint holds its processes' whole state, down to their capabilities
-// and filters: whoever writes one is root on the host that restores it. So one
-// that came with an image, from a registry or an archive, is not restored. The
-// label tells: it is the store's own, and nothing that is pulled or imported
-// brings labels along.
+// and filters: its author can be root on the host that restores it. So a
+// checkpoint that came with an image, from a registry or an archive, is not
+// restored. The label tells them apart: it is the store's own, and nothing that is
+// pulled or imported brings labels along.
 const checkpointLabel = "io.ctor.checkpoint"
 
 // images is where a checkpoint's files are, while its task is.

@@ -83,7 +83,7 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 
 // make has a shim make a container. That can't be stopped half-way: it goes on to
 // its end, some milliseconds away, and is undone.
-func (s *Service) make(ctx context.Context, c *kept, key string, r *taskapi.CreateTaskRequest) (pid uint32, err error) {
+func (s *Service) make(ctx context.Context, c *tended, key string, r *taskapi.CreateTaskRequest) (pid uint32, err error) {
 	resp, err := c.Create(context.WithoutCancel(ctx), r)
 	if err = reached(r.ID, err); err != nil {
 		return 0, err
@@ -98,9 +98,8 @@ func (s *Service) make(ctx context.Context, c *kept, key string, r *taskapi.Crea
 	return resp.Pid, nil
 }
 
-// add makes a task known. If its shim has died whoever mourns it may have
-// missed it.
-func (s *Service) add(key string, c *kept) error {
+// add makes a task known. If its shim has died, mourn may have missed the task.
+func (s *Service) add(key string, c *tended) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -117,7 +116,7 @@ func (s *Service) add(key string, c *kept) error {
 
 // lost removes what a shim has made of a container before it ended, which it
 // can't undo, and says why it did.
-func (s *Service) lost(c *kept, spec []byte, err error) error {
+func (s *Service) lost(c *tended, spec []byte, err error) error {
 	c.Ended()
 	if refusal := s.program.Refusal(); refusal != nil {
 		err = refusal
@@ -127,8 +126,8 @@ func (s *Service) lost(c *kept, spec []byte, err error) error {
 	return errors.Join(err, bundle.SweepSpec(spec))
 }
 
-// given is what the attached shim makes a bundle of, which is nobody else's. A
-// detached one works in the directory where it is found again.
+// given is what the attached shim makes a bundle of, for itself alone. A detached
+// shim works in the directory where a later engine finds it.
 func given(spec []byte, detached bool) *anypb.Any {
 	if detached {
 		return nil
@@ -136,8 +135,8 @@ func given(spec []byte, detached bool) *anypb.Any {
 	return &anypb.Any{TypeUrl: link.SpecType, Value: spec}
 }
 
-// forgettable tells of an attached container whether it needs no bundle to be
-// swept by. One that was put into a cgroup of the caller's choice does.
+// forgettable tells whether an attached container can be swept without a bundle. One
+// in a cgroup of the caller's choice can't.
 func (s *Service) forgettable(key string, spec []byte) bool {
 	// In JSON this can be nowhere but where it belongs, so it need not be parsed.
 	own := fmt.Appendf(nil, `"cgroupsPath":"%s/`, s.cfg.Cgroups(filepath.Dir(key)))
@@ -155,7 +154,7 @@ func (s *Service) wreck(key string) error {
 }
 
 // remove has the shim delete an ended task. That can't be stopped half-way.
-func remove(ctx context.Context, c *kept, id string) (*taskapi.DeleteResponse, error) {
+func remove(ctx context.Context, c *tended, id string) (*taskapi.DeleteResponse, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
 	defer cancel()
 	resp, err := c.Delete(ctx, &taskapi.DeleteRequest{ID: id})
@@ -174,7 +173,7 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 	t.deleting.Lock()
 	defer t.deleting.Unlock()
 	k, _ := key(ctx, r.ContainerID) // find has checked it
-	if !s.knows(k, t) {             // somebody was faster: the key may be another's now
+	if !s.knows(k, t) {             // another call was faster: the key may be a new task's
 		return nil, errgrpc.ToGRPC(notFound(r.ContainerID))
 	}
 	if err := t.shim.Evict(); err != nil {
@@ -204,11 +203,11 @@ func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grp
 	return &api.DeleteResponse{ID: r.ContainerID, Pid: resp.Pid, ExitStatus: resp.ExitStatus, ExitedAt: resp.ExitedAt}, nil
 }
 
-// dismiss ends a shim whose container has been deleted, if it is that one's
-// alone. One that had none is making it, or undoing that, for a program that was
-// killed, and works with what goes next; any other ends by itself, and nobody
-// but Close has to wait for that.
-func (s *Service) dismiss(ctx context.Context, c *kept, id string, had bool) {
+// dismiss ends a detached shim whose container has been deleted. A shim that had the
+// container ends by itself, and only Close waits for it. One that had none may still be
+// making the container for a program that was killed: that is waited for, since what it
+// works with goes next.
+func (s *Service) dismiss(ctx context.Context, c *tended, id string, had bool) {
 	ctx = context.WithoutCancel(ctx)
 	switch {
 	case !c.Detached():
@@ -219,8 +218,8 @@ func (s *Service) dismiss(ctx context.Context, c *kept, id string, had bool) {
 	}
 	select {
 	case <-c.Gone():
-		// Whoever mourns it may have this container on the list, and what is
-		// made next may have its name.
+		// mourn may have this container on its list, and what is made next may
+		// have its name.
 		c.settle(ctx)
 	default:
 	}

@@ -38,10 +38,10 @@ func process(container string, st *taskapi.StateResponse) *tasktypes.Process {
 
 // Detached names the containers of a namespace that have a shim of their own.
 func (s *Service) Detached(namespace string) []string {
-	return s.names(namespace, (*kept).Detached)
+	return s.names(namespace, (*tended).Detached)
 }
 
-func (s *Service) names(namespace string, of func(*kept) bool) (ids []string) {
+func (s *Service) names(namespace string, of func(*tended) bool) (ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, t := range s.tasks {
@@ -59,7 +59,7 @@ func (s *Service) ids(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	return s.names(ns, func(*kept) bool { return true }), nil
+	return s.names(ns, func(*tended) bool { return true }), nil
 }
 
 // List gives the states of all tasks. One that goes away meanwhile is left out.
@@ -120,5 +120,5 @@ func passing(err error) bool {
 	return errdefs.IsNotFound(err) || errdefs.IsUnavailable(err)
 }
 
-// isStrange tells of a shim that speaks another protocol: nobody can say more.
+// isStrange tells whether a shim speaks another protocol: then nothing more is known.
 func isStrange(err error) bool { return errdefs.IsFailedPrecondition(errgrpc.ToNative(err)) }

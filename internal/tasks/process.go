@@ -16,10 +16,10 @@ import (
 	"github.com/ctorhq/ctor/internal/shim"
 )
 
-// errGone is met where there was nobody to answer.
+// errGone is the error of a shim that does not answer any more.
 var errGone = fmt.Errorf("its shim is gone: %w", errdefs.ErrUnavailable)
 
-// reached makes of an answer's error what callers can test for.
+// reached turns the error of a shim's answer into one that callers can test for.
 func reached(id string, err error) error {
 	if err == nil {
 		return nil
@@ -30,7 +30,7 @@ func reached(id string, err error) error {
 	return errgrpc.ToNative(err)
 }
 
-// call asks the shim of a task. An answer that it is gone is given when what it
+// call asks the shim of a task. It says that a shim is gone only when what the shim
 // left is dead as well.
 func call[Q, A any](ctx context.Context, s *Service, id string, verb func(*shim.Shim, context.Context, Q) (A, error), q Q) (A, error) {
 	t, err := s.find(ctx, id)
@@ -46,9 +46,9 @@ func call[Q, A any](ctx context.Context, s *Service, id string, verb func(*shim.
 	return a, errgrpc.ToGRPC(err)
 }
 
-// Start runs a created process. Like a create it can't be stopped half-way. A
-// further process may have to do with what others in the container have made,
-// and wait for it: so a deadline of ctx holds for it.
+// Start runs a created process. Like Create it can't be stopped halfway. A further
+// process may have to wait for others in the container: so the deadline of ctx holds
+// for it.
 func (s *Service) Start(ctx context.Context, r *api.StartRequest, _ ...grpc.CallOption) (*api.StartResponse, error) {
 	whole := context.WithoutCancel(ctx)
 	if deadline, ok := ctx.Deadline(); ok && r.ExecID != "" {

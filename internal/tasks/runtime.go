@@ -24,9 +24,9 @@ func (s *Service) Runtime(ctx context.Context, name string) (*types.RuntimeInfo,
 	return shim.Info(ctx, s.cfg.Shim)
 }
 
-// runs tells whether containers that name a runtime can be run here: with our
-// shim, which is what runc's name means as well. Any other stands for another
-// kind of isolation, and whoever asks for that must not get less.
+// runs tells whether containers that name a runtime can be run here, with our shim.
+// Runc's name means that as well. Any other name stands for another kind of isolation:
+// a caller that asks for it must not get less.
 func runs(runtime string) error {
 	switch runtime {
 	case link.Runtime, plugins.RuntimeRuncV2:

@@ -2,10 +2,10 @@
 // side, shims on the other. It decides which shim a container belongs to,
 // keeps the bundle that the shim works in, and finds detached shims again.
 //
-// It stands where containerd has its runtime v2 manager. That one executes the
+// It takes the place of containerd's runtime v2 manager. The manager executes the
 // shim's binary twice for every container, wants sockets in a directory with a
-// short path, can't let go of a shim without deleting its container, and has
-// no end: its event exchange is never closed.
+// short path, can't let go of a shim without deleting its container, and can't be
+// closed: its event exchange goes on.
 package tasks
 
 import (
@@ -37,8 +37,8 @@ type Config struct {
 	Content    content.Store // of checkpoints
 	Events     shim.Events
 	Shim       string // path, from shim.Find
-	// Cgroups is where those of a namespace's containers are. They are removed
-	// by whoever opens the service next, with no need to remember them.
+	// Cgroups is where the cgroups of a namespace's containers are. The next
+	// service on Dir removes what is left of them, without a list.
 	Cgroups func(namespace string) string
 }
 
@@ -48,26 +48,25 @@ type Service struct {
 	program *shim.Program
 
 	mu       sync.Mutex
-	attached *kept            // nil until the first container
+	attached *tended          // nil until the first container
 	tasks    map[string]*task // by key of the container
-	living   map[*kept]bool   // shims that were not let go of
+	living   map[*tended]bool // shims that were not let go of
 	closed   bool
 
 	ending sync.WaitGroup // of shims
 	debt   unwind.Debt
 }
 
-// task is the life of one container in its shim. Another one may have the same
-// key after it.
+// task is one container in its shim. A later one may have the same key.
 type task struct {
-	shim     *kept
+	shim     *tended
 	deleting sync.Mutex
 }
 
 var _ api.TasksClient = (*Service)(nil)
 
-// Settle waits until the shims of an earlier service on dir, whose program was
-// killed, have undone their containers.
+// Settle waits until the shims of a killed program, an earlier service on dir, have
+// undone their containers.
 func Settle(ctx context.Context, dir string) error {
 	return shim.Settle(ctx, attachedLog(dir))
 }
@@ -76,7 +75,7 @@ func attachedLog(dir string) string { return filepath.Join(dir, shim.Log) }
 
 // New makes a service and connects it to the detached shims that it finds.
 func New(cfg Config) (_ *Service, err error) {
-	s := &Service{cfg: cfg, tasks: map[string]*task{}, living: map[*kept]bool{}}
+	s := &Service{cfg: cfg, tasks: map[string]*task{}, living: map[*tended]bool{}}
 	s.program = &shim.Program{Path: cfg.Shim, Filters: filepath.Join(cfg.Dir, "filters")}
 	defer func() {
 		if err != nil {
@@ -157,11 +156,11 @@ func notFound(id string) error { return fmt.Errorf("task %s: %w", id, errdefs.Er
 func (s *Service) found(key string, c *shim.Shim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.put(key, s.keep(c))
+	s.put(key, s.tend(c))
 }
 
 // put is called with mu held.
-func (s *Service) put(key string, c *kept) {
+func (s *Service) put(key string, c *tended) {
 	c.used = true
 	s.tasks[key] = &task{shim: c}
 }

@@ -76,10 +76,10 @@ func TestChurnKilled(t *testing.T) {
 	require.NoError(t, e.Close())
 	before := traces(t, root)
 	for range kills {
-		h := startHelper(t, helper("churn", root))
+		h := fixture.Start(t, fixture.Program("churn", root))
 		moment := rand.N(500 * time.Millisecond)
 		<-time.After(moment)
-		h.kill(t)
+		h.Kill(t)
 		require.EventuallyWithT(t, func(c *assert.CollectT) {
 			now := fixture.Host(t, root)
 			assert.Empty(c, append(now["processes"], fixture.Shims(root)...), "killed after %v", moment)

@@ -26,13 +26,13 @@ func TestFewFiles(t *testing.T) {
 	require.NoError(t, err)
 	fixture.Busybox(t, e)
 	require.NoError(t, e.Close())
-	out, err := helper("scarce", root).Output()
+	out, err := fixture.Program("scarce", root).Output()
 	require.NoError(t, err, "%s", out)
 
 	// A program that has no descriptor again until its end says that it leaves
 	// something, and the next one removes it.
 	for range 2 {
-		out, err = helper("scarce", root, "to the end").Output()
+		out, err = fixture.Program("scarce", root, "to the end").Output()
 		require.NoError(t, err, "%s", out)
 	}
 	e = fixture.Engine(t, ctor.Config{Root: root})

@@ -148,8 +148,8 @@ func TestDial(t *testing.T) {
 	t.Run("files", d.files)
 	t.Run("again", d.again)
 	t.Run("errors", d.errors)
-	t.Run("programs that were closed", func(t *testing.T) { d.programs(t, (*running).end) })
-	t.Run("programs that were killed", func(t *testing.T) { d.programs(t, (*running).kill) })
+	t.Run("programs that were closed", func(t *testing.T) { d.programs(t, (*fixture.Started).End) })
+	t.Run("programs that were killed", func(t *testing.T) { d.programs(t, (*fixture.Started).Kill) })
 	t.Run("sweep", d.sweep)
 	t.Run("close", d.close)
 	require.NoError(t, d.img.Remove(t.Context()))
@@ -337,8 +337,8 @@ func (d *dialed) again(t *testing.T) {
 
 // programs of others that have containers here are left in peace while they
 // live, and swept after.
-func (d *dialed) programs(t *testing.T, end func(*running, *testing.T)) {
-	h := startHelper(t, helper("dialed", d.socket, d.root))
+func (d *dialed) programs(t *testing.T, end func(*fixture.Started, testing.TB)) {
+	h := fixture.Start(t, fixture.Program("dialed", d.socket, d.root))
 	// While it lives, nobody sweeps what it has.
 	other := dial(t, d.socket, d.root)
 	c, err := container.Get(t.Context(), other, "attached")

@@ -119,11 +119,11 @@ func TestKilled(t *testing.T) {
 				if time.Since(start) > 20*time.Second {
 					break // a race detector's time is another
 				}
-				h := startHelper(t, helper("work", root, s.snapshotter, ref))
+				h := fixture.Start(t, fixture.Program("work", root, s.snapshotter, ref))
 				moment := time.Duration(rand.IntN(500)) * time.Millisecond
 				t.Logf("killed after %v", moment)
 				<-time.After(moment)
-				h.kill(t)
+				h.Kill(t)
 				e, err := ctor.Open(t.Context(), ctor.Config{Root: root, Snapshotter: s.snapshotter})
 				require.NoError(t, err)
 				tidy(t, e)

@@ -66,7 +66,7 @@ func TestLacking(t *testing.T) {
 			require.NoError(t, e.Close())
 			self, err := os.Executable()
 			require.NoError(t, err)
-			cmd := helper("lacking")
+			cmd := fixture.Program("lacking")
 			cmd.Path, err = exec.LookPath("unshare")
 			require.NoError(t, err)
 			cmd.Args = []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", test.prelude, self, e.Root(), "ctor.test/busybox:1"}

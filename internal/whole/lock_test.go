@@ -27,11 +27,11 @@ func TestLockedByThisProcess(t *testing.T) {
 func TestLockedByAnotherProcess(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	h := startHelper(t, helper("hold", root))
+	h := fixture.Start(t, fixture.Program("hold", root))
 	_, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.ErrorIs(t, err, ctor.ErrLocked)
 	require.EqualError(t, err, fmt.Sprintf("open engine: %s: root is locked by process %d (exe)", root, h.Process.Pid))
-	h.end(t)
+	h.End(t)
 	fixture.Engine(t, ctor.Config{Root: root})
 }
 
@@ -56,8 +56,8 @@ func TestKilledHolder(t *testing.T) {
 	e := fixture.Engine(t, ctor.Config{Root: root})
 	ref := fixture.Busybox(t, e).Ref()
 	require.NoError(t, e.Close())
-	h := startHelper(t, helper("hold", root, ref, "attached", "detached"))
-	h.kill(t)
+	h := fixture.Start(t, fixture.Program("hold", root, ref, "attached", "detached"))
+	h.Kill(t)
 
 	other := fixture.Engine(t, ctor.Config{Root: root, Namespace: "other"})
 	require.NoError(t, other.Close())

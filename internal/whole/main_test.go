@@ -4,25 +4,19 @@
 package whole
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/fixture"
 )
-
-// helperVar makes the test binary another program: one of helpers.
-const helperVar = "CTOR_TEST_HELPER"
 
 var helpers = map[string]func(args []string) error{
 	"open":    helpOpen,
@@ -37,58 +31,8 @@ var helpers = map[string]func(args []string) error{
 }
 
 func TestMain(m *testing.M) {
-	name := os.Getenv(helperVar)
-	if name == "" {
-		os.Exit(m.Run())
-	}
-	if err := helpers[name](os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-// helper is another program of ours, not started yet.
-func helper(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", args...)
-	cmd.Env = append(os.Environ(), helperVar+"="+name, "GORACE=atexit_sleep_ms=0")
-	cmd.Stderr = os.Stderr
-	return cmd
-}
-
-// running is a helper that has said that it is ready.
-type running struct {
-	*exec.Cmd
-	stdin io.Closer
-}
-
-// startHelper starts a helper and waits for its first line of output.
-func startHelper(t *testing.T, cmd *exec.Cmd) *running {
-	t.Helper()
-	stdin, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	stdout, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "ready\n", line)
-	return &running{cmd, stdin}
-}
-
-// end lets the helper go on to its end.
-func (r *running) end(t *testing.T) {
-	t.Helper()
-	require.NoError(t, r.stdin.Close())
-	require.NoError(t, r.Wait())
-}
-
-// kill kills it, and returns when it is dead.
-func (r *running) kill(t *testing.T) {
-	t.Helper()
-	require.NoError(t, r.Process.Kill())
-	_ = r.Wait()
+	fixture.RunProgram(helpers)
+	os.Exit(m.Run())
 }
 
 // ready tells the parent to go on, and waits for it to close our input.

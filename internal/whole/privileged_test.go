@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	_ "github.com/ctorhq/ctor/container/containertest" // its hook as well
+	"github.com/ctorhq/ctor/internal/fixture"
 	"github.com/ctorhq/ctor/internal/reexec"
 	"github.com/ctorhq/ctor/internal/shim/link"
 )
@@ -54,7 +55,7 @@ func TestSetUID(t *testing.T) {
 	require.NoFileExists(t, log)
 
 	// And what such a program means to do itself ends with a sentence.
-	said := execute(helperVar+"=open", "program", filepath.Join(dir, "root"))
+	said := execute(fixture.ProgramVar+"=open", "program", filepath.Join(dir, "root"))
 	require.Contains(t, said, "started by user 65534")
 	require.Contains(t, said, "unavailable): take the bit away and start it with sudo")
 	require.NoDirExists(t, filepath.Join(dir, "root"))
@@ -77,7 +78,7 @@ func TestNotRoot(t *testing.T) {
 	syscall.ForkLock.RUnlock()
 	require.NoError(t, err)
 	cmd := exec.Command(copied, filepath.Join(dir, "root"))
-	cmd.Env = append(os.Environ(), helperVar+"=open")
+	cmd.Env = append(os.Environ(), fixture.ProgramVar+"=open")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)

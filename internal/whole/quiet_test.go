@@ -55,7 +55,7 @@ func TestQuiet(t *testing.T) {
 	e := fixture.Engine(t, ctor.Config{})
 	require.Equal(t, "hi\n", fixture.Echo(t, e, "c", "hi"))
 	require.NoError(t, e.Close())
-	cmd := helper("quiet", e.Root(), "ctor.test/busybox:1")
+	cmd := fixture.Program("quiet", e.Root(), "ctor.test/busybox:1")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Run(), out.String())

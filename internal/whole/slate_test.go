@@ -79,7 +79,7 @@ func TestCleanSlate(t *testing.T) {
 	for n := range 4 {
 		naps = append(naps, fmt.Sprintf("%d%d", 100+n, os.Getpid()))
 	}
-	cmd := helper("dirty", append([]string{root, ref}, naps...)...)
+	cmd := fixture.Program("dirty", append([]string{root, ref}, naps...)...)
 	program, err := os.Executable()
 	require.NoError(t, err)
 	cmd.Args = append([]string{"bash", "-c", dirty, program}, cmd.Args[1:]...)
@@ -87,7 +87,7 @@ func TestCleanSlate(t *testing.T) {
 	require.NoError(t, err)
 	cmd.Env = append(cmd.Env, "LOCK="+lock)
 	t.Cleanup(func() { closeAll(t, root) })
-	running := startHelper(t, cmd)
+	running := fixture.Start(t, cmd)
 	require.Equal(t, "077", umask(t, running.Process.Pid), "the library has changed nothing of the program")
 	require.NotEqual(t, clean(t), inherited(t, running.Process.Pid))
 
@@ -116,7 +116,7 @@ func TestCleanSlate(t *testing.T) {
 			require.NotEqual(t, lock, to, "it holds the program's lock")
 		}
 	}
-	running.kill(t)
+	running.Kill(t)
 	f, err := os.Open(lock)
 	require.NoError(t, err)
 	defer f.Close()
@@ -160,9 +160,9 @@ func TestKilledCgroup(t *testing.T) {
 		v2, _ := filepath.Glob("/sys/fs/cgroup" + parent)
 		return append(v1, v2...)
 	}
-	h := startHelper(t, helper("hold", root, ref, "attached"))
+	h := fixture.Start(t, fixture.Program("hold", root, ref, "attached"))
 	require.NotEmpty(t, cgroups())
-	h.kill(t)
+	h.Kill(t)
 	require.Eventually(t, func() bool { return len(cgroups()) == 0 }, prompt, time.Millisecond)
 }
 
@@ -175,7 +175,7 @@ func TestRootIsEnough(t *testing.T) {
 	require.NoError(t, err)
 	ref := fixture.Busybox(t, e).Ref()
 	require.NoError(t, e.Close())
-	cmd := helper("dirty", root, ref, "1", "1", "1", "1")
+	cmd := fixture.Program("dirty", root, ref, "1", "1", "1", "1")
 	program, err := os.Executable()
 	require.NoError(t, err)
 	script := `mount --make-rprivate / && mount --bind "$1" "$1" && mount -o remount,bind,ro / || exit 1
@@ -188,7 +188,7 @@ func TestRootIsEnough(t *testing.T) {
 	cmd.Path, err = exec.LookPath("unshare")
 	require.NoError(t, err)
 	t.Cleanup(func() { closeAll(t, root) })
-	startHelper(t, cmd).end(t)
+	fixture.Start(t, cmd).End(t)
 }
 
 // clean is what a process inherits from a shim.

@@ -21,7 +21,7 @@ import (
 // in memory, open to everybody.
 type Options struct {
 	// Username and Password are asked for by HTTP basic authentication, also
-	// for reading. If both are empty nobody is asked.
+	// for reading. If both are empty no password is asked for.
 	Username, Password string
 
 	// Root is the directory that keeps what is pushed, made if it isn't

@@ -64,13 +64,8 @@ func Run(kind string, executor task.Executor) error {
 	if err != nil {
 		return err
 	}
-	requests := context.Background()
-	if ns := os.Getenv(link.NamespaceEnv); kind == link.Stock && ns != "" {
-		requests = namespaces.WithNamespace(requests, ns)
-	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(requests, l) }()
-
+	go func() { failed <- server.Serve(requests(kind), l) }()
 	if kind == link.Attached {
 		// Whatever happens to the connection, the program's end is this.
 		awaitEnd()
@@ -78,12 +73,7 @@ func Run(kind string, executor task.Executor) error {
 	}
 	if kind == link.Detached {
 		svc.EndWithContainer()
-		// A program that ends before it has made the container leaves a shim
-		// that nobody knows of.
-		go func() {
-			awaitEnd()
-			svc.EndUnused()
-		}()
+		go endUnused(svc)
 	}
 	select {
 	case <-ctx.Done():
@@ -91,18 +81,39 @@ func Run(kind string, executor task.Executor) error {
 		return err
 	}
 	if kind == link.Stock {
-		// containerd leaves the socket to the shim that made it.
-		if path := l.Addr().String(); filepath.IsAbs(path) {
-			_ = os.Remove(path)
-		}
+		removeSocket(l)
 	}
 	svc.Close()
 	hangUp(server)
 	return nil
 }
 
-// hideBundles has the bundles in a file system of the shim's own: they mean
-// nothing to anybody else, and go with it. They cost less here, too.
+// requests is the context of what is asked. A containerd names the namespace of all
+// that it asks.
+func requests(kind string) context.Context {
+	ctx := context.Background()
+	if ns := os.Getenv(link.NamespaceEnv); kind == link.Stock && ns != "" {
+		ctx = namespaces.WithNamespace(ctx, ns)
+	}
+	return ctx
+}
+
+// endUnused ends a detached shim whose program ends before it has made the
+// container: nothing else knows of it.
+func endUnused(svc *task.Service) {
+	awaitEnd()
+	svc.EndUnused()
+}
+
+// removeSocket removes the socket of a stock shim: containerd leaves that to it.
+func removeSocket(l net.Listener) {
+	if path := l.Addr().String(); filepath.IsAbs(path) {
+		_ = os.Remove(path)
+	}
+}
+
+// hideBundles has the bundles in a file system of the shim's own, which goes with
+// it. They cost less here, too.
 func hideBundles() error {
 	if err := unix.Mount("bundles", ".", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
 		return fmt.Errorf("mount bundle directory: %w", err)
@@ -141,8 +152,8 @@ func become() error {
 const shutdownPatience = time.Second
 
 // hangUp ends a server when the answer to the request to end, which is on its
-// way, is out. Who still waits for anything else gets no answer. Shutdown looks
-// only five times a second, so it is asked anew.
+// way, is out. Other requests get no answer. Shutdown looks only five times a second, so
+// it is asked again.
 func hangUp(server *ttrpc.Server) {
 	for end := time.Now().Add(shutdownPatience); time.Now().Before(end); {
 		ctx, stop := context.WithTimeout(context.Background(), 2*time.Millisecond)

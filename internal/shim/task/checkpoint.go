@@ -138,8 +138,8 @@ func (c *container) checkpointable() error {
 // Its processes run when it is made.
 //
 // What a checkpoint holds is the processes' whole state, down to what they may
-// do: whoever writes it can be root on the host. Who asks for the restore
-// answers for where it is from.
+// do: its author can be root on the host. The client that asks for the restore answers
+// for where it is from.
 func (s *Service) restore(ctx context.Context, c *container) error {
 	c.starts.Lock()
 	defer c.starts.Unlock()

@@ -14,20 +14,20 @@ import (
 
 // children are those of this process. It is a subreaper, so it gets some that
 // it did not start: what a container without a pid namespace of its own leaves
-// behind, and what a command leaves that was killed. Nobody waits for those,
-// so they would stay zombies.
+// behind, and what a killed command leaves. Nothing waits for those orphans, so
+// they would stay zombies.
 //
-// Which they are can't be seen, only which they are not: the ones that somebody
-// waits for are known, but for those of an executor's call under way. So they
-// are reaped while there is no call. The children are the process's, and so
-// this is the one thing that all services in a process share.
+// An orphan can't be recognized. But the children that something waits for are
+// known, except those of an executor's call under way: so orphans are reaped while
+// there is no call. Children belong to the process: this is the one thing that all
+// services in a process share.
 var children = &family{known: map[int]bool{}}
 
 type family struct {
 	mu       sync.Mutex
 	busy     int          // calls under way
-	known    map[int]bool // pids that somebody waits for
-	dirty    bool         // there may be some that nobody does
+	known    map[int]bool // pids that are waited for
+	dirty    bool         // there may be orphans
 	watching int          // reasons to look whenever a child ends
 	end      chan os.Signal
 }

@@ -30,7 +30,7 @@ type container struct {
 
 	// Execs hold starts for reading while they start a process. Pause and the
 	// container's end wait for them: a process that is half made would hang in
-	// a frozen container, and nobody would kill it in one that has ended.
+	// a frozen container, and would not be killed in one that has ended.
 	starts sync.RWMutex
 
 	life context.Context // done when the first process has ended
@@ -150,7 +150,7 @@ func (c *container) make(ctx context.Context, e Executor) (err error) {
 }
 
 // open opens the streams of a process. Those that have names belong to the root
-// of the container's user namespace, which may open them anew.
+// of the container's user namespace, which may open them again.
 func (c *container) open(ctx context.Context, p paths) (*streams, Stdio, error) {
 	var root Options
 	root.UID, root.GID = bundle.Root(c.bundle.Spec)
@@ -204,7 +204,7 @@ func (c *container) unmount() error {
 		return errors.Join(mount.UnmountAll(c.bundle.Rootfs, unix.MNT_DETACH), leave(c.bundle.Rootfs))
 	}
 	if c.bundle.Rootfs != bundle.Rootfs(c.bundle.Dir) {
-		return nil // it is somebody else's
+		return nil // the caller mounted it
 	}
 	return mount.UnmountAll(c.bundle.Rootfs, unix.MNT_DETACH)
 }
@@ -213,7 +213,7 @@ func (c *container) unmount() error {
 // interrupted: half a deletion is hard to take up again.
 func (c *container) delete(ctx context.Context) error {
 	for _, p := range c.all() {
-		_, _ = p.abandon() // whoever waits for one that was never started
+		_, _ = p.abandon() // for the callers that wait for one that was never started
 		p.streams.settle()
 	}
 	c.init.streams.settle()

@@ -16,7 +16,7 @@ type Publisher interface {
 }
 
 // outbox hands events to a publisher one after the other, so that nothing in
-// the service waits for whoever reads them. An event that can't be published
+// the service waits for their reader. An event that can't be published
 // is lost: its reader is.
 type outbox struct {
 	to   Publisher
@@ -61,7 +61,7 @@ func (o *outbox) send(ns string, event any) {
 
 // repeats tells of kills for want of memory that they can be told as one that
 // waits: a container may have them as often as it likes, and the queue would
-// grow while nobody reads.
+// grow while they are not read.
 func (o *outbox) repeats(ns string, event any) bool {
 	oom, ok := event.(*eventtypes.TaskOOM)
 	if !ok {

@@ -14,10 +14,9 @@ import (
 )
 
 // An executor's answer that a process was started means that what the executor
-// forked is about to execute the command. Whether the kernel lets it is told by
-// nobody: what was forked then ends with a code and words of its own, which
-// would pass for the command's. The kernel knows the difference, until the
-// process is reaped.
+// forked is about to execute the command. If the kernel does not let it, what was
+// forked ends with a code and words of its own, which would pass for the command's.
+// The kernel knows the difference until the process is reaped.
 
 // forkNoExec is PF_FORKNOEXEC of the kernel's include/linux/sched.h, in the
 // flags of a process: it was forked, and has executed nothing since.
@@ -26,7 +25,7 @@ const forkNoExec = 0x40
 // progress is how far a process has come on its way to the command.
 type progress struct{ executed, ended bool }
 
-// progressOf reads it, of a process that nobody can reap meanwhile:
+// progressOf reads it, of a process that can't be reaped meanwhile:
 // proc_pid_stat(5). What can't be read has been executed: nothing else is known
 // of a process.
 func progressOf(pid int) progress {

@@ -13,7 +13,7 @@ import (
 // shim's process, and the runc or crun command.
 //
 // Whatever an executor starts is a child of the shim's process when the call
-// returns, and nobody but the service waits for it.
+// returns, and only the service waits for it.
 type Executor interface {
 	// Create makes a container, with its first process waiting to be started.
 	// One of a bundle with Images is restored, and its processes run. When it

@@ -48,7 +48,7 @@ func nameless(path string) bool {
 
 // openWritten opens a fifo that a process writes to, when it has a reader.
 func openWritten(ctx context.Context, path string, mode int) (both, one *os.File, err error) {
-	if !nameless(path) { // what has no name is open already where it is read
+	if !nameless(path) { // what has no name has a reader already
 		writer, err := awaitReader(ctx, path)
 		if err != nil {
 			return nil, nil, err
@@ -66,14 +66,14 @@ const readerPatience = 10 * time.Second
 // A client opens its ends in the background, and on a busy machine that may
 // come later than the end of a short process, which does not wait for it: both
 // ends are open here. What the process wrote would be lost then, and the
-// client's open would wait for ever for somebody who writes.
+// client's open would wait without end for a writer.
 func awaitReader(ctx context.Context, path string) (*os.File, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readerPatience, fmt.Errorf("nobody reads %s: %w", path, errdefs.ErrFailedPrecondition))
 	defer cancel()
 	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
 		f, err := openFifo(path, unix.O_WRONLY|unix.O_NONBLOCK)
 		if !errors.Is(err, unix.ENXIO) {
-			return f, err // not there: who made it has given up
+			return f, err // not there: the client has given up
 		}
 		select {
 		case <-time.After(pause):

@@ -46,9 +46,9 @@ func invalid(err error) error {
 	return err
 }
 
-// thaw lets a frozen container die: in version 1's freezer nothing does. Who
-// froze it, and what, does not matter, for that may have been the container
-// itself; nor does the executor, which could be busy with it.
+// thaw lets a frozen container die: in version 1's freezer nothing does. It goes past
+// the executor, which may be busy with the container, and does not ask who froze it:
+// that may have been the container itself.
 func (c *container) thaw() {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()

@@ -14,16 +14,15 @@ import (
 	"github.com/ctorhq/ctor/internal/bundle"
 )
 
-// lobby is where the root file systems of containers are mounted whose root is a
-// user that may not pass through the directories above their bundles: it looks
-// its own up from the host's root directory. To open those to all would show them
-// to every user of the host, and not all are ours.
+// lobby is where root file systems are mounted for containers whose root is a user
+// that may not pass through the directories above their bundles. To open those
+// directories would show them to every user of the host, and not all are ours.
 //
-// It is a file system of the shim's own, in its own mount namespace, on a
-// directory that the kernel makes for other file systems to be mounted on: such a
-// one is there on every host, all may pass through what is above it, and nothing
-// is hidden by it that a container is likely to want. On any other directory of
-// sysfs or procfs the kernel would then refuse user namespaces these two.
+// It is a file system of the shim's own, in its own mount namespace, on a directory
+// that the kernel makes to be mounted on. Every host has one, all users may pass
+// through what is above it, and a container is not likely to want what it hides. With
+// a mount on any other directory of sysfs or procfs, the kernel would refuse both to
+// user namespaces.
 type lobby struct {
 	mu   sync.Mutex
 	path string // "": not mounted yet

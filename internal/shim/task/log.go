@@ -116,9 +116,8 @@ func (l *log) end() {
 	}
 }
 
-// source is a file of which, when its deadline has passed, what is in it is
-// read, and no more: somebody else may have it open and write on, to whom the
-// container has passed it.
+// source is a file. When its deadline has passed, what is in it is still read, and no
+// more: another process, to which the container has passed it, may write on.
 type source struct {
 	f    *os.File
 	left int // bytes that are still read; less than 0: its deadline has not passed

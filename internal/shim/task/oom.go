@@ -15,7 +15,7 @@ func limited(r *specs.LinuxResources) bool {
 }
 
 // tellOOM tells that the kernel has killed for want of memory, unless that many
-// kills were told. Whoever tells of an end calls it before: it is the reason.
+// kills were told. It is called before an end is told, whose reason it is.
 func (s *Service) tellOOM(c *container, kills int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

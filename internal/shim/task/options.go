@@ -51,7 +51,7 @@ func ParseOptions(a *anypb.Any) (Options, error) {
 }
 
 // Own gives the fifos among a process's streams that are root's to their owner:
-// a process whose root is another user opens them anew, as /dev/stdout.
+// a process whose root is another user opens them again, as /dev/stdout.
 func (o Options) Own(streams ...string) error {
 	if o.UID == 0 && o.GID == 0 {
 		return nil

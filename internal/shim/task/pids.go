@@ -12,8 +12,8 @@ import (
 
 // Until it executes the command, a process that is started in a container is the
 // executor's, with threads and children of its own, and these count as the
-// container's. Where the limit of processes is near the kernel refuses one of
-// them, now and then, and each executor fails in its own way: some just crash.
+// container's. Near the limit of processes the kernel sometimes refuses one of them,
+// and each executor fails in its own way: some just crash.
 
 // startNeeds is how many processes and threads an executor has at most in a
 // container for one start. runc's init has about ten.
@@ -38,8 +38,8 @@ func (c *container) atLimit(name string) (why func(error) error) {
 
 // allowance is what a container's limit of processes is raised by while one is
 // added to it: for the executor, so that what the limit has room for starts. The
-// container may take of it what the executor does not, and keep that, but no
-// more than once: it counts from the limit, not from what there is.
+// container may take what the executor leaves of it, but only once: it counts from
+// the limit, not from what there is.
 type allowance struct {
 	mu     sync.Mutex
 	starts int // under way
@@ -63,8 +63,8 @@ func (c *container) makeRoom() (done func()) {
 	}
 }
 
-// change is called with mu held. What is not in force any more as it was left was
-// changed by somebody else, and is the limit now.
+// change is called with mu held. A limit that is not as it was left
+// was changed from outside, and is the limit now.
 func (a *allowance) change(g cgroup.Group, n int) {
 	now := g.PidsFile("max")
 	if a.starts == 0 || now != a.limit+a.starts*startNeeds {

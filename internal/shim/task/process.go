@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unknown is the exit status of a process that nobody saw end, or that never
+// unknown is the exit status of a process whose end was not seen, or that never
 // began; containerd's clients have it as UnknownExitStatus.
 const unknown = 255
 
@@ -65,8 +65,8 @@ func (p *process) born(started Process, s *streams) error {
 	return nil
 }
 
-// discard ends a process that nobody is told of, and gives how it ended: perhaps
-// by itself, before.
+// discard ends a process that no client knows of, and gives how it ended, perhaps by
+// itself.
 func (p Process) discard() unix.WaitStatus {
 	if p.Console != nil {
 		p.Console.Close()
@@ -101,7 +101,7 @@ func (p *process) wait() uint32 {
 	}
 	ws := p.last.ws
 	switch {
-	case err != nil, werr != nil: // somebody else has waited for it
+	case err != nil, werr != nil: // something else has waited for it
 		return unknown
 	case ws.Signaled():
 		return 128 + uint32(ws.Signal())
@@ -110,7 +110,7 @@ func (p *process) wait() uint32 {
 }
 
 // ended notes the end, and lets go of what the process had. tell is called
-// before anybody can see it.
+// before it can be seen.
 func (p *process) ended(status uint32, tell func(at time.Time)) {
 	p.streams.finish()
 	p.mu.Lock()
@@ -132,15 +132,14 @@ func (p *process) end(status uint32) {
 	close(p.exited)
 }
 
-// failed notes that a process could not be started: who waits for it has
-// nothing to wait for.
+// failed notes that a process could not be started: there is nothing to wait for.
 func (p *process) failed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.end(unknown)
 }
 
-// abandon ends a process that was not started, for whoever waits for it, and
+// abandon ends a process that was not started, for those that wait for it, and
 // gives the answer to its deletion: there was nothing to end, and all is well,
 // as containerd's own shim has it. It is an error if the process runs.
 func (p *process) abandon() (*taskapi.DeleteResponse, error) {

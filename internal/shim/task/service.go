@@ -53,8 +53,7 @@ func New(executor Executor, events Publisher, shutdown func()) *Service {
 	return s
 }
 
-// Close sends what events there are still. Of what happens after it nobody is
-// told.
+// Close sends the last events. What happens after it is not told.
 func (s *Service) Close() { s.events.close() }
 
 // find gives a container of ctx's namespace.
@@ -220,7 +219,7 @@ func (c *container) begin(ctx context.Context) (err error) {
 	if err := c.call(func() error { return c.handle.Start(ctx) }); err != nil {
 		return err
 	}
-	// It goes on, whoever hears of it.
+	// It goes on even if the caller has gone.
 	err = awaitExec(context.WithoutCancel(ctx), func() progress { return children.progress(p.pid, &p.last) })
 	if errors.Is(err, errUnexecuted) {
 		<-c.life.Done() // it is reaped
@@ -260,7 +259,7 @@ func (s *Service) deleteInit(ctx context.Context, c *container) error {
 	switch c.init.current() {
 	case tasktypes.Status_RUNNING:
 		return fmt.Errorf("the container runs: %w", errdefs.ErrFailedPrecondition)
-	case tasktypes.Status_CREATED: // it never began: there is nobody to ask
+	case tasktypes.Status_CREATED: // it never began, and can be ended without asking
 		_ = c.kill("", killSignal, true)
 		if err := c.init.await(ctx); err != nil {
 			return err

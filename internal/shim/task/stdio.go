@@ -16,12 +16,12 @@ import (
 
 // streams are the ends of a process's standard streams on this side.
 //
-// A fifo is handed to the process itself: no byte passes through the shim. The
-// shim keeps both ends of it open as long as the process lives, so that a
-// reader that goes away blocks the process instead of killing it, and one that
-// comes back finds the rest; and the input has no end until CloseIO. A pipe
-// without a name, given as a path in /proc, is not kept: to that nobody can
-// come back, so it ends when the client's end does.
+// A fifo is handed to the process itself: no byte passes through the shim. The shim
+// keeps both ends of it open as long as the process lives: when its reader goes away
+// the process blocks, and is not killed, a reader that comes back finds the rest, and
+// the input does not end before CloseIO. A pipe
+// without a name, given as a path in /proc, is not kept: no reader can come back to
+// it, so it ends when the client's end does.
 type streams struct {
 	in     *os.File   // keeps the input from ending; nil: nothing does
 	keep   []*os.File // the same for the output
@@ -137,7 +137,7 @@ func (s *streams) resize(width, height uint32) error {
 	return s.tty.resize(width, height)
 }
 
-// closeIn lets the input end, once whoever writes to it has closed it too.
+// closeIn lets the input end, once its writer has closed it too.
 func (s *streams) closeIn() {
 	if s.in != nil {
 		s.in.Close()
@@ -145,8 +145,8 @@ func (s *streams) closeIn() {
 }
 
 // finish is called when the process has ended: readers see the end, of a
-// terminal when they have read the rest. It waits for the shim's own log, and
-// for nobody else.
+// terminal when they have read the rest. It waits for the shim's own log
+// alone.
 func (s *streams) finish() {
 	if s.log != nil || s.tty == nil {
 		s.close()
@@ -158,8 +158,8 @@ func (s *streams) finish() {
 	}()
 }
 
-// settle is called after finish, when the process is deleted: what nobody
-// reads then is given up.
+// settle is called after finish, when the process is deleted: what is not
+// read by then is given up.
 func (s *streams) settle() {
 	if s != nil && s.tty != nil {
 		s.tty.hurry()

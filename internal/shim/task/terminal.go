@@ -15,7 +15,7 @@ import (
 // terminal copies between the master of a process's terminal and the process's
 // fifos. All its files are in Go's poller, so closing one ends the copies.
 type terminal struct {
-	in, out *os.File // nil: no input; output that nobody wants
+	in, out *os.File // nil: no input; output that is dropped
 	log     *log     // nil: out it is
 	copies  sync.WaitGroup
 
@@ -30,11 +30,11 @@ func (t *terminal) attach(console *os.File) {
 	t.mu.Lock()
 	t.console = console
 	t.mu.Unlock()
-	var out io.Writer = io.Discard // a terminal that nobody empties blocks who writes to it
+	var out io.Writer = io.Discard // a full terminal blocks its writers
 	if t.out != nil {
 		out = t.out
 	}
-	// It ends when nobody has the terminal open any more.
+	// It ends when no process has the terminal open any more.
 	if t.log != nil {
 		t.log.console(console)
 	} else {

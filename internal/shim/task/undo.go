@@ -69,9 +69,8 @@ func (s *Service) undoAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// undoLimit is how long a container may take to die. What the kernel holds
-// longer is not waited for: the shim ends, and what is left is the next
-// engine's to sweep.
+// undoLimit is how long a container may take to die. After that the shim ends, and
+// the next engine sweeps up what the kernel still holds.
 const undoLimit = 15 * time.Second
 
 // killUntil kills the container's processes, again and again: it may freeze some

@@ -48,8 +48,8 @@ func (s *Service) Exec(ctx context.Context, r *taskapi.ExecProcessRequest) (*emp
 	return empty, nil
 }
 
-// startExec starts it. One that could not be started has ended: whoever waits
-// for it learns that.
+// startExec starts it. One that could not be started has ended, as those
+// that wait for it learn.
 func (s *Service) startExec(ctx context.Context, c *container, p *process) (err error) {
 	defer func() {
 		if err != nil {
@@ -111,7 +111,7 @@ func (c *container) execute(ctx context.Context, p *process, child Stdio) (start
 		c.suspect()
 		return started, err
 	}
-	// It can't be reaped meanwhile: nobody knows of it.
+	// It can't be reaped meanwhile: it is not known yet.
 	if err = awaitExec(ctx, func() progress { return progressOf(started.Pid) }); err != nil {
 		ws := started.discard()
 		if errors.Is(err, errUnexecuted) {

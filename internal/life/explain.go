@@ -1,4 +1,4 @@
-package container
+package life
 
 import (
 	"errors"
@@ -7,20 +7,23 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 )
 
-// misplaced are what a runtime complains of where the image has something else in
-// the place of a directory: of its working directory, or of what is mounted on.
+// misplaced is what a runtime says where the image has something else in the place
+// of a directory: of its working directory, or of what is mounted on.
 var misplaced = []string{
 	"not a directory", "is a directory", "must be mounted on ordinary directory",
 	"too many levels of symbolic links", "file name too long", "file exists",
 	"container init: mkdir /", // a working directory in /proc or /sys
 }
 
-// explain gives the runtime's complaints a class and fewer words. What can be
-// known beforehand has been found before; this is for the rest, and knows the
-// words of runc 1.1 to 1.5 and crun 1.8. Others are errdefs.ErrUnavailable, in full.
+// explain gives the runtime's complaints a class and fewer words. It knows the
+// words of runc 1.1 to 1.5 and crun 1.8; others are errdefs.ErrUnavailable, in full.
 func explain(err error) error {
+	if err = errgrpc.ToNative(err); err == nil {
+		return nil
+	}
 	if errdefs.IsResourceExhausted(err) {
 		return fmt.Errorf("its arguments, environment and the rest of its configuration are more than a shim can be told: %w: %v", errdefs.ErrInvalidArgument, err)
 	}

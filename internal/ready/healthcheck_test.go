@@ -1,4 +1,4 @@
-package container
+package ready
 
 import (
 	"fmt"
@@ -12,30 +12,30 @@ import (
 
 func TestHealthcheckOf(t *testing.T) {
 	t.Parallel()
-	plain := healthcheck{
+	plain := Healthcheck{
 		Args: []string{"true"}, Interval: 30 * time.Second, Timeout: 30 * time.Second,
 		StartInterval: 5 * time.Second, Retries: 3,
 	}
-	with := func(change func(*healthcheck)) *healthcheck {
+	with := func(change func(*Healthcheck)) *Healthcheck {
 		h := plain
 		change(&h)
 		return &h
 	}
-	for config, want := range map[string]*healthcheck{
+	for config, want := range map[string]*Healthcheck{
 		`"Healthcheck":{"Test":["CMD","true"]}`:      &plain,
 		`"healthcheck":{"test":["CMD","true"]}`:      &plain,
-		`"Healthcheck":{"Test":["CMD-SHELL","a b"]}`: with(func(h *healthcheck) { h.Args = []string{"/bin/sh", "-c", "a b"} }),
-		`"Shell":["bash","-ec"],"Healthcheck":{"Test":["CMD-SHELL","a b"]}`: with(func(h *healthcheck) {
+		`"Healthcheck":{"Test":["CMD-SHELL","a b"]}`: with(func(h *Healthcheck) { h.Args = []string{"/bin/sh", "-c", "a b"} }),
+		`"Shell":["bash","-ec"],"Healthcheck":{"Test":["CMD-SHELL","a b"]}`: with(func(h *Healthcheck) {
 			h.Args = []string{"bash", "-ec", "a b"}
 		}),
-		`"Healthcheck":{"Test":["CMD","true"],"Interval":1000000000,"Timeout":2000000000,"StartPeriod":3000000000,"StartInterval":4000000000,"Retries":5}`: with(func(h *healthcheck) {
+		`"Healthcheck":{"Test":["CMD","true"],"Interval":1000000000,"Timeout":2000000000,"StartPeriod":3000000000,"StartInterval":4000000000,"Retries":5}`: with(func(h *Healthcheck) {
 			h.Interval, h.Timeout, h.StartPeriod, h.StartInterval, h.Retries = time.Second, 2*time.Second, 3*time.Second, 4*time.Second, 5
 		}),
 		`"Healthcheck":{"Test":["CMD","true"],"Interval":-1,"Timeout":-1,"StartPeriod":-1,"StartInterval":-1,"Retries":-1}`: &plain,
-		`"Healthcheck":{"Test":["CMD","true"],"Interval":1,"StartInterval":1}`: with(func(h *healthcheck) {
+		`"Healthcheck":{"Test":["CMD","true"],"Interval":1,"StartInterval":1}`: with(func(h *Healthcheck) {
 			h.Interval, h.StartInterval = time.Millisecond, time.Millisecond
 		}),
-		`"Healthcheck":{"Test":["CMD","true"],"Interval":9223372036854775807,"StartPeriod":9223372036854775807}`: with(func(h *healthcheck) {
+		`"Healthcheck":{"Test":["CMD","true"],"Interval":9223372036854775807,"StartPeriod":9223372036854775807}`: with(func(h *Healthcheck) {
 			h.Interval, h.StartPeriod = math.MaxInt64, math.MaxInt64
 		}),
 	} {
@@ -72,7 +72,7 @@ func TestHealthcheckOf(t *testing.T) {
 func TestFailuresThatCount(t *testing.T) {
 	t.Parallel()
 	started := time.Now().Add(-time.Hour)
-	p := patient{healthcheck: &healthcheck{Interval: time.Minute, StartPeriod: 20 * time.Minute, StartInterval: time.Second}, started: started}
+	p := patient{Healthcheck: &Healthcheck{Interval: time.Minute, StartPeriod: 20 * time.Minute, StartInterval: time.Second}, started: started}
 	require.Equal(t, time.Second, p.interval(started))
 	require.Equal(t, time.Second, p.interval(started.Add(19*time.Minute)))
 	require.Equal(t, 500*time.Millisecond, p.interval(started.Add(20*time.Minute-500*time.Millisecond)), "right after the start period")

@@ -10,17 +10,17 @@ import (
 	"github.com/ctorhq/ctor/internal/shim"
 )
 
-// kept is a shim that is mourned: when it dies before its containers were
-// deleted, what outlives it is killed. The kernel ends the processes of some
-// executors with it, and of others not.
-type kept struct {
+// tended is a shim that is watched to its end: when it dies before its containers
+// were deleted, what outlives it is killed. The kernel ends the processes of only some
+// executors with the shim.
+type tended struct {
 	*shim.Shim
 	used    bool // a container was made in it; guarded by Service.mu
 	mourned chan struct{}
 }
 
 // shimFor gives the shim that a new container is to live in.
-func (s *Service) shimFor(detached bool, bundle string) (*kept, error) {
+func (s *Service) shimFor(detached bool, bundle string) (*tended, error) {
 	if detached {
 		return s.detach(bundle)
 	}
@@ -31,7 +31,7 @@ func (s *Service) shimFor(detached bool, bundle string) (*kept, error) {
 	}
 	if c := s.attached; c != nil {
 		select {
-		case <-c.Gone(): // it was killed: start anew
+		case <-c.Gone(): // it was killed
 		default:
 			return c, nil
 		}
@@ -40,53 +40,53 @@ func (s *Service) shimFor(detached bool, bundle string) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.attached = s.keep(c)
+	s.attached = s.tend(c)
 	return s.attached, nil
 }
 
-func (s *Service) detach(bundle string) (*kept, error) {
+func (s *Service) detach(bundle string) (*tended, error) {
 	c, err := s.program.Detach(bundle)
 	if err != nil {
 		return nil, err
 	}
-	if k := s.keepOpen(c); k != nil {
+	if k := s.tendOpen(c); k != nil {
 		return k, nil
 	}
 	c.Stop(context.Background(), "")
 	return nil, errClosed
 }
 
-// keepOpen keeps a shim unless the service is closed.
-func (s *Service) keepOpen(c *shim.Shim) *kept {
+// tendOpen tends a shim unless the service is closed.
+func (s *Service) tendOpen(c *shim.Shim) *tended {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil
 	}
-	return s.keep(c)
+	return s.tend(c)
 }
 
-// keep is called with mu held.
-func (s *Service) keep(c *shim.Shim) *kept {
-	k := &kept{Shim: c, mourned: make(chan struct{})}
+// tend is called with mu held.
+func (s *Service) tend(c *shim.Shim) *tended {
+	k := &tended{Shim: c, mourned: make(chan struct{})}
 	s.living[k] = true
 	s.ending.Go(func() { s.mourn(k) })
 	return k
 }
 
-func (s *Service) mourn(c *kept) {
+func (s *Service) mourn(c *tended) {
 	<-c.Gone()
 	c.Ended()
 	var sweeps errgroup.Group
 	sweeps.SetLimit(4) // each may need hundreds of files
 	for _, k := range s.left(c) {
-		// An error is met again, and told, when the container is deleted.
+		// An error comes up again, and is told, when the container is deleted.
 		sweeps.Go(func() error { _ = s.wreck(k); return nil })
 	}
 	_ = sweeps.Wait()
 	close(c.mourned)
-	// An error means that it was hung. It has lost the connection before: what
-	// it had is swept.
+	// An error means that it hung. It has lost its connection before, and what it
+	// had is swept.
 	_ = c.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +94,7 @@ func (s *Service) mourn(c *kept) {
 }
 
 // left names the containers that a shim has left.
-func (s *Service) left(c *kept) (keys []string) {
+func (s *Service) left(c *tended) (keys []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, t := range s.tasks {
@@ -105,16 +105,16 @@ func (s *Service) left(c *kept) (keys []string) {
 	return keys
 }
 
-// explain adds to the error of a shim that is gone what it has said of that.
-func (c *kept) explain(err error) error {
+// explain adds the last words of a shim that is gone to its error.
+func (c *tended) explain(err error) error {
 	if words := c.LastWords(); words != "" {
 		return fmt.Errorf("%w: it said %q", err, words)
 	}
 	return err
 }
 
-// settle waits until a shim that is gone was mourned.
-func (c *kept) settle(ctx context.Context) {
+// settle waits until mourn is done with a shim that is gone.
+func (c *tended) settle(ctx context.Context) {
 	select {
 	case <-c.mourned:
 	case <-ctx.Done():
@@ -135,9 +135,9 @@ func (s *Service) background(do func()) {
 	}
 }
 
-// release lets go of a shim when the service ends. A detached one without a
-// container would stay for nothing.
-func (c *kept) release(used bool) error {
+// release lets go of a shim when the service ends. A detached shim without a
+// container has no reason to stay.
+func (c *tended) release(used bool) error {
 	if c.Detached() && !used {
 		c.Stop(context.Background(), "")
 		return nil

@@ -1,6 +1,50 @@
 package container
 
-import "io"
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/ctorhq/ctor/internal/stdio"
+)
+
+// stderrKept is how much of the beginning and of the end of stderr an
+// ExitError has, as with os/exec.
+const stderrKept = 32 << 10
+
+// Output runs the command and gives its standard output. If Stderr is nil,
+// the *ExitError of a command that fails has the beginning and the end of its
+// standard error, of each 32 KiB. Stdout must be nil.
+func (c *Cmd) Output() ([]byte, error) {
+	if c.Stdout != nil {
+		return nil, c.wrap("output of", invalid("Stdout is set"))
+	}
+	var out bytes.Buffer
+	c.Stdout = &out
+	var kept *stdio.Margins
+	if c.Stderr == nil && !c.TTY {
+		kept = &stdio.Margins{N: stderrKept}
+		c.Stderr = kept
+	}
+	err := c.Run()
+	var exit *ExitError
+	if kept != nil && errors.As(err, &exit) {
+		exit.Stderr = kept.Bytes()
+	}
+	return out.Bytes(), err
+}
+
+// CombinedOutput runs the command and gives its standard output and error, in
+// the order in which it wrote them. Stdout and Stderr must be nil.
+func (c *Cmd) CombinedOutput() ([]byte, error) {
+	if c.Stdout != nil || c.Stderr != nil {
+		return nil, c.wrap("output of", invalid("Stdout or Stderr is set"))
+	}
+	var both bytes.Buffer
+	c.Stdout, c.Stderr = &both, &both
+	err := c.Run()
+	return both.Bytes(), err
+}
 
 // StdinPipe gives a pipe that is the command's standard input. Wait closes it;
 // a caller that closes it sooner ends the input. Stdin must be nil.

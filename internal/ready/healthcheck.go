@@ -1,4 +1,4 @@
-package container
+package ready
 
 import (
 	"encoding/json"
@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
-// healthcheck is what an image says of how to tell whether its containers are
+// Healthcheck is what an image says of how to tell whether its containers are
 // healthy. OCI's configuration has no word for it; Docker's has, and image
 // builders write it (Docker's image spec v1.2, "Healthcheck").
-type healthcheck struct {
+type Healthcheck struct {
 	Args          []string
 	Interval      time.Duration // between two looks
 	Timeout       time.Duration // of one
@@ -28,14 +30,13 @@ const (
 	leastInterval       = time.Millisecond
 )
 
-var errNoCheck = invalid("the image has no HEALTHCHECK")
+var errNoCheck = fmt.Errorf("the image has no HEALTHCHECK: %w", errdefs.ErrInvalidArgument)
 
 // maxCheck is how long the command may be: as an argument for the kernel.
 const maxCheck = 128 << 10
 
-// healthcheckOf reads an image's configuration. An error concerns nobody who
-// does not ask for Healthy.
-func healthcheckOf(config []byte) (*healthcheck, error) {
+// healthcheckOf reads an image's configuration.
+func healthcheckOf(config []byte) (*Healthcheck, error) {
 	var image struct {
 		Config struct {
 			Healthcheck *struct {
@@ -70,10 +71,10 @@ func healthcheckOf(config []byte) (*healthcheck, error) {
 	case kind == "CMD-SHELL":
 		args = append([]string{"/bin/sh", "-c"}, args...)
 	}
-	return &healthcheck{
+	return &Healthcheck{
 		Args:          args,
 		Interval:      interval(h.Interval, healthInterval),
-		Timeout:       interval(h.Timeout, lookLimit),
+		Timeout:       interval(h.Timeout, Limit),
 		StartPeriod:   max(h.StartPeriod, 0),
 		StartInterval: interval(h.StartInterval, healthStartInterval),
 		Retries:       positive(h.Retries, healthRetries),
@@ -92,38 +93,38 @@ func positive[T int | time.Duration](n, otherwise T) T {
 	return n
 }
 
-// keptCheck is how a container's record has its image's check: the image may
-// go, and a later program may ask.
-type keptCheck struct {
-	Check *healthcheck
+// recorded is how a container's record has its image's check: the image may be
+// deleted, and a later program may ask.
+type recorded struct {
+	Check *Healthcheck
 	Error string // why there is none
 }
 
-// keepCheck gives the check of an image's configuration for the record, nil if
-// it has none.
-func keepCheck(config []byte) (json.RawMessage, error) {
+// Record gives the check of an image's configuration for a container's record, nil
+// if it has none. One that makes no sense is an error for those who read it.
+func Record(config []byte) (json.RawMessage, error) {
 	h, err := healthcheckOf(config)
 	if errors.Is(err, errNoCheck) {
 		return nil, nil
 	}
-	kept := keptCheck{Check: h}
+	r := recorded{Check: h}
 	if err != nil {
-		kept.Error = err.Error()
+		r.Error = err.Error()
 	}
-	return json.Marshal(kept)
+	return json.Marshal(r)
 }
 
-// healthcheck is the check that keepCheck has kept.
-func (c *Container) healthcheck() (*healthcheck, error) {
-	if c.about.Health == nil {
+// Recorded reads what Record has given.
+func Recorded(health json.RawMessage) (*Healthcheck, error) {
+	if health == nil {
 		return nil, errNoCheck
 	}
-	var kept keptCheck
-	if err := json.Unmarshal(c.about.Health, &kept); err != nil {
+	var r recorded
+	if err := json.Unmarshal(health, &r); err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	if kept.Check == nil {
-		return nil, invalid("%s", kept.Error)
+	if r.Check == nil {
+		return nil, fmt.Errorf("%s: %w", r.Error, errdefs.ErrInvalidArgument)
 	}
-	return kept.Check, nil
+	return r.Check, nil
 }

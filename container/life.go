@@ -1,0 +1,203 @@
+package container
+
+import (
+	"context"
+
+	api "github.com/containerd/containerd/api/services/tasks/v1"
+
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/cio"
+
+	"github.com/ctorhq/ctor/internal/backend"
+	"github.com/ctorhq/ctor/internal/cgroup"
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/record"
+	"github.com/ctorhq/ctor/internal/unwind"
+)
+
+// life is what the container lives through now, or has last lived through.
+func (c *Container) life() life.Life { return *c.now.Load() }
+
+func (c *Container) setLife(l life.Life) { c.now.Store(&l) }
+
+// journal is where its lives are written down, if a later program can find it.
+func (c *Container) journal() *life.Journal {
+	if c.detached() || c.kept() {
+		return &life.Journal{Dir: c.e.Dir(c.ID())}
+	}
+	return nil
+}
+
+// first names the container's first process.
+func (c *Container) first() life.Process {
+	return life.Process{Tasks: c.e.Client.TaskService(), Container: c.ID()}
+}
+
+// asked is the life of a first process that outlives this program.
+func (c *Container) asked() *life.Asked {
+	return &life.Asked{
+		Process: c.first(), Enter: c.enter, Gone: c.e.Backend.Gone, OOM: c.oomKilled,
+		Complete: func(ctx context.Context) error { return c.e.Backend.Complete(ctx, c.output()) },
+		Journal:  &life.Journal{Dir: c.e.Dir(c.ID())},
+	}
+}
+
+// createTask has the runtime create the container's first process.
+func (c *Container) createTask(ctx context.Context, rootfs []mount.Mount, io cio.Config) (pid int, err error) {
+	r := &api.CreateTaskRequest{Terminal: io.Terminal, Stdin: io.Stdin, Stdout: io.Stdout, Stderr: io.Stderr}
+	for _, m := range rootfs {
+		r.Rootfs = append(r.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	return c.first().Create(ctx, r)
+}
+
+// oomKilled tells whether the kernel has killed a process of the container for
+// want of memory. Once the container is deleted that is not known any more.
+func (c *Container) oomKilled() bool { return cgroup.At(c.cgroup()).OOMKills() > 0 }
+
+// cgroup is where the container is, in every hierarchy; "": unknown.
+func (c *Container) cgroup() string {
+	o, _ := c.outline()
+	return o.Linux.CgroupsPath
+}
+
+// output is where the log of the first process is.
+func (c *Container) output() engine.Output {
+	return engine.Output{ID: c.ID(), Dir: c.e.Dir(c.ID())}
+}
+
+// create has the runtime create the first process of a life, over the mounts of the
+// writable layer.
+func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *replacement, undo *unwind.Stack) (life.Life, error) {
+	o, err := c.outline()
+	if err != nil {
+		return nil, err
+	}
+	if c.kept() {
+		drop, err := c.journal().Take(engine.Owner())
+		if err != nil {
+			return nil, err
+		}
+		undo.Push(func() error { drop(); return nil })
+	}
+	streams, err := c.streams(instead, o.Process.Terminal)
+	if err != nil {
+		return nil, err
+	}
+	undo.Push(func() error {
+		streams.Drop()
+		_ = streams.Drain(false) // nothing has been written that could make a copy wait
+		return nil
+	})
+	undo.Push(func() error { // also of a daemon that did not answer in time
+		ctx, cancel := c.e.Cleanup(ctx)
+		defer cancel()
+		return c.e.DeleteTask(ctx, c.ID())
+	})
+	pid, err := c.createTask(ctx, o.Mounts(mounts), streams.Config())
+	if err != nil {
+		return nil, err
+	}
+	if err := streams.Given(pid); err != nil {
+		return nil, err
+	}
+	if c.detached() {
+		return c.asked(), nil
+	}
+	if err := c.openWay(pid); err != nil {
+		return nil, err
+	}
+	undo.Push(c.closeWay)
+	before := 0
+	if l := c.now.Load(); l != nil {
+		before = (*l).Number()
+	}
+	return life.New(c.first(), life.Watching{
+		Gone: c.e.Backend.Gone, Streams: streams, Pid: pid,
+		Before: before, Journal: c.journal(), Owner: engine.Owner(),
+	}), nil
+}
+
+// streams makes the streams of the first process.
+func (c *Container) streams(instead *replacement, tty bool) (engine.Streams, error) {
+	if instead != nil {
+		return backend.Hand(instead.streams), nil
+	}
+	out := c.output()
+	out.Limit, out.TTY, out.EndInput = c.limit, tty, c.endInput
+	if c.detached() {
+		return c.e.Backend.Detach(out)
+	}
+	return c.e.Backend.Attach(out, c.stdio)
+}
+
+// endInput tells the runtime that there is no more input.
+func (c *Container) endInput() {
+	ctx, cancel := c.e.Cleanup(context.Background())
+	defer cancel()
+	_ = c.first().CloseInput(ctx) // an error: the process is gone, and its input with it
+}
+
+// adopt settles to whom the finished container belongs: its processes to the
+// engine or to no program, and the same with its files and its record.
+func (c *Container) adopt(ctx context.Context) (err error) {
+	if c.detached() || c.kept() {
+		c.about.Owner = ""
+		c.record, err = c.e.Note(ctx, c.ID(), func(r *record.Record) { r.Owner = "" })
+		if err != nil {
+			return err
+		}
+	}
+	if !c.detached() {
+		if err := c.e.Attach(c.ID(), c); err != nil {
+			return err
+		}
+	}
+	c.watch(c.life())
+	return nil
+}
+
+// watch has a life that is this program's seen to its end.
+func (c *Container) watch(l life.Life) {
+	if seen, ok := l.(*life.Seen); ok {
+		go func() {
+			seen.Watch(c.e.Context(context.Background()), func(e *life.Exit) {
+				_ = c.closeWay()
+				e.OOMKilled = c.oomKilled()
+			})
+			c.pass(l)
+		}()
+	}
+}
+
+// pass has the runtime let go of a life that has ended, so that it has no cgroup any
+// more, and neither a next life nor Close waits for that. It is left to those where
+// another program may begin the next one, or where the runtime may still have output
+// of a command.
+func (c *Container) pass(l life.Life) {
+	if !c.e.Backend.Sole() || c.handed || !c.awaitCommands() {
+		return
+	}
+	for p := range c.commands.Range {
+		if p.(*Process).relay {
+			return
+		}
+	}
+	ctx, leave, err := c.enter(context.Background())
+	if err != nil {
+		return
+	}
+	defer leave()
+	c.passing.Lock()
+	defer c.passing.Unlock()
+	if c.ending.Load() || c.life() != l {
+		return
+	}
+	ctx, cancel := c.e.Cleanup(ctx)
+	defer cancel()
+	if c.e.DeleteEnded(ctx, c.ID()) == nil {
+		c.past = l
+	}
+}

@@ -1,0 +1,70 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Bind is a mount of a file or directory of the host, with all that is mounted
+// below it.
+func Bind(source, target string, readOnly bool) (specs.Mount, error) {
+	target, err := mountOn(target)
+	if err != nil {
+		return specs.Mount{}, err
+	}
+	if !filepath.IsAbs(source) || strings.ContainsRune(source, 0) {
+		return specs.Mount{}, fmt.Errorf("the source %q must be an absolute path without zero bytes: %w", source, errdefs.ErrInvalidArgument)
+	}
+	info, err := os.Stat(source)
+	if errors.Is(err, fs.ErrNotExist) {
+		return specs.Mount{}, fmt.Errorf("source: %w: %w", err, errdefs.ErrNotFound)
+	} else if err != nil {
+		return specs.Mount{}, fmt.Errorf("source: %w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	options := []string{"rbind", "rprivate"}
+	switch {
+	case readOnly && info.IsDir():
+		// Recursively: with "ro" alone, mounts below it stay writable.
+		options = append(options, "rro")
+	case readOnly:
+		options = append(options, "ro") // nothing is below a file, and crun 1.8 fails there
+	}
+	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: options}, nil
+}
+
+// Tmpfs is a mount of memory, of so many bytes at most; 0 is the kernel's default.
+func Tmpfs(target string, size int64, readOnly bool) (specs.Mount, error) {
+	target, err := mountOn(target)
+	if err != nil {
+		return specs.Mount{}, err
+	}
+	options := []string{"nosuid", "nodev", "noexec", "mode=1777"}
+	if readOnly {
+		options = append(options, "ro")
+	}
+	if size > 0 {
+		options = append(options, fmt.Sprintf("size=%d", size))
+	}
+	return specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: target, Options: options}, nil
+}
+
+// mountOn gives the path that is mounted on.
+func mountOn(target string) (string, error) {
+	clean := filepath.Clean(target)
+	switch {
+	case !filepath.IsAbs(target) || clean == "/":
+		return "", fmt.Errorf("the target must be an absolute path below /: %w", errdefs.ErrInvalidArgument)
+	case clean == "/proc" || strings.HasPrefix(clean, "/proc/"):
+		return "", fmt.Errorf("the target must not be in /proc: %w", errdefs.ErrInvalidArgument)
+	case strings.ContainsRune(target, 0):
+		return "", fmt.Errorf("the target holds a zero byte: %w", errdefs.ErrInvalidArgument)
+	}
+	return clean, nil
+}

@@ -17,14 +17,14 @@ import (
 // enter sets the namespace up, on a thread that is in it.
 func (w *Way) enter(undo *unwind.Stack) error {
 	var b netlink.Batch
-	b.Up(netlink.Loopback).Address(netlink.Loopback, own4).Own(all4, own4.Addr())
+	b.Up(netlink.Loopback).Address(netlink.Loopback, own4).Own(netlink.Loopback, all4, own4.Addr())
 	if err := netlink.Do(unix.NETLINK_ROUTE, &b); err != nil {
 		return err
 	}
 	v6 := hasIPv6()
 	if v6 {
 		b = netlink.Batch{}
-		b.Address(netlink.Loopback, own6).Own(all6, own6.Addr())
+		b.Address(netlink.Loopback, own6).Own(netlink.Loopback, all6, own6.Addr())
 		if err := netlink.Do(unix.NETLINK_ROUTE, &b); err != nil {
 			return err
 		}

@@ -65,7 +65,10 @@ func (r *Router) enter() (err error) {
 	var b netlink.Batch
 	b.Up(netlink.Loopback)
 	for _, p := range r.own {
-		b.Address(netlink.Loopback, netip.PrefixFrom(p.Addr(), p.Addr().BitLen())).Unreachable(p.Masked())
+		b.Address(netlink.Loopback, alone(p)).Unreachable(p.Masked())
+		if p.Addr().Is6() {
+			b.Own(netlink.Loopback, alone(p), p.Addr()) // as in Link.enter
+		}
 	}
 	if err := r.socket.Do(&b); err != nil {
 		return err

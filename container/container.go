@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,9 +36,9 @@ type Container struct {
 	door     reach.Door
 	network  Network
 	ports    []published
-	way      atomic.Pointer[io.Closer] // out of the network, while there is one
-	cgroup   func() string             // where it is in every hierarchy; "": unknown
-	commands sync.Map                  // *Process of those that have not ended, beside the first
+	links    links
+	cgroup   func() string // where it is in every hierarchy; "": unknown
+	commands sync.Map      // *Process of those that have not ended, beside the first
 
 	closing sync.Once
 	ending  atomic.Bool   // Close or Remove has begun

@@ -60,10 +60,15 @@ func (c *Container) rename(ctx context.Context, name string) error {
 		if err := c.e.Claim(ctx, c.ID(), name, c.about.Owner == ""); err != nil {
 			return err
 		}
+		if err := c.renameInNetworks(name); err != nil {
+			own, cancel := c.e.Cleanup(ctx)
+			defer cancel()
+			return errors.Join(err, c.e.Release(own, c.ID(), name))
+		}
 		ctx, cancel := c.e.Cleanup(ctx) // from here on it is done, or undone
 		defer cancel()
 		if _, err := c.e.Note(ctx, c.ID(), func(r *record.Record) { r.Name = name }); err != nil {
-			return errors.Join(err, c.e.Release(ctx, c.ID(), name))
+			return errors.Join(err, c.renameInNetworks(c.Name()), c.e.Release(ctx, c.ID(), name))
 		}
 		err = c.e.Release(ctx, c.ID(), old.Name)
 	}

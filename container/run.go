@@ -40,7 +40,7 @@ func (c *Container) create(ctx context.Context, rootfs []mount.Mount, instead *r
 		defer cancel()
 		return c.e.DeleteTask(ctx, c.ID())
 	})
-	pid, err := c.createTask(ctx, rootfs, streams.Config())
+	pid, err := c.createLinked(ctx, rootfs, streams.Config())
 	if err != nil {
 		return nil, err
 	}
@@ -50,10 +50,10 @@ func (c *Container) create(ctx context.Context, rootfs []mount.Mount, instead *r
 	if c.detached() {
 		return c.asked(), nil
 	}
-	if err := c.openWay(pid); err != nil {
+	undo.Push(c.unlink)
+	if err := c.link(pid); err != nil {
 		return nil, err
 	}
-	undo.Push(c.closeWay)
 	before := 0
 	if l := c.now.Load(); l != nil {
 		before = (*l).Number()
@@ -107,7 +107,7 @@ func (c *Container) adopt(ctx context.Context) (err error) {
 func (c *Container) watch(l life.Life) {
 	if l, ok := l.(*life.Seen); ok {
 		go l.Watch(c.e.Context(context.Background()), func(e *life.Exit) {
-			_ = c.closeWay()
+			_ = c.unlink() // what it had is gone with it
 			e.OOMKilled = c.oomKilled()
 		})
 	}

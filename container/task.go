@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
@@ -35,6 +36,16 @@ func (c *Container) createTask(ctx context.Context, rootfs []mount.Mount, io cio
 		r.Rootfs = append(r.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
 	}
 	return c.first().Create(ctx, r)
+}
+
+// createLinked is createTask, while the network that the container shares is found.
+func (c *Container) createLinked(ctx context.Context, rootfs []mount.Mount, io cio.Config) (pid int, err error) {
+	done, err := c.offer(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	return c.createTask(ctx, rootfs, io)
 }
 
 // labelled gives the mounts the SELinux label that a specification asks for.

@@ -35,29 +35,38 @@ func (t *Table) ToOne(set string) []Expression {
 	}}
 }
 
-// Add puts an address into the set of a table that was made before; Remove takes
-// it out.
+// Add puts an address into the table's set.
+func (t *Table) Add(set string, a netip.Addr) {
+	t.element("add to set", unix.NFT_MSG_NEWSETELEM, set, a)
+}
+
+func (t *Table) element(name string, request uint16, set string, a netip.Addr) {
+	t.begin(name, request, 0).String(unix.NFTA_SET_ELEM_LIST_TABLE, t.name).String(unix.NFTA_SET_ELEM_LIST_SET, set).Big32(unix.NFTA_SET_ELEM_LIST_SET_ID, setID).
+		Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS).Nest(unix.NFTA_LIST_ELEM).
+		Nest(unix.NFTA_SET_ELEM_KEY).Attr(unix.NFTA_DATA_VALUE, a.AsSlice()).End().End().End()
+}
+
+// Add puts an address into the set of a table that is there, and Remove takes one
+// out.
 func Add(s *netlink.Socket, table, set string, a netip.Addr) error {
-	return element(s, table, set, "add to set", unix.NFT_MSG_NEWSETELEM, a)
+	t := there(table, a)
+	t.element("add to set", unix.NFT_MSG_NEWSETELEM, set, a)
+	return t.Commit(s)
 }
 
 // Remove is told of at Add.
 func Remove(s *netlink.Socket, table, set string, a netip.Addr) error {
-	return element(s, table, set, "take from set", unix.NFT_MSG_DELSETELEM, a)
-}
-
-func element(s *netlink.Socket, table, set, name string, request uint16, a netip.Addr) error {
-	t := &Table{name: table, family: familyOf(a)}
-	t.edge(unix.NFNL_MSG_BATCH_BEGIN)
-	t.begin(name, request, 0).String(unix.NFTA_SET_ELEM_LIST_TABLE, table).String(unix.NFTA_SET_ELEM_LIST_SET, set).
-		Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS).Nest(unix.NFTA_LIST_ELEM).
-		Nest(unix.NFTA_SET_ELEM_KEY).Attr(unix.NFTA_DATA_VALUE, a.AsSlice()).End().End().End()
+	t := there(table, a)
+	t.element("take from set", unix.NFT_MSG_DELSETELEM, set, a)
 	return t.Commit(s)
 }
 
-func familyOf(a netip.Addr) byte {
-	if a.Is4() {
-		return unix.NFPROTO_IPV4
+// there is a table that was made before, of an address's family.
+func there(name string, a netip.Addr) *Table {
+	t := &Table{name: name, family: unix.NFPROTO_IPV4}
+	if a.Is6() {
+		t.family = unix.NFPROTO_IPV6
 	}
-	return unix.NFPROTO_IPV6
+	t.edge(unix.NFNL_MSG_BATCH_BEGIN)
+	return t
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +20,10 @@ import (
 // nearly as long as loopback's: shorter ones halve the throughput.
 const mtu = 65520
 
-// firstLink is the number of the first link, at both of its ends: lower ones are
-// those that the kernel gives by itself.
+// links counts the links of all routers: each has a number of its own, at both of
+// its ends. Lower ones are those that the kernel gives by itself.
+var links atomic.Int32
+
 const firstLink = 1000
 
 // A Link leads from a router into a container's namespace.
@@ -34,31 +37,16 @@ type Link struct {
 // container's end has a name, and an address in each of the router's subnets, in
 // their order. When Join returns, no packet is lost.
 func (r *Router) Join(process *os.File, name string, addresses []netip.Addr) (*Link, error) {
-	l, err := r.number(addresses)
-	if err != nil {
-		return nil, err
+	l := &Link{router: r, index: firstLink + int(links.Add(1))}
+	for i, p := range r.own {
+		l.at = append(l.at, netip.PrefixFrom(addresses[i], p.Bits()))
 	}
-	err = netns.Within(process, func() error { return l.enter(name) })
+	err := netns.Within(process, func() error { return l.enter(name) })
 	if err == nil {
 		err = l.settle()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("link: %w", err), l.Cut())
-	}
-	return l, nil
-}
-
-// number gives the next link its number.
-func (r *Router) number(addresses []netip.Addr) (*Link, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.socket == nil {
-		return nil, os.ErrClosed
-	}
-	l := &Link{router: r, index: firstLink + r.links}
-	r.links++
-	for i, p := range r.own {
-		l.at = append(l.at, netip.PrefixFrom(addresses[i], p.Bits()))
 	}
 	return l, nil
 }

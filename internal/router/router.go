@@ -38,7 +38,6 @@ type Router struct {
 
 	mu     sync.Mutex
 	socket *netlink.Socket // in the namespace; nil: closed
-	links  int             // how many there were: the next one has a new number
 }
 
 // Open makes a router for subnets, at most one of IPv4 and one of IPv6, in which

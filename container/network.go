@@ -22,9 +22,10 @@ type Network struct {
 	share *Container // of Share
 }
 
-// And gives a container both: it is in all the networks, in this order, and its
-// way out is that of the first part that has one. Host and Share go with nothing
-// else, and two of [Out] don't go together: New is ctor.ErrInvalid.
+// And gives a container both: it is in all the networks, as eth0, eth1 and so on, in
+// this order. Its way out is its own, from [Out], else that of the first network which
+// has one. Host and Share go with nothing else, and two of Out don't go together: New
+// is ctor.ErrInvalid.
 func (n Network) And(other Network) Network {
 	both := Network{dial: n.dial, share: n.share, joins: slices.Concat(n.joins, other.joins), whole: slices.Concat(n.whole, other.whole)}
 	switch {

@@ -27,6 +27,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if root := os.Getenv(helperEnv); root != "" {
+		fmt.Println("helper:", helper(root))
+		os.Exit(1)
+	}
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		// Containers are waited for more than they compute.

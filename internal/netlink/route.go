@@ -14,8 +14,14 @@ func (b *Batch) Address(index int, p netip.Prefix) *Batch {
 	a := p.Addr().AsSlice()
 	header := []byte{family(p.Addr()), byte(p.Bits()), unix.IFA_F_NODAD, 0, 0, 0, 0, 0}
 	native.PutUint32(header[4:], uint32(index))
-	return b.Begin("add address "+p.String(), unix.RTM_NEWADDR, create, header).
+	b.Begin("add address "+p.String(), unix.RTM_NEWADDR, create, header).
 		Attr(unix.IFA_LOCAL, a).Attr(unix.IFA_ADDRESS, a)
+	if p.IsSingleIP() {
+		// Else loopback has a route to it that refuses, until the kernel has made the
+		// address its own.
+		b.Uint32(unix.IFA_FLAGS, unix.IFA_F_NODAD|unix.IFA_F_NOPREFIXROUTE)
+	}
+	return b
 }
 
 // Own makes all addresses of p the namespace's own, by way of a link: whatever is

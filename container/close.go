@@ -59,6 +59,7 @@ func (c *Container) finish(op string, end func(context.Context) error) (now bool
 		c.unpublish()
 		c.starting.Lock() // what is being started is started
 		defer c.starting.Unlock()
+		defer c.leaveNetworks()
 		ctx := context.Background()
 		if c.e.Attached(c.ID()) != c { // it does not end with the engine, but its calls do
 			inside, leave, err := c.e.Enter(ctx)

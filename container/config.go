@@ -94,7 +94,8 @@ type Config struct {
 	Mounts []Mount
 
 	// Network is the container's: its own without a way out, if zero; with one
-	// ([Out]); or the host's ([Host]).
+	// ([Out]); with others in it (network.Network.Join); another container's ([Share]);
+	// or the host's ([Host]).
 	Network Network
 
 	// Publish makes ports of the container ports of the host, as long as this

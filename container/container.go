@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,8 +39,8 @@ type Container struct {
 	door     reach.Door
 	network  Network
 	ports    []published
-	way      atomic.Pointer[io.Closer] // out of the network, while there is one
-	commands sync.Map                  // *Process of those that have not ended, or are not waited for, beside the first
+	links    links
+	commands sync.Map // *Process of those that have not ended, or are not waited for, beside the first
 
 	closing sync.Once
 	ending  atomic.Bool   // Close or Remove has begun

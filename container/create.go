@@ -22,6 +22,7 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/apparmor"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
@@ -66,7 +67,8 @@ type builder struct {
 	cfg      Config
 	ref      string
 	manifest ocispec.Descriptor
-	instead  *replacement // nil: the first process is what the image says
+	instead  *replacement  // nil: the first process is what the image says
+	members  []*lan.Member // of its networks
 	undo     unwind.Stack
 }
 
@@ -117,6 +119,9 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err := b.in.Claim(own, b.id, b.cfg.Name, b.cfg.lasting()); err != nil {
 		return nil, err
 	}
+	if err := b.enterNetworks(cmp.Or(b.cfg.Name, b.id)); err != nil {
+		return nil, err
+	}
 	mounts, err := b.layer(ctx, class)
 	if err != nil {
 		return nil, err
@@ -149,7 +154,7 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 func (b *builder) instance(ctx, own context.Context, r containers.Container, o *spec.Outline, mounts []mount.Mount) (*Container, error) {
 	c := newContainer(b.ctor, b.in, r)
 	c.outline = func() (*spec.Outline, error) { return o, nil }
-	c.network = b.cfg.Network
+	c.network, c.links.members = b.cfg.Network, b.members
 	c.handed = b.instead != nil
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
 	l, err := c.create(own, mounts, b.instead, &b.undo)
@@ -260,6 +265,9 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 		return nil, err
 	}
 	o.Files = dir
+	for _, m := range b.members {
+		o.Addresses = append(o.Addresses, m.Addresses()...)
+	}
 	if err := b.cfg.Network.prepare(&o, root, b.in.CA); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -38,6 +39,10 @@ type Info struct {
 	Labels    map[string]string // as given in Config; the caller's to change
 	Detached  bool              // as given in Config
 	Kept      bool              // as Keep in Config
+
+	// Addresses are the container's in each of its networks, by the network's name;
+	// one of IPv4, one of IPv6, or both. They are the same in all its lives.
+	Addresses map[string][]netip.Addr
 }
 
 // Info asks for the container's state. After Close it is ctor.ErrNotFound.
@@ -51,7 +56,7 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 		ID: c.ID(), Name: c.Name(), Created: c.record.CreatedAt,
 		ImageRef: c.about.Ref, Image: c.about.Image,
 		Detached: c.detached(), Kept: c.kept(),
-		Labels: maps.Clone(c.about.Labels),
+		Labels: maps.Clone(c.about.Labels), Addresses: c.addresses(),
 	}
 	l := c.life()
 	i.Lives, i.Started = l.Number(), l.Started()

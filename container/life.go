@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 
@@ -53,6 +54,16 @@ func (c *Container) createTask(ctx context.Context, rootfs []mount.Mount, io cio
 	return c.first().Create(ctx, r)
 }
 
+// createLinked is createTask, while the network that the container shares is found.
+func (c *Container) createLinked(ctx context.Context, rootfs []mount.Mount, io cio.Config) (pid int, err error) {
+	done, err := c.offer(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	return c.createTask(ctx, rootfs, io)
+}
+
 // oomKilled tells whether the kernel has killed a process of the container for
 // want of memory. Once the container is deleted that is not known any more.
 func (c *Container) oomKilled() bool { return cgroup.At(c.cgroup()).OOMKills() > 0 }
@@ -96,7 +107,7 @@ func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *r
 		defer cancel()
 		return c.e.DeleteTask(ctx, c.ID())
 	})
-	pid, err := c.createTask(ctx, o.Mounts(mounts), streams.Config())
+	pid, err := c.createLinked(ctx, o.Mounts(mounts), streams.Config())
 	if err != nil {
 		return nil, err
 	}
@@ -106,10 +117,10 @@ func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *r
 	if c.detached() {
 		return c.asked(), nil
 	}
-	if err := c.openWay(pid); err != nil {
+	undo.Push(c.unlink)
+	if err := c.link(pid); err != nil {
 		return nil, err
 	}
-	undo.Push(c.closeWay)
 	before := 0
 	if l := c.now.Load(); l != nil {
 		before = (*l).Number()
@@ -164,7 +175,7 @@ func (c *Container) watch(l life.Life) {
 	if seen, ok := l.(*life.Seen); ok {
 		go func() {
 			seen.Watch(c.e.Context(context.Background()), func(e *life.Exit) {
-				_ = c.closeWay()
+				_ = c.unlink() // what it had is gone with it
 				e.OOMKilled = c.oomKilled()
 			})
 			c.pass(l)

@@ -38,7 +38,7 @@ func (c *Container) Rename(ctx context.Context, name string) error {
 	if err := identifiers.Validate(name); err != nil {
 		return c.wrap("rename", err)
 	}
-	done, err := c.e.Rename(ctx, c.ID(), name, c.about.Owner == "")
+	done, err := c.e.Rename(ctx, c.ID(), name, c.about.Owner == "", c.renameInNetworks)
 	if done {
 		c.name.Store(&name)
 	}

@@ -1,15 +1,11 @@
 package container
 
 import (
-	"context"
 	"fmt"
-	"net"
-	"net/netip"
-	"runtime/debug"
-
-	"github.com/containerd/log"
+	"slices"
 
 	"github.com/ctorhq/ctor/egress"
+	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/spec"
@@ -17,10 +13,31 @@ import (
 
 // Network says which network a container has. The zero value is one of its own
 // with a loopback and no way out: the program reaches into it with Dial and
-// Listen, and the container reaches nothing.
+// Listen, and the container reaches nothing. [Out], [Host] and [Share] give others,
+// and network.Network.Join one together with other containers.
 type Network struct {
-	dial egress.Dialer
-	host bool
+	dial  egress.Dialer
+	joins []lan.Join
+	whole []string   // of the parts, those that go with no other: Host, Share
+	share *Container // of Share
+}
+
+// And gives a container both: it is in all the networks, as eth0, eth1 and so on, in
+// this order. Its way out is its own, from [Out], else that of the first network which
+// has one. Host and Share go with nothing else, and two of Out don't go together: New
+// is ctor.ErrInvalid.
+func (n Network) And(other Network) Network {
+	both := Network{dial: n.dial, share: n.share, joins: slices.Concat(n.joins, other.joins), whole: slices.Concat(n.whole, other.whole)}
+	switch {
+	case both.dial == nil:
+		both.dial = other.dial
+	case other.dial != nil:
+		both.whole = append(both.whole, "a second way out")
+	}
+	if both.share == nil {
+		both.share = other.share
+	}
+	return both
 }
 
 // Out is a network of the container's own whose connections to the outside d
@@ -49,77 +66,68 @@ func Out(d egress.Dialer) Network { return Network{dial: d} }
 // the host reaches, the services on its loopback included, listens on the host's
 // addresses, and sees the abstract Unix sockets of all its programs. It has the
 // host's resolv.conf.
-func Host() Network { return Network{host: true} }
+func Host() Network { return Network{whole: []string{hostNetwork}} }
+
+const hostNetwork = "the host's network"
+
+func (n Network) host() bool { return slices.Contains(n.whole, hostNetwork) }
 
 // check finds what is wrong with a network before anything is made.
 func (n Network) check(cfg Config) error {
-	if n.dial == nil {
-		return nil
+	if slices.Contains(n.whole, sharedByAnother) && n.share == nil {
+		return invalid("network: it is that of no container")
 	}
-	if cfg.Detach {
+	if len(n.whole) > 1 || len(n.whole) == 1 && (n.dial != nil || len(n.joins) > 0) {
+		return invalid("network: %s goes with nothing else", n.whole[0])
+	}
+	switch {
+	case n.share != nil && (cfg.Detach || cfg.Keep):
+		return invalid("a container that shares a network, which this program alone knows, can't outlive it")
+	case len(n.joins) > 0 && cfg.Detach:
+		return invalid("a network is this program's, and a detached container outlives it")
+	case n.dial == nil:
+		return nil
+	case cfg.Detach:
 		return invalid("a way out is a function of this program, and a detached container outlives it")
 	}
 	return egress.Check(n.dial)
 }
 
+// dialers are those of the network's ways out, the one in force first.
+func (n Network) dialers() (all []egress.Dialer) {
+	if n.dial != nil {
+		all = append(all, n.dial)
+	}
+	for _, j := range n.joins {
+		if j.Network.Out != nil {
+			all = append(all, j.Network.Out)
+		}
+	}
+	return all
+}
+
 // prepare adds to a configuration what the network needs: files, which lie in
 // dir, and variables.
 func (n Network) prepare(o *spec.Options, root *rootfs.Root, ca func() (*egress.CA, error)) (err error) {
-	switch {
-	case n.host:
+	if n.host() {
 		o.HostNet = true
-	case n.dial != nil:
-		o.ResolvConf = fmt.Sprintf("nameserver %s\n", reach.Resolver)
-		if !egress.Answers(n.dial) {
-			return nil
-		}
-		authority, err := ca()
-		if err != nil {
-			return err
-		}
-		o.Stores, o.StoreValues, err = spec.Trust(root, o.Files, authority.Certificate())
-		return err
-	}
-	return nil
-}
-
-// openWay makes the way out of the life whose first process is pid, if it has
-// one.
-func (c *Container) openWay(pid int) error {
-	if c.network.dial == nil {
 		return nil
 	}
-	source := egress.Source{Container: c.ID()}
-	if egress.Answers(c.network.dial) {
-		ca, err := c.e.CA()
-		if err != nil {
-			return err
-		}
-		source.CA = ca
+	if n.share != nil {
+		o.ShareNet = sharedNetwork(o.Files)
+		n = n.share.network
 	}
-	w, err := c.e.Doors.Out(pid, func(ctx context.Context, network, address string, from netip.AddrPort) (_ net.Conn, err error) {
-		// What a container asks for must not end the program.
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("dial %s %s for container %s: panic: %v", network, address, c.ID(), p)
-				log.G(c.e.Context(ctx)).WithError(err).Errorf("the way out panicked\n%s", debug.Stack())
-			}
-		}()
-		s := source
-		s.Addr = from
-		return c.network.dial(egress.WithSource(ctx, s), network, address)
-	})
+	if n.dial == nil && len(n.joins) == 0 {
+		return nil
+	}
+	o.ResolvConf = fmt.Sprintf("nameserver %s\n", reach.Resolver)
+	if d := n.dialers(); len(d) == 0 || !egress.Answers(d[0]) {
+		return nil
+	}
+	authority, err := ca()
 	if err != nil {
 		return err
 	}
-	c.way.Store(&w)
-	return nil
-}
-
-// closeWay ends the way out, if there is one.
-func (c *Container) closeWay() error {
-	if w := c.way.Swap(nil); w != nil {
-		return (*w).Close()
-	}
-	return nil
+	o.Stores, o.StoreValues, err = spec.Trust(root, o.Files, authority.Certificate())
+	return err
 }

@@ -45,3 +45,21 @@ func ExamplePort() {
 	defer c.Close()
 	fmt.Println("it listens on", c.Addr(80))
 }
+
+// A debugger beside a server: it reaches what listens on the server's loopback.
+func ExampleShare() {
+	server, err := img.Run(ctx, container.Config{Args: []string{"httpd", "-f", "-p", "127.0.0.1:80"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	probe, err := img.Run(ctx, container.Config{
+		Network: container.Share(server),
+		Args:    []string{"wget", "-q", "-O", "-", "http://127.0.0.1/"},
+		Stdout:  os.Stdout,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer probe.Close()
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/ctorhq/ctor/egress"
+	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -53,6 +54,9 @@ type Engine struct {
 	// CA is the authority that containers trust whose way out answers TLS in
 	// this program. It is made when it is first needed.
 	CA func() (*egress.CA, error)
+
+	// Networks are those of package network: they end with the engine.
+	Networks lan.Set
 
 	classes  classes
 	verified verified
@@ -208,7 +212,7 @@ func (e *Engine) Shut() (first bool, err error) {
 	}
 	end("the files of containers", e.Doors)
 	wg.Wait()
-	errs = append(errs, e.Settle())
+	errs = append(errs, e.Networks.Close(), e.Settle())
 	return true, errors.Join(errs...)
 }
 

@@ -171,8 +171,9 @@ func (e *Engine) Find(ctx context.Context, idOrName string) (containers.Containe
 }
 
 // Rename claims a container's new name before it gives back the old one: at no
-// moment has the container none. done tells whether it has the new one.
-func (e *Engine) Rename(ctx context.Context, id, name string, lasting bool) (done bool, err error) {
+// moment has the container none. elsewhere renames it where this program has its
+// name as well. done tells whether it has the new one.
+func (e *Engine) Rename(ctx context.Context, id, name string, lasting bool, elsewhere func(name string) error) (done bool, err error) {
 	key := "rename " + id
 	if err := e.Lock(ctx, key); err != nil {
 		return false, err
@@ -191,8 +192,11 @@ func (e *Engine) Rename(ctx context.Context, id, name string, lasting bool) (don
 	}
 	ctx, cancel := e.Cleanup(ctx) // from here on it is done, or undone
 	defer cancel()
-	if _, err := e.Note(ctx, id, func(r *record.Record) { r.Name = name }); err != nil {
+	if err := elsewhere(name); err != nil {
 		return false, errors.Join(err, e.Release(ctx, id, name))
+	}
+	if _, err := e.Note(ctx, id, func(r *record.Record) { r.Name = name }); err != nil {
+		return false, errors.Join(err, elsewhere(old.Name), e.Release(ctx, id, name))
 	}
 	return true, e.Release(ctx, id, old.Name)
 }

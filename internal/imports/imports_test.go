@@ -22,7 +22,7 @@ import (
 )
 
 // core is what a user's program links. deps holds for these and all they reach.
-var core = []string{".", "image", "container", "layer", "registry", "egress"}
+var core = []string{".", "image", "container", "network", "layer", "registry", "egress"}
 
 // public is the core and the helpers for tests: api, docs and examples hold here.
 var public = append(slices.Clone(core), "container/containertest", "registry/registrytest")
@@ -42,6 +42,8 @@ var rules = []rule{
 		"an instance does not know how its class was pulled or published: image makes containers, and hands them all that they need"},
 	{"image", []string{".", "container", "layer", "registry", "internal/..."},
 		"image is the top of the library, but helpers for tests and examples stand above it"},
+	{"network", []string{".", "container", "egress", "internal/..."},
+		"a network takes containers in that are there, and knows no images"},
 	{"egress", nil,
 		"a policy is a value that any program can make and test, without an engine: it knows no containers"},
 	{"layer", nil,
@@ -79,6 +81,8 @@ var rules = []rule{
 	{"internal/shim/command", []string{"internal/bundle", "internal/cgroup", "internal/host", "internal/shim/task"}, "as internal/shim/task"},
 	{"internal/shim/serve", []string{"internal/shim/link", "internal/shim/task", "internal/slate"}, "as internal/shim/task"},
 	{"internal/shim/stock", []string{"internal/bundle", "internal/shim/link", "internal/shim/task"}, "as internal/shim/task"},
+	{"internal/lan", []string{"egress", "internal/..."}, "as internal/engine: a network has a way out"},
+	{"internal/netns/netnstest", nil, "a helper for tests of what works in namespaces"},
 	{"internal/engine", []string{"egress", "internal/..."},
 		"as internal/...; and an engine has one certificate authority for all ways out"},
 	{"internal/...", []string{"internal/..."},
@@ -86,7 +90,7 @@ var rules = []rule{
 	{"hack", nil, "scripts and their test: nothing is built of them"},
 	{"hack/clientsuite", []string{"layer", "registry/registrytest"},
 		"it compiles what it tests, the library too, as another program: what it links itself only serves the images"},
-	{"examples/...", []string{".", "image", "container", "layer", "registry", "egress", "container/containertest", "registry/registrytest"},
+	{"examples/...", []string{".", "image", "container", "network", "layer", "registry", "egress", "container/containertest", "registry/registrytest"},
 		"an example is what a user can write, and a user cannot import internal"},
 }
 
@@ -100,7 +104,8 @@ type gate struct {
 
 var gates = []gate{
 	{"internal/wayout", []string{"internal/reach"}, "as internal/netns"},
-	{"internal/netns", []string{"internal/reach", "internal/wayout"},
+	{"internal/router", []string{"internal/reach"}, "as internal/netns"},
+	{"internal/netns", []string{"internal/reach", "internal/router", "internal/wayout"},
 		"a socket in a container's network needs privilege over it: what needs that is behind the door, so that another process can do it for a program without root"},
 	{"internal/tasks", []string{".", "internal/services"},
 		"the public packages know containerd's client alone: what they ask of the runtime below it, a containerd of Dial could not answer"},

@@ -22,7 +22,6 @@ type Batch struct {
 	start int      // of the request that is being built
 	nests []int    // where its open nested attributes begin
 	names []string // of the requests that the kernel answers
-	seq   uint32
 }
 
 // Begin begins a request: a message of a type with flags and a fixed header. If
@@ -30,11 +29,9 @@ type Batch struct {
 func (b *Batch) Begin(name string, typ, flags uint16, header []byte) *Batch {
 	b.finish()
 	b.start = len(b.buf)
-	b.seq++
 	var h [unix.NLMSG_HDRLEN]byte
 	native.PutUint16(h[4:], typ)
 	native.PutUint16(h[6:], flags|unix.NLM_F_REQUEST)
-	native.PutUint32(h[8:], b.seq)
 	b.buf = append(append(b.buf, h[:]...), header...)
 	b.pad()
 	if flags&unix.NLM_F_ACK != 0 {

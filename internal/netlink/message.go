@@ -10,6 +10,7 @@ import (
 // message is one that was received, without its header.
 type message struct {
 	typ, flags uint16
+	seq        uint32 // of the request that it answers
 	body       []byte
 }
 
@@ -21,7 +22,7 @@ func messages(b []byte) iter.Seq[message] {
 			if n < unix.NLMSG_HDRLEN || n > len(b) {
 				return
 			}
-			if !yield(message{native.Uint16(b[4:]), native.Uint16(b[6:]), b[unix.NLMSG_HDRLEN:n]}) {
+			if !yield(message{native.Uint16(b[4:]), native.Uint16(b[6:]), native.Uint32(b[8:]), b[unix.NLMSG_HDRLEN:n]}) {
 				return
 			}
 			b = b[min((n+3)&^3, len(b)):]

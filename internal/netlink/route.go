@@ -1,7 +1,6 @@
 package netlink
 
 import (
-	"fmt"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -9,41 +8,56 @@ import (
 
 const create = unix.NLM_F_ACK | unix.NLM_F_CREATE | unix.NLM_F_EXCL
 
-// Loopback is the index of a namespace's loopback.
-const Loopback = 1
-
-func linkHeader(index int, flags uint32) []byte {
-	b := make([]byte, unix.SizeofIfInfomsg)
-	native.PutUint32(b[4:], uint32(index))
-	native.PutUint32(b[8:], flags)
-	native.PutUint32(b[12:], flags)
-	return b
-}
-
-// Up sets a link up.
-func (b *Batch) Up(index int) *Batch {
-	return b.Begin(fmt.Sprintf("set link %d up", index), unix.RTM_NEWLINK, unix.NLM_F_ACK, linkHeader(index, unix.IFF_UP))
-}
-
 // Address gives a link an address, which is good at once: no other host is asked
 // whether it has it too.
 func (b *Batch) Address(index int, p netip.Prefix) *Batch {
 	a := p.Addr().AsSlice()
 	header := []byte{family(p.Addr()), byte(p.Bits()), unix.IFA_F_NODAD, 0, 0, 0, 0, 0}
 	native.PutUint32(header[4:], uint32(index))
-	return b.Begin("add address "+p.String(), unix.RTM_NEWADDR, create, header).
+	b.Begin("add address "+p.String(), unix.RTM_NEWADDR, create, header).
 		Attr(unix.IFA_LOCAL, a).Attr(unix.IFA_ADDRESS, a)
+	if p.IsSingleIP() {
+		// Else loopback has a route to it that refuses, until the kernel has made the
+		// address its own.
+		b.Uint32(unix.IFA_FLAGS, unix.IFA_F_NODAD|unix.IFA_F_NOPREFIXROUTE)
+	}
+	return b
 }
 
-// Own makes all addresses of p the namespace's own: whatever is sent to them
-// arrives here. from is the address it is sent from.
-func (b *Batch) Own(p netip.Prefix, from netip.Addr) *Batch {
-	header := []byte{family(p.Addr()), byte(p.Bits()), 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_STATIC, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0}
-	b.Begin("add route "+p.String(), unix.RTM_NEWROUTE, create, header)
+// Own makes all addresses of p the namespace's own, by way of a link: whatever is
+// sent to them arrives here. from is the address it is sent from.
+func (b *Batch) Own(index int, p netip.Prefix, from netip.Addr) *Batch {
+	b.Begin("add route "+p.String(), unix.RTM_NEWROUTE, create, routeHeader(p, unix.RT_SCOPE_HOST, unix.RTN_LOCAL))
 	if p.Bits() > 0 {
 		b.Attr(unix.RTA_DST, p.Masked().Addr().AsSlice())
 	}
-	return b.Attr(unix.RTA_PREFSRC, from.AsSlice()).Uint32(unix.RTA_OIF, Loopback)
+	return b.Attr(unix.RTA_PREFSRC, from.AsSlice()).Uint32(unix.RTA_OIF, uint32(index))
+}
+
+// Route sends what goes to p out of a link, with an address of this namespace
+// as the sender's; it takes the place of another route to p.
+func (b *Batch) Route(index int, p netip.Prefix, from netip.Addr) *Batch {
+	const replace = unix.NLM_F_ACK | unix.NLM_F_CREATE | unix.NLM_F_REPLACE
+	return b.Begin("add route "+p.String(), unix.RTM_NEWROUTE, replace, routeHeader(p, unix.RT_SCOPE_LINK, unix.RTN_UNICAST)).
+		Attr(unix.RTA_DST, p.Addr().AsSlice()).Attr(unix.RTA_PREFSRC, from.AsSlice()).Uint32(unix.RTA_OIF, uint32(index))
+}
+
+// DropRoute takes away what Route has made.
+func (b *Batch) DropRoute(index int, p netip.Prefix) *Batch {
+	return b.Begin("delete route "+p.String(), unix.RTM_DELROUTE, unix.NLM_F_ACK, routeHeader(p, unix.RT_SCOPE_LINK, unix.RTN_UNICAST)).
+		Attr(unix.RTA_DST, p.Addr().AsSlice()).Uint32(unix.RTA_OIF, uint32(index))
+}
+
+// Unreachable says of all addresses of p that there is no host, unless a route
+// to fewer addresses leads to one.
+func (b *Batch) Unreachable(p netip.Prefix) *Batch {
+	return b.Begin("add unreachable route "+p.String(), unix.RTM_NEWROUTE, create, routeHeader(p, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNREACHABLE)).
+		Attr(unix.RTA_DST, p.Addr().AsSlice())
+}
+
+// routeHeader is a struct rtmsg.
+func routeHeader(p netip.Prefix, scope, typ byte) []byte {
+	return []byte{family(p.Addr()), byte(p.Bits()), 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_STATIC, scope, typ, 0, 0, 0, 0}
 }
 
 func family(a netip.Addr) byte {

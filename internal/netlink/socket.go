@@ -8,8 +8,11 @@ import (
 )
 
 // Socket is a netlink socket. It belongs to the namespace of the thread that
-// opened it, for as long as it lives.
-type Socket struct{ fd int }
+// opened it, for as long as it lives. One call at a time may use it.
+type Socket struct {
+	fd  int
+	seq uint32 // of the last request
+}
 
 // Open opens a socket of a family, such as unix.NETLINK_ROUTE, in the namespace
 // of the calling thread.
@@ -26,7 +29,7 @@ func Open(family int) (*Socket, error) {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("bind", err)
 	}
-	return &Socket{fd}, nil
+	return &Socket{fd: fd}, nil
 }
 
 // Close closes the socket.
@@ -35,11 +38,46 @@ func (s *Socket) Close() error { return unix.Close(s.fd) }
 // Do sends a batch and waits for all answers. It gives the first error; what
 // came before that in the batch is done, unless the batch is a transaction.
 func (s *Socket) Do(b *Batch) error {
-	if err := unix.Sendto(s.fd, b.Bytes(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return os.NewSyscallError("sendto", err)
+	first, err := s.send(b)
+	for left := b.names; err == nil && len(left) > 0; {
+		err = s.receive(first, func(m message) error {
+			if m.typ != unix.NLMSG_ERROR || len(left) == 0 {
+				return nil
+			}
+			name := left[0]
+			left = left[1:]
+			return m.failure(name)
+		})
 	}
+	return err
+}
+
+// ask sends one question, and gives each message of the answer to take.
+func (s *Socket) ask(b *Batch, take func(message) error) error {
+	first, err := s.send(b)
+	if err != nil {
+		return err
+	}
+	return s.receive(first, take)
+}
+
+// send numbers the requests of a batch, on from those of the last one, and gives
+// the number of the first.
+func (s *Socket) send(b *Batch) (first uint32, err error) {
+	first = s.seq + 1
+	for rest := b.Bytes(); len(rest) >= unix.NLMSG_HDRLEN; rest = rest[native.Uint32(rest):] {
+		s.seq++
+		native.PutUint32(rest[8:], s.seq)
+	}
+	return first, os.NewSyscallError("sendto", unix.Sendto(s.fd, b.Bytes(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+}
+
+// receive reads until there are answers to requests from the number first on, and
+// gives them to take, until that has an error. Older ones are of a batch that
+// failed.
+func (s *Socket) receive(first uint32, take func(message) error) error {
 	buf := make([]byte, 32<<10)
-	for left := b.names; len(left) > 0; {
+	for answered := false; !answered; {
 		n, from, err := unix.Recvfrom(s.fd, buf, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
@@ -51,13 +89,13 @@ func (s *Socket) Do(b *Batch) error {
 			continue // not of the kernel
 		}
 		for m := range messages(buf[:n]) {
-			if m.typ != unix.NLMSG_ERROR || len(left) == 0 {
+			if int32(m.seq-first) < 0 {
 				continue
 			}
-			if err := m.failure(left[0]); err != nil {
+			answered = true
+			if err := take(m); err != nil {
 				return err
 			}
-			left = left[1:]
 		}
 	}
 	return nil

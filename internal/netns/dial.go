@@ -23,7 +23,7 @@ func Dial(ctx context.Context, process *os.File, network, address string) (net.C
 }
 
 func dial(ctx context.Context, process *os.File, network, address string) (c net.Conn, err error) {
-	err = within(process, func(ctl control) (err error) {
+	err = within(to(process), func(ctl control) (err error) {
 		d := net.Dialer{ControlContext: func(_ context.Context, network, address string, raw syscall.RawConn) error {
 			return ctl(network, address, raw)
 		}}

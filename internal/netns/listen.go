@@ -13,7 +13,7 @@ import (
 // address is literal.
 func Listen(process *os.File, network, address string) (l net.Listener, err error) {
 	probe()
-	err = within(process, func(ctl control) (err error) {
+	err = within(to(process), func(ctl control) (err error) {
 		lc := net.ListenConfig{Control: ctl}
 		lc.SetMultipathTCP(false) // a second socket, where the first fails
 		l, err = lc.Listen(context.Background(), network, address)
@@ -26,7 +26,7 @@ func Listen(process *os.File, network, address string) (l net.Listener, err erro
 // process. An address is literal.
 func ListenPacket(process *os.File, network, address string) (c net.PacketConn, err error) {
 	probe()
-	err = within(process, func(ctl control) (err error) {
+	err = within(to(process), func(ctl control) (err error) {
 		lc := net.ListenConfig{Control: ctl}
 		c, err = lc.ListenPacket(context.Background(), network, address)
 		return err

@@ -7,7 +7,7 @@
 // that waits, waits in Go's poller. The sockets are package net's own, with its
 // types and its defaults.
 //
-// The namespace is named by a pidfd, not by a file in /proc: it never means
+// A process's namespace is named by a pidfd, not by a file in /proc: it never means
 // another process, it does not keep the namespace, and the kernel itself looks
 // whether the process is still there: if it has ended, the error is ESRCH. Linux
 // takes a pidfd for it since 5.8.
@@ -27,15 +27,29 @@ import (
 // else with it.
 type control = func(network, address string, c syscall.RawConn) error
 
-// within has open make one socket in the namespace of process. open passes the
-// control that it gets to package net.
+// within has open make one socket in the namespace that a journey takes a thread to.
+// open passes the control that it gets to package net.
 //
 // It does so in a goroutine of its own: a thread that can't get back ends with
 // its goroutine, and the caller's is not ours to end.
-func within(process *os.File, open func(control) error) error {
+func within(there journey, open func(control) error) error {
 	done := make(chan error, 1)
-	go func() { done <- lock(process, open) }()
+	go func() { done <- lock(there, open) }()
 	return <-done
+}
+
+// A journey takes the calling thread to another namespace.
+type journey func() error
+
+// to leads to the namespace of process, or to the one that a file is.
+func to(process *os.File) journey {
+	return func() error {
+		raw, err := process.SyscallConn()
+		if err == nil && raw.Control(func(fd uintptr) { err = setns(int(fd)) }) != nil {
+			err = os.ErrClosed
+		}
+		return err
+	}
 }
 
 // visits bounds how many threads are away at a time. A visit is short, and more
@@ -44,7 +58,7 @@ func within(process *os.File, open func(control) error) error {
 var visits = make(chan struct{}, 8)
 
 // lock takes a thread for the visit.
-func lock(process *os.File, open func(control) error) error {
+func lock(there journey, open func(control) error) error {
 	visits <- struct{}{}
 	runtime.LockOSThread()
 	// The first thread stands for all of them in /proc/self, and has no end of
@@ -52,15 +66,15 @@ func lock(process *os.File, open func(control) error) error {
 	if unix.Gettid() == unix.Getpid() {
 		<-visits
 		defer runtime.UnlockOSThread()
-		return within(process, open) // on another, since this one is held
+		return within(there, open) // on another, since this one is held
 	}
-	return visit(process, open)
+	return visit(there, open)
 }
 
 // visit runs on a locked thread, and unlocks it once it is back home.
-func visit(process *os.File, open func(control) error) error {
+func visit(there journey, open func(control) error) error {
 	v := visitor{thread: unix.Gettid()}
-	if err := v.enter(process); err != nil {
+	if err := v.enter(there); err != nil {
 		<-visits
 		runtime.UnlockOSThread()
 		return err
@@ -91,15 +105,11 @@ type visitor struct {
 	away   bool
 }
 
-func (v *visitor) enter(process *os.File) (err error) {
+func (v *visitor) enter(there journey) (err error) {
 	if v.home, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		return &os.PathError{Op: "open", Path: "/proc/thread-self/ns/net", Err: err}
 	}
-	raw, err := process.SyscallConn()
-	if err == nil && raw.Control(func(fd uintptr) { err = setns(int(fd)) }) != nil {
-		err = os.ErrClosed
-	}
-	if err != nil {
+	if err := there(); err != nil {
 		unix.Close(v.home)
 		return err
 	}
@@ -133,7 +143,7 @@ func setns(fd int) error {
 // network, is ErrOwn.
 func Within(process *os.File, f func() error) error {
 	probe()
-	return within(process, func(control) error {
+	return within(to(process), func(control) error {
 		own, err := inOwn()
 		if err == nil && own {
 			err = ErrOwn

@@ -391,7 +391,7 @@ func TestFirstThread(t *testing.T) {
 	)
 	failed := make(chan error)
 	first <- func() {
-		failed <- lock(pidfd, func(control) (err error) {
+		failed <- lock(to(pidfd), func(control) (err error) {
 			thread = unix.Gettid()
 			if ns, err = os.Readlink("/proc/thread-self/ns/net"); err == nil {
 				self, err = os.Readlink("/proc/self/ns/net")
@@ -412,7 +412,7 @@ func TestNoWayBack(t *testing.T) {
 	pidfd, _ := process(t)
 	for _, socket := range []bool{true, false} {
 		var lost int
-		err := within(pidfd, func(ctl control) error {
+		err := within(to(pidfd), func(ctl control) error {
 			lost = unix.Gettid()
 			dropCapabilities()
 			if socket {

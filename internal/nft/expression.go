@@ -34,9 +34,12 @@ func meta(key uint32) Expression {
 	}
 }
 
-func equals(value []byte) Expression {
+func equals(value []byte) Expression  { return compare(unix.NFT_CMP_EQ, value) }
+func differs(value []byte) Expression { return compare(unix.NFT_CMP_NEQ, value) }
+
+func compare(how uint32, value []byte) Expression {
 	return func(b *netlink.Batch) {
-		expression(b, "cmp").Big32(unix.NFTA_CMP_SREG, register1).Big32(unix.NFTA_CMP_OP, unix.NFT_CMP_EQ).
+		expression(b, "cmp").Big32(unix.NFTA_CMP_SREG, register1).Big32(unix.NFTA_CMP_OP, how).
 			Nest(unix.NFTA_CMP_DATA).Attr(unix.NFTA_DATA_VALUE, value).End().End()
 	}
 }
@@ -73,17 +76,57 @@ func Mark(m uint32) []Expression {
 	return []Expression{meta(unix.NFT_META_MARK), equals(binary.NativeEndian.AppendUint32(nil, m))}
 }
 
+// NotFrom matches packets that came by another link than the one with an index
+// ("meta iif !=").
+func NotFrom(index uint32) []Expression {
+	return []Expression{meta(unix.NFT_META_IIF), differs(binary.NativeEndian.AppendUint32(nil, index))}
+}
+
+// Astray matches packets whose sender would not be answered by the link that they
+// came by ("fib saddr . iif oif missing"). It needs the kernel's module
+// nft_fib_ipv4, or nft_fib_ipv6.
+func Astray() []Expression {
+	const link, sender, arrival = 1, 1, 8 // NFT_FIB_RESULT_OIF, NFTA_FIB_F_SADDR, NFTA_FIB_F_IIF
+	return []Expression{fib(link, sender|arrival), equals(make([]byte, 4))}
+}
+
+// ToNone matches packets to an address that no route leads to ("fib daddr type
+// unreachable"). It needs what Astray needs.
+func ToNone() []Expression {
+	const kind, receiver = 3, 2 // NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR
+	return []Expression{fib(kind, receiver), equals(binary.NativeEndian.AppendUint32(nil, unix.RTN_UNREACHABLE))}
+}
+
+// fib asks the routes.
+func fib(result, flags uint32) Expression {
+	return func(b *netlink.Batch) {
+		const registerAttr, resultAttr, flagsAttr = 1, 2, 3 // NFTA_FIB_*
+		expression(b, "fib").Big32(registerAttr, register1).Big32(resultAttr, result).Big32(flagsAttr, flags).End()
+	}
+}
+
+// destination loads the address that a packet goes to.
+func destination(length int) Expression {
+	offset := uint32(16)
+	if length == net6 {
+		offset = 24
+	}
+	return payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(length))
+}
+
+// The lengths of addresses.
+const (
+	net4 = 4
+	net6 = 16
+)
+
 // To matches packets to addresses ("ip daddr").
 func To(p netip.Prefix) []Expression {
-	offset, length := uint32(16), 4
-	if p.Addr().Is6() {
-		offset, length = 24, 16
-	}
-	mask := make([]byte, length)
+	mask := make([]byte, p.Addr().BitLen()/8)
 	for i := range p.Bits() {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
-	return []Expression{payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(length)), and(mask), equals(p.Masked().Addr().AsSlice())}
+	return []Expression{destination(len(mask)), and(mask), equals(p.Masked().Addr().AsSlice())}
 }
 
 // Opening matches the first packet of a TCP connection: SYN without ACK and RST.
@@ -92,14 +135,22 @@ func Opening() []Expression {
 	return []Expression{payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, flags, 1), and([]byte{syn | rst | ack}), equals([]byte{syn})}
 }
 
-// accept is the kernel's NF_ACCEPT.
-const accept = 1
+// The kernel's NF_DROP and NF_ACCEPT.
+const (
+	drop   = 0
+	accept = 1
+)
 
-// Accept ends the chain for a packet.
-func Accept() Expression {
+// Accept ends the chain for a packet, and Drop loses it without a word.
+func Accept() Expression { return verdict(accept) }
+
+// Drop is told of at Accept.
+func Drop() Expression { return verdict(drop) }
+
+func verdict(code uint32) Expression {
 	return func(b *netlink.Batch) {
 		expression(b, "immediate").Big32(unix.NFTA_IMMEDIATE_DREG, verdictRegister).
-			Nest(unix.NFTA_IMMEDIATE_DATA).Nest(unix.NFTA_DATA_VERDICT).Big32(unix.NFTA_VERDICT_CODE, accept).End().End().End()
+			Nest(unix.NFTA_IMMEDIATE_DATA).Nest(unix.NFTA_DATA_VERDICT).Big32(unix.NFTA_VERDICT_CODE, code).End().End().End()
 	}
 }
 

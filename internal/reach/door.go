@@ -13,6 +13,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
+	"os"
 
 	"github.com/containerd/containerd/v2/core/mount"
 
@@ -33,13 +35,31 @@ type Doors interface {
 	// Door gives the door to a container. Nothing is opened before it is used.
 	Door(Container) Door
 
-	// Out makes the way out of the network of a container whose first process
-	// is made and not started: dial makes its connections. It ends when it is
-	// closed, and with this program.
-	Out(pid int, dial wayout.Dialer) (io.Closer, error)
+	// Hold names the first process of a container by a pidfd. It can't have ended, and
+	// its number be another's: its runtime has just made it, and still holds it.
+	Hold(pid int) (process *os.File, err error)
+
+	// Out makes the way out of the network of a container with this first process,
+	// which stays open as long as the way: dial makes its connections, but for those to its
+	// neighbours. It ends when it is closed, and with this program.
+	Out(process *os.File, dial wayout.Dialer, neighbours Neighbours) (Way, error)
+
+	// Router makes a network for containers, of which it has an address in each
+	// subnet itself.
+	Router(own []netip.Prefix) (Router, error)
 
 	// Close ends every use of files, also what goes on.
 	Close() error
+}
+
+// A Way is a container's way out, while it is open.
+type Way interface {
+	// Own keeps what goes to an address that the container has in a network from
+	// the way, and Disown ends that.
+	Own(at netip.Addr) error
+	Disown(at netip.Addr) error
+
+	io.Closer
 }
 
 // A Door leads to one container. Addresses and errors are those that
@@ -63,6 +83,10 @@ type Door interface {
 
 	// ListenPacket is Listen for datagrams.
 	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
+
+	// Offer has a runtime on this host find the container's network at a path, until
+	// done is called.
+	Offer(ctx context.Context, at string) (done func() error, err error)
 
 	// Renew is called before the container is started again: it ends listeners
 	// and the use of files, also what goes on, and the door leads to the next

@@ -1,7 +1,6 @@
 package reach
 
 import (
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -12,28 +11,23 @@ import (
 // Resolver is the name server of a container with a way out.
 var Resolver = wayout.Resolver
 
-// Out implements Doors. The process can't have ended, and its number be
-// another's: its runtime still holds it.
-func (h *here) Out(pid int, dial wayout.Dialer) (io.Closer, error) {
+// Neighbours are the other containers of a container's networks.
+type Neighbours = wayout.Neighbours
+
+// Hold implements Doors.
+func (h *here) Hold(pid int) (*os.File, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)
 	}
-	process := os.NewFile(uintptr(fd), "pidfd")
-	w, err := wayout.Open(process, dial)
+	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
+// Out implements Doors.
+func (h *here) Out(process *os.File, dial wayout.Dialer, neighbours Neighbours) (Way, error) {
+	w, err := wayout.Open(process, dial, neighbours)
 	if err != nil {
-		process.Close()
 		return nil, err
 	}
-	return &out{w, process}, nil
-}
-
-type out struct {
-	*wayout.Way
-	process *os.File
-}
-
-func (o *out) Close() error {
-	defer o.process.Close()
-	return o.Way.Close()
+	return w, nil
 }

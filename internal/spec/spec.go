@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"os"
 	"path"
 	"path/filepath"
@@ -39,13 +40,17 @@ type Options struct {
 	TTY        bool
 	Mounts     []specs.Mount
 	Limits     Limits
-	User       specs.User // resolved
-	Home       string     // of the user
-	Cgroup     string     // path of the container's own
-	Files      string     // host directory for hosts and hostname
-	AppArmor   string     // profile; "" is none
-	ResolvConf string     // what its resolv.conf says; "": what the image has
-	HostNet    bool       // the host's network instead of one of its own, and its resolv.conf
+	User       specs.User   // resolved
+	Home       string       // of the user
+	Cgroup     string       // path of the container's own
+	Files      string       // host directory for hosts and hostname
+	AppArmor   string       // profile; "" is none
+	ResolvConf string       // what its resolv.conf says; "": what the image has
+	Addresses  []netip.Addr // by which others reach it, for its hosts file
+	HostNet    bool         // the host's network instead of one of its own, and its resolv.conf
+
+	// ShareNet is where the namespace of a network is that it shares; "" is none.
+	ShareNet string
 
 	Stores      []specs.Mount // of certificates, as Trust gives them
 	StoreValues []string      // and the variables
@@ -95,14 +100,23 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	// Not containerd's tmpfs on /run: images keep things there.
 	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/run" })
 	s.Mounts = append(s.Mounts, cgroupMounts()...)
-	if o.HostNet {
-		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace })
-	} else {
-		s.Linux.Sysctl = maps.Clone(ownNetwork)
-	}
+	network(s.Linux, o)
 	// The caller's come last, so that they win.
 	s.Mounts = slices.Concat(s.Mounts, names, o.Stores, o.Mounts)
 	return s, nil
+}
+
+// network says in which network the container is.
+func network(l *specs.Linux, o Options) {
+	isNetwork := func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace }
+	switch {
+	case o.HostNet:
+		l.Namespaces = slices.DeleteFunc(l.Namespaces, isNetwork)
+	case o.ShareNet != "":
+		l.Namespaces[slices.IndexFunc(l.Namespaces, isNetwork)].Path = o.ShareNet
+	default:
+		l.Sysctl = maps.Clone(ownNetwork)
+	}
 }
 
 // Check refuses what no runtime can use, after the caller's last changes to the
@@ -223,7 +237,10 @@ func lastOfName(env []string) []string {
 // image has none, or those of the machine that built it.
 func nameFiles(o Options) ([]specs.Mount, error) {
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-	if o.Hostname != "localhost" {
+	for _, a := range o.Addresses {
+		hosts += a.String() + "\t" + o.Hostname + "\n"
+	}
+	if o.Hostname != "localhost" && len(o.Addresses) == 0 {
 		hosts += "127.0.0.1\t" + o.Hostname + "\n"
 	}
 	files := []struct{ name, text string }{{"hosts", hosts}, {"hostname", o.Hostname + "\n"}}

@@ -15,8 +15,14 @@ import (
 	"github.com/ctorhq/ctor/internal/relay"
 )
 
-// ttl is how long a container may remember an address: it never changes.
-const ttl = 300
+// ttl is how long a container may remember an address that stands for a name: it
+// never changes. A neighbour's is not to be remembered: neighbours come and go.
+func ttl(body dnsmessage.ResourceBody) uint32 {
+	if a, ok := body.(*dnsmessage.AResource); ok && reserved.Contains(netip.AddrFrom4(a.A)) {
+		return 300
+	}
+	return 0
+}
 
 // answer answers a query. It is nil where there is no sense in an answer.
 func (n *names) answer(query []byte) []byte {
@@ -52,6 +58,9 @@ func (n *names) resolve(q dnsmessage.Question) (dnsmessage.ResourceBody, dnsmess
 			return nil, dnsmessage.RCodeSuccess
 		}
 		known, ok := n.name(pointed)
+		if !ok && n.neighbours != nil {
+			known, ok = n.neighbours.At(pointed)
+		}
 		if !ok {
 			return nil, dnsmessage.RCodeNameError
 		}
@@ -72,6 +81,9 @@ func (n *names) resolve(q dnsmessage.Question) (dnsmessage.ResourceBody, dnsmess
 	}
 	if !plausible(name) {
 		return nil, dnsmessage.RCodeNameError
+	}
+	if body, code, ok := n.neighbour(name, q.Type); ok {
+		return body, code
 	}
 	if q.Type != dnsmessage.TypeA {
 		return nil, dnsmessage.RCodeSuccess
@@ -117,7 +129,7 @@ func pack(h dnsmessage.Header, q *dnsmessage.Question, body dnsmessage.ResourceB
 	if q != nil {
 		m.Questions = []dnsmessage.Question{*q}
 		if body != nil {
-			m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: ttl}, Body: body}}
+			m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: ttl(body)}, Body: body}}
 		}
 	}
 	b, err := m.Pack()

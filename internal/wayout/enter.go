@@ -17,14 +17,14 @@ import (
 // enter sets the namespace up, on a thread that is in it.
 func (w *Way) enter(undo *unwind.Stack) error {
 	var b netlink.Batch
-	b.Up(netlink.Loopback).Address(netlink.Loopback, own4).Own(all4, own4.Addr())
+	b.Up(netlink.Loopback).Address(netlink.Loopback, own4).Own(netlink.Loopback, all4, own4.Addr())
 	if err := netlink.Do(unix.NETLINK_ROUTE, &b); err != nil {
 		return err
 	}
 	v6 := hasIPv6()
 	if v6 {
 		b = netlink.Batch{}
-		b.Address(netlink.Loopback, own6).Own(all6, own6.Addr())
+		b.Address(netlink.Loopback, own6).Own(netlink.Loopback, all6, own6.Addr())
 		if err := netlink.Do(unix.NETLINK_ROUTE, &b); err != nil {
 			return err
 		}
@@ -113,8 +113,9 @@ const (
 )
 
 const (
-	table = "ctor"
-	chain = "out"
+	table  = "ctor"
+	chain  = "out"
+	ownSet = "own" // addresses of the container on other links
 )
 
 // capture makes the rules of one family.
@@ -124,7 +125,10 @@ func (w *Way) capture(s *netlink.Socket, tcp, udp netip.AddrPort) error {
 		family, unreachable = unix.NFPROTO_IPV6, icmp6AddrUnreachable
 	}
 	t := nft.New(table, family)
+	t.Addresses(ownSet)
 	t.Prerouting(chain)
+	t.Rule(chain, nft.All(nft.NotFrom(netlink.Loopback), []nft.Expression{nft.Accept()})...) // of a neighbour
+	t.Rule(chain, nft.All(t.ToOne(ownSet), []nft.Expression{nft.Accept()})...)
 	for _, p := range inside {
 		if p.Addr().Is6() == tcp.Addr().Is6() {
 			t.Rule(chain, nft.All(nft.To(p), []nft.Expression{nft.Accept()})...)
@@ -141,6 +145,13 @@ func (w *Way) capture(s *netlink.Socket, tcp, udp netip.AddrPort) error {
 	// What is left is neither, or this program is gone.
 	t.Rule(chain, nft.All(isTCP, []nft.Expression{nft.Reset()})...)
 	t.Rule(chain, nft.Unreachable(unreachable))
+	if w.names.neighbours != nil {
+		for _, a := range w.names.neighbours.Own() {
+			if a.Is6() == tcp.Addr().Is6() {
+				t.Add(ownSet, a)
+			}
+		}
+	}
 	return missing(t.Commit(s), "nft_tproxy")
 }
 

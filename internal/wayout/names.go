@@ -13,6 +13,8 @@ var reserved = netip.MustParsePrefix("198.18.0.0/15")
 // as long as the way is open: what a container remembers of a name is never
 // another's.
 type names struct {
+	neighbours Neighbours // nil: there are none
+
 	mu     sync.Mutex
 	byName map[string]netip.Addr
 	byAddr map[netip.Addr]string

@@ -83,8 +83,9 @@ type Way struct {
 // Open makes the way out of the network namespace of process, which is named by
 // a pidfd and must have no other way. A kernel without what it needs is
 // errdefs.ErrUnavailable, and the error names the module.
-func Open(process *os.File, dial Dialer) (_ *Way, err error) {
+func Open(process *os.File, dial Dialer, neighbours Neighbours) (_ *Way, err error) {
 	w := &Way{process: process, dial: dial, conns: map[net.Conn]struct{}{}, flows: map[flow]struct{}{}, ready: map[flow]net.Conn{}}
+	w.names.neighbours = neighbours
 	w.life, w.end = context.WithCancel(context.Background())
 	var undo unwind.Stack
 	defer func() {

@@ -123,7 +123,7 @@ func echoes(c *calls) Dialer {
 
 func open(t testing.TB, dial Dialer) (*os.File, *Way) {
 	p := process(t)
-	w, err := Open(p, dial)
+	w, err := Open(p, dial, nil)
 	if errors.Is(err, errdefs.ErrUnavailable) {
 		t.Skip(err)
 	}
@@ -340,7 +340,7 @@ func TestClose(t *testing.T) {
 			return nil, ctx.Err()
 		}
 		return echo(ctx, network, address, from)
-	})
+	}, nil)
 	require.NoError(t, err)
 	c, err := netns.Dial(t.Context(), p, "tcp", "192.0.2.80:80")
 	require.NoError(t, err)

@@ -1,0 +1,175 @@
+package lan
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/containerd/errdefs"
+)
+
+// Where subnets come from that nobody has chosen: a part of the private addresses
+// that neither Docker, Podman nor Kubernetes takes by default, with room for 1021
+// containers in each of 1024 networks; and of IPv6 the library's own unique local
+// addresses, beside those of package wayout.
+var (
+	pool4 = netip.MustParsePrefix("10.208.0.0/12")
+	pool6 = netip.MustParsePrefix("fd63:746f:7200::/48")
+)
+
+const (
+	bits4 = 22
+	bits6 = 64
+)
+
+// resolver is what ways out have of their own.
+var resolver = netip.MustParsePrefix("198.18.0.0/15")
+
+// subnets checks those of a new network, or chooses them.
+func (s *Set) subnets(given []netip.Prefix) ([]netip.Prefix, error) {
+	if len(given) == 0 {
+		return s.choose()
+	}
+	for i, p := range given {
+		if err := usable(p); err != nil {
+			return nil, fmt.Errorf("subnet %s: %w: %w", p, err, errdefs.ErrInvalidArgument)
+		}
+		for _, other := range given[:i] {
+			if other.Addr().Is4() == p.Addr().Is4() {
+				return nil, fmt.Errorf("subnets %s and %s: there is at most one of IPv4 and one of IPv6: %w", other, p, errdefs.ErrInvalidArgument)
+			}
+		}
+		if n := s.overlapped(p); n != nil {
+			return nil, fmt.Errorf("subnet %s overlaps one of network %q: %w", p, n.Name, errdefs.ErrInvalidArgument)
+		}
+	}
+	return given, nil
+}
+
+// usable says why a prefix can't be a network's.
+func usable(p netip.Prefix) error {
+	switch a := p.Addr(); {
+	case !p.IsValid():
+		return fmt.Errorf("it is none")
+	case a.Is4In6():
+		return fmt.Errorf("IPv4 is written as such")
+	case p != p.Masked():
+		return fmt.Errorf("it has bits beyond its length: %s is meant", p.Masked())
+	case p.Bits() > a.BitLen()-2:
+		return fmt.Errorf("it has no room for a container: at most /%d", a.BitLen()-2)
+	case a.Is4() && p.Bits() < 8 || a.Is6() && p.Bits() < 32:
+		return fmt.Errorf("it is too large")
+	case !a.IsGlobalUnicast():
+		return fmt.Errorf("its addresses can't be a container's")
+	case a.Is4() && p.Overlaps(resolver):
+		return fmt.Errorf("%s stands for the names that containers look up", resolver)
+	}
+	return nil
+}
+
+// overlapped is the network that has addresses of p already.
+func (s *Set) overlapped(p netip.Prefix) *Network {
+	for _, n := range s.all {
+		for _, q := range n.Subnets {
+			if p.Overlaps(q) {
+				return n
+			}
+		}
+	}
+	return nil
+}
+
+// choose gives subnets that no other network of the engine has, and that the host
+// is not in: what a container reaches in its network, it reaches nowhere else.
+func (s *Set) choose() ([]netip.Prefix, error) {
+	hosts, _ := net.InterfaceAddrs() // an error: it has none to avoid
+	free := func(p netip.Prefix) bool {
+		for _, h := range hosts {
+			if n, ok := h.(*net.IPNet); ok {
+				if a, ok := netip.AddrFromSlice(n.IP); ok && p.Contains(a.Unmap()) {
+					return false
+				}
+			}
+		}
+		return s.overlapped(p) == nil
+	}
+	var chosen []netip.Prefix
+	for _, of := range []struct {
+		pool netip.Prefix
+		bits int
+	}{{pool4, bits4}, {pool6, bits6}} {
+		if of.pool.Addr().Is6() && !hasIPv6() {
+			continue
+		}
+		p, ok := firstFree(of.pool, of.bits, free)
+		if !ok {
+			return nil, fmt.Errorf("no subnet of %s is left: remove a network, or name the subnets: %w", of.pool, errdefs.ErrUnavailable)
+		}
+		chosen = append(chosen, p)
+	}
+	return chosen, nil
+}
+
+// firstFree walks the subnets of a pool. The first of IPv6 is package wayout's.
+func firstFree(pool netip.Prefix, bits int, free func(netip.Prefix) bool) (netip.Prefix, bool) {
+	p := netip.PrefixFrom(pool.Addr(), bits)
+	if pool.Addr().Is6() {
+		p = following(p)
+	}
+	for ; pool.Contains(p.Addr()); p = following(p) {
+		if free(p) {
+			return p, true
+		}
+	}
+	return p, false
+}
+
+// following is the subnet behind another of its size.
+func following(p netip.Prefix) netip.Prefix {
+	b := p.Addr().AsSlice()
+	bit := p.Bits() - 1
+	for carry := 1 << (7 - bit%8); carry > 0 && bit >= 0; bit -= 8 {
+		i := bit / 8
+		v := int(b[i]) + carry
+		b[i] = byte(v)
+		carry = v >> 8
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return netip.PrefixFrom(a, p.Bits())
+}
+
+// hasIPv6 tells whether this kernel has IPv6.
+func hasIPv6() bool {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// pool gives out the addresses of a subnet, one after the other: the address of a
+// container that has gone is another's as late as can be.
+type pool struct {
+	subnet netip.Prefix
+	last   netip.Addr // that was given out
+}
+
+// take gives the next address that is not taken.
+func (p *pool) take(taken func(netip.Addr) bool) (netip.Addr, error) {
+	first := p.subnet.Addr().Next() // the router's
+	for a := p.last.Next(); a != p.last; a = a.Next() {
+		if !p.subnet.Contains(a) || a.Is4() && !p.subnet.Contains(a.Next()) { // beyond, or the broadcast address
+			a = first
+			if a == p.last {
+				break
+			}
+			continue
+		}
+		if !taken(a) {
+			p.last = a
+			return a, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("no address of %s is left: %w", p.subnet, errdefs.ErrUnavailable)
+}

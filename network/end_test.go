@@ -1,0 +1,244 @@
+package network_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/stretchr/testify/require"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/container/containertest"
+	"github.com/ctorhq/ctor/egress"
+	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/network"
+)
+
+// What networks have taken of this process is given back, down to the last
+// descriptor and goroutine.
+func TestFootprint(t *testing.T) {
+	life := func() {
+		n, err := network.New(t.Context(), containertest.Engine(t), network.Config{})
+		require.NoError(t, err)
+		var all []*container.Container
+		for range 3 {
+			c, err := busybox(t).Run(t.Context(), container.Config{Network: n.Join(), Args: []string{"sleep", "1000"}})
+			require.NoError(t, err)
+			all = append(all, c)
+		}
+		side, err := busybox(t).Run(t.Context(), container.Config{Network: container.Share(all[0]), Args: []string{"sleep", "1000"}})
+		require.NoError(t, err)
+		l, err := n.Listen(t.Context(), "tcp", "program:80")
+		require.NoError(t, err)
+		go answer(l, "hello")
+		require.Equal(t, "hello", say(t, all[0], "nc program 80 </dev/null"))
+		require.NoError(t, n.Disconnect(t.Context(), all[1]))
+		require.NoError(t, n.Connect(t.Context(), all[1]))
+		for _, c := range append(all, side) {
+			require.NoError(t, c.Close())
+		}
+		_, err = busybox(t).New(t.Context(), container.Config{Network: n.Join("twice").And(n.Join()), Args: []string{"sleep", "1000"}})
+		require.ErrorIs(t, err, ctor.ErrAlreadyExists)
+		_, err = busybox(t).New(t.Context(), container.Config{Network: n.Join(), Args: []string{"not there"}})
+		require.ErrorIs(t, err, ctor.ErrNotFound)
+		_, err = network.New(t.Context(), containertest.Engine(t), network.Config{Name: n.Name()})
+		require.ErrorIs(t, err, ctor.ErrAlreadyExists)
+		require.NoError(t, n.Remove(t.Context())) // nobody is in it
+	}
+	life()
+	before := fixture.Measure(t)
+	life()
+	before.Same(t)
+}
+
+// The end of the engine ends its networks, whoever is in them, and calls on them.
+func TestEngineEnds(t *testing.T) {
+	t.Parallel()
+	before := outside(t)
+	e := fixture.Open(t)
+	n, err := network.New(t.Context(), e, network.Config{})
+	require.NoError(t, err)
+	_, err = fixture.Busybox(t, e).Run(t.Context(), container.Config{Network: n.Join("c"), Args: []string{"sleep", "1000"}})
+	require.NoError(t, err)
+	l, err := n.Listen(t.Context(), "tcp", ":80")
+	require.NoError(t, err)
+	_, err = busybox(t).New(t.Context(), container.Config{Network: n.Join()})
+	require.ErrorIs(t, err, ctor.ErrInvalid, "another engine's")
+	require.NoError(t, e.Close())
+	_, err = l.Accept()
+	require.ErrorIs(t, err, net.ErrClosed)
+	_, err = network.New(t.Context(), e, network.Config{})
+	require.ErrorIs(t, err, ctor.ErrClosed)
+	_, err = network.Get(t.Context(), e, n.Name())
+	require.ErrorIs(t, err, ctor.ErrClosed)
+	require.ErrorIs(t, n.Remove(t.Context()), ctor.ErrClosed)
+	require.Equal(t, before, outside(t))
+}
+
+// A kept container that the next program starts is in no network until it is
+// connected.
+func TestKept(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+	require.NoError(t, err)
+	n, err := network.New(t.Context(), e, network.Config{Name: "n"})
+	require.NoError(t, err)
+	c, err := fixture.Busybox(t, e).Run(t.Context(), container.Config{Name: "kept", Keep: true, Network: n.Join("db"), Args: []string{"sleep", "1000"}})
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.Empty(t, n.Info().Containers)
+	require.NoError(t, e.Close())
+
+	e = fixture.Engine(t, ctor.Config{Root: root})
+	n, err = network.New(t.Context(), e, network.Config{Name: "n"})
+	require.NoError(t, err)
+	web, err := fixture.Busybox(t, e).Run(t.Context(), container.Config{Network: n.Join(), Args: []string{"sleep", "1000"}})
+	require.NoError(t, err)
+	c, err = container.Get(t.Context(), e, "kept")
+	require.NoError(t, err)
+	require.NoError(t, n.Connect(t.Context(), c, "db"))
+	require.NoError(t, c.Start(t.Context()))
+	serve(t, c, 80, "kept")
+	require.Equal(t, "kept", say(t, web, "nc db 80 </dev/null"))
+	serve(t, web, 80, "web")
+	require.Equal(t, "web", say(t, c, "nc "+web.ID()+" 80 </dev/null"), "it has kept its resolv.conf")
+	require.NoError(t, c.Remove(t.Context()))
+}
+
+// A container that may change its own network shuts itself off, and gets nowhere.
+func TestNetAdmin(t *testing.T) {
+	t.Parallel()
+	mighty := func(cfg *container.Config) {
+		cfg.Spec = func(s *specs.Spec) error {
+			for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Effective, &s.Process.Capabilities.Permitted} {
+				*set = append(*set, "CAP_NET_ADMIN")
+			}
+			return nil
+		}
+	}
+	n, other := open(t, network.Config{}), open(t, network.Config{})
+	c, victim, peer, far := idle(t, n.Join("c"), mighty), idle(t, n.Join("victim")), idle(t, n.Join("peer")), idle(t, other.Join("far"))
+	serve(t, victim, 80, "victim")
+	serve(t, peer, 80, "peer")
+	serve(t, far, 80, "far")
+	at := func(c *container.Container, n *network.Network) string {
+		i, err := c.Info(t.Context())
+		require.NoError(t, err)
+		return i.Addresses[n.Name()][0].String()
+	}
+	require.Equal(t, "victim", say(t, c, "nc victim 80 </dev/null"))
+
+	// Another's address at its own link, and another network's behind it.
+	require.Empty(t, say(t, c, "ip addr add "+at(peer, n)+"/32 dev eth0; ip route add "+at(far, other)+"/32 dev eth0"))
+	serve(t, c, 80, "c")
+	require.Equal(t, "peer", say(t, victim, "nc peer 80 </dev/null"))
+	require.NotEqual(t, "victim", say(t, c, "nc -w 1 -s "+at(peer, n)+" victim 80 </dev/null"))
+	require.NotEqual(t, "far", say(t, c, "nc -w 1 "+at(far, other)+" 80 </dev/null"))
+	// Its link away.
+	require.Empty(t, say(t, c, "ip link del eth0"))
+	require.NotEqual(t, "victim", say(t, c, "nc -w 1 "+at(victim, n)+" 80 </dev/null"))
+	require.NoError(t, n.Disconnect(t.Context(), c))
+	require.NoError(t, n.Connect(t.Context(), c))
+	require.Equal(t, "victim", say(t, c, "nc victim 80 </dev/null"))
+	require.Equal(t, "peer", say(t, victim, "nc peer 80 </dev/null"))
+}
+
+// A program that is killed at any step of a network's life leaves nothing of it.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	kills := 12
+	if testing.Short() {
+		kills = 2
+	}
+	root := t.TempDir()
+	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+	require.NoError(t, err)
+	fixture.Busybox(t, e)
+	require.NoError(t, e.Close())
+	before := outside(t)
+	for range kills {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), helperEnv+"="+root)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		lines := bufio.NewReader(out)
+		line, err := lines.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, "ready\n", line)
+		time.Sleep(rand.N(400 * time.Millisecond)) // the moment is the test's input
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+		fixture.Remains{}.Same(t, func() fixture.Remains {
+			r := fixture.Host(t, root)
+			delete(r, "files") // and cgroups, which are swept by the next program
+			delete(r, "cgroups")
+			return r
+		})
+		require.Equal(t, before, outside(t))
+	}
+}
+
+// helperEnv has the test binary be a program that makes networks, with containers
+// in them, in the root that it names, until it is killed.
+const helperEnv = "CTOR_TEST_NETWORK"
+
+func helper(root string) error {
+	ctx := context.Background()
+	e, err := ctor.Open(ctx, ctor.Config{Root: root})
+	if err != nil {
+		return err
+	}
+	img, err := image.Get(ctx, e, "ctor.test/busybox:1")
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for {
+		n, err := network.New(ctx, e, network.Config{Out: egress.Public})
+		if err != nil {
+			return err
+		}
+		var all []*container.Container
+		for i := range 3 {
+			c, err := img.Run(ctx, container.Config{Network: n.Join(fmt.Sprint("c", i)), Args: []string{"sleep", "1000"}})
+			if err != nil {
+				return err
+			}
+			all = append(all, c)
+		}
+		if err := n.Disconnect(ctx, all[0]); err != nil {
+			return err
+		}
+		if err := n.Connect(ctx, all[0]); err != nil {
+			return err
+		}
+		if err := all[1].Signal(ctx, syscall.SIGKILL); err != nil {
+			return err
+		}
+		_ = all[1].Wait(ctx)
+		if err := all[1].Start(ctx); err != nil {
+			return err
+		}
+		for _, c := range all {
+			if err := c.Close(); err != nil {
+				return err
+			}
+		}
+		if err := n.Remove(ctx); err != nil {
+			return err
+		}
+	}
+}

@@ -41,8 +41,12 @@ type Network struct {
 //
 // A malformed policy is ctor.ErrInvalid, by New. The way out is a function of
 // this program: it can't be used with Detach, and a kept container that another
-// program starts again has none. At most 4096 connections and 1024 flows of
-// datagrams are open at a time. nil is no way out.
+// program starts again has none. nil is no way out.
+//
+// A container has at most 4096 connections and 1024 flows of datagrams at a time,
+// fewer where that would be more than a quarter of the descriptors that this
+// program may open, and 65536 names; one that asks for more is refused, and no
+// other container notices. [egress.Limit] sets lower bounds.
 func Out(d egress.Dialer) Network { return Network{dial: d} }
 
 // Host is the host's own network, without any wall: the container reaches what

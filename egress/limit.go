@@ -105,6 +105,9 @@ func (c *limited) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// NetConn gives the connection that it wraps.
+func (c *limited) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite passes on the end of what the container sends.
 func (c *limited) CloseWrite() error { return closeWrite(c.Conn) }
 

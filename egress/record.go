@@ -82,6 +82,9 @@ func (c *recorded) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// NetConn gives the connection that it wraps.
+func (c *recorded) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite passes on the end of what the container sends.
 func (c *recorded) CloseWrite() error { return closeWrite(c.Conn) }
 

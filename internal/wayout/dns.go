@@ -2,7 +2,6 @@ package wayout
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -130,6 +129,9 @@ func pack(h dnsmessage.Header, q *dnsmessage.Question, body dnsmessage.ResourceB
 // answerName answers a query that came as a datagram, at once: nothing is asked
 // elsewhere for it.
 func (w *Way) answerName(f flow, query []byte) {
+	if len(query) > mostQuery {
+		return
+	}
 	reply := w.names.answer(query)
 	if reply == nil {
 		return
@@ -142,15 +144,21 @@ func (w *Way) answerName(f flow, query []byte) {
 	_, _ = c.Write(reply)
 }
 
-// serveStream answers queries that come by TCP, each behind its length.
+// serveStream answers queries that come by TCP, each behind its length. No query
+// that can be answered is long: an end that sends another is not waited for.
 func (n *names) serveStream(c net.Conn) {
-	buf := make([]byte, 2+largest)
 	for {
-		_ = c.SetDeadline(time.Now().Add(idle))
-		if _, err := io.ReadFull(c, buf[:2]); err != nil {
+		_ = c.SetDeadline(time.Now().Add(asking))
+		var length [2]byte
+		if _, err := io.ReadFull(c, length[:]); err != nil {
 			return
 		}
-		query := buf[2 : 2+int(binary.BigEndian.Uint16(buf))]
+		size := int(binary.BigEndian.Uint16(length[:]))
+		if size > mostQuery {
+			relay.Reset(c)
+			return
+		}
+		query := make([]byte, size)
 		if _, err := io.ReadFull(c, query); err != nil {
 			return
 		}
@@ -159,7 +167,7 @@ func (n *names) serveStream(c net.Conn) {
 			relay.Reset(c)
 			return
 		}
-		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); errors.Is(err, net.ErrClosed) || err != nil {
+		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); err != nil {
 			return
 		}
 	}

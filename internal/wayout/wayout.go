@@ -72,19 +72,29 @@ type Way struct {
 	tcp   []*net.TCPListener
 	udp   []*net.UDPConn
 	queue *queue // nil: the kernel can't hold a SYN
+	held  held
+
+	places chan struct{} // one is taken for each connection
 
 	mu     sync.Mutex
 	closed bool
 	conns  map[net.Conn]struct{} // to be closed with the way
 	flows  map[flow]struct{}     // of datagrams
-	ready  map[flow]net.Conn     // dialled, whose SYN was let through
+	room   int                   // for flows
+	first  int                   // bytes of first datagrams that wait for a dialer
 }
 
 // Open makes the way out of the network namespace of process, which is named by
-// a pidfd and must have no other way. A kernel without what it needs is
+// a pidfd and must have no other way. Whatever the container does, the way has a
+// bounded number of connections, flows of datagrams and names, and keeps no bytes
+// for an end that does not read. A kernel without what it needs is
 // errdefs.ErrUnavailable, and the error names the module.
 func Open(process *os.File, dial Dialer) (_ *Way, err error) {
-	w := &Way{process: process, dial: dial, conns: map[net.Conn]struct{}{}, flows: map[flow]struct{}{}, ready: map[flow]net.Conn{}}
+	w := &Way{
+		process: process, dial: dial, conns: map[net.Conn]struct{}{},
+		held: held{flows: map[flow]*half{}}, places: make(chan struct{}, relay.Connections()),
+		flows: map[flow]struct{}{}, room: relay.Flows(),
+	}
 	w.life, w.end = context.WithCancel(context.Background())
 	var undo unwind.Stack
 	defer func() {
@@ -121,11 +131,8 @@ func (w *Way) Close() error {
 	for c := range w.conns {
 		relay.Reset(c)
 	}
-	for _, c := range w.ready {
-		c.Close()
-	}
-	clear(w.ready)
 	w.mu.Unlock()
+	w.held.close()
 	w.end()
 	for _, l := range w.tcp {
 		l.Close()

@@ -105,8 +105,25 @@ func (s *secret) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, replace(err.Error(), sorted(back)), http.StatusBadGateway)
 		},
 	}
-	proxy.ServeHTTP(w, r)
+	proxy.ServeHTTP(&early{w, func() []swap { return sorted(back) }}, r)
 }
+
+// early takes the value out of headers that come before the answer's own
+// (RFC 9110, section 15.2), which ReverseProxy passes on without asking.
+type early struct {
+	http.ResponseWriter
+	back func() []swap
+}
+
+func (e *early) WriteHeader(code int) {
+	if code < http.StatusOK {
+		swapAll(e.Header(), e.back())
+	}
+	e.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap gives what can be flushed.
+func (e *early) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
 func hostname(hostport string) string {
 	return (&url.URL{Host: hostport}).Hostname()
@@ -250,12 +267,11 @@ func (s *secret) in(resp *http.Response, back []swap) error {
 		return fmt.Errorf("the host compressed its answer unasked (%s), so the secret could not be looked for", e)
 	}
 	swapAll(resp.Header, back)
-	if resp.Request.Method == http.MethodHead || resp.ContentLength == 0 {
-		return nil
-	}
-	resp.ContentLength = -1
-	resp.Header.Del("Content-Length")
 	resp.Body = &trailing{newSwapping(resp.Body, back), resp, back}
+	if resp.Request.Method != http.MethodHead && resp.ContentLength != 0 {
+		resp.ContentLength = -1
+		resp.Header.Del("Content-Length")
+	}
 	return nil
 }
 

@@ -21,7 +21,7 @@ import (
 // network, so that this program has nothing of their sockets.
 var attacks = map[string]func(n int) error{
 	"syn": synFlood, "udp": udpFlood, "slow": slowReaders, "names": manyNames, "queries": queryFlood,
-	"spoof": spoof, "flush": flush, "stall": stalledQueries,
+	"spoof": spoof, "flush": flush, "mapped": mapped, "stall": stalledQueries,
 }
 
 // kept is what an attack has opened, until the process ends.
@@ -174,6 +174,26 @@ func queryFlood(n int) error {
 	}
 	for range n {
 		_, _ = c.Write(b)
+	}
+	return nil
+}
+
+// mapped connects to a port of this host in all ways of writing it, and fails if
+// one of them is more than a listener that hangs up.
+func mapped(port int) error {
+	for _, host := range []string{"::ffff:127.0.0.1", "::ffff:0.0.0.0", "::", "::1", "::ffff:198.18.0.2", "fd63:746f:7200::2", "::ffff:127.8.8.8"} {
+		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		err = unix.Connect(fd, &unix.SockaddrInet6{Port: port, Addr: netip.MustParseAddr(host).As16()})
+		if err == nil {
+			_, err = unix.Read(fd, make([]byte, 1))
+		}
+		unix.Close(fd)
+		if !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ECONNRESET) {
+			return fmt.Errorf("%s: %v", host, err)
+		}
 	}
 	return nil
 }

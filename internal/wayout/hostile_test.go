@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/netns"
 	"github.com/ctorhq/ctor/internal/relay"
@@ -187,4 +188,68 @@ func BenchmarkNeighbour(b *testing.B) {
 			bad.in.Close()
 		})
 	}
+}
+
+// A container that takes the rules away, as CAP_NET_ADMIN allows, has closed its
+// way out and opened none.
+func TestFlush(t *testing.T) {
+	var asked calls
+	b, w := openBox(t, echoes(&asked))
+	l, err := net.Listen("tcp", "127.0.0.1:0") // what must not be reached
+	require.NoError(t, err)
+	defer l.Close()
+	neighbour{b.File}.reaches(t, 1)
+	asked.take()
+	b.attack(t, "flush", 0)
+	for _, address := range []string{"192.0.2.80:80", "[2001:db8::1]:80", "169.254.169.254:80", l.Addr().String()} {
+		_, err := netns.Dial(t.Context(), b.File, "tcp", address)
+		require.ErrorIs(t, err, unix.ECONNREFUSED, address)
+	}
+	for _, mine := range w.tcp { // the program's own listeners are still there
+		c, err := netns.Dial(t.Context(), b.File, "tcp", mine.Addr().String())
+		if err == nil {
+			_, err = c.Read(make([]byte, 1))
+			c.Close()
+		}
+		require.ErrorIs(t, err, unix.ECONNRESET)
+	}
+	u, err := netns.Dial(t.Context(), b.File, "udp", "192.0.2.80:80")
+	require.NoError(t, err)
+	defer u.Close()
+	_, err = u.Write([]byte("x"))
+	require.NoError(t, err)
+	_, err = u.Read(make([]byte, 1))
+	require.ErrorIs(t, err, unix.ECONNREFUSED)
+	require.Empty(t, asked.take())
+}
+
+// Packets from addresses that are not the container's reach what its own do, and
+// no more: what stays the namespace's own is asked for in nobody's name.
+func TestSpoof(t *testing.T) {
+	var asked calls
+	b, w := openBox(t, echoes(&asked))
+	b.attack(t, "spoof", 0)
+	neighbour{b.File}.reaches(t, 1) // behind them in the queue
+	for _, a := range asked.take() {
+		require.Contains(t, []string{"tcp 192.0.2.80:80", "tcp 169.254.169.254:80"}, a)
+	}
+	require.Eventually(t, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.conns) == 0
+	}, 30*time.Second, time.Millisecond, "none of them is a connection")
+}
+
+// An address is what it means, however it is written.
+func TestMapped(t *testing.T) {
+	var asked calls
+	b, w := openBox(t, echoes(&asked))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	b.attack(t, "mapped", l.Addr().(*net.TCPAddr).Port)
+	for _, mine := range w.tcp {
+		b.attack(t, "mapped", mine.Addr().(*net.TCPAddr).Port)
+	}
+	require.Empty(t, asked.take())
 }

@@ -149,8 +149,10 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 func (b *builder) instance(ctx, own context.Context, r containers.Container, o *spec.Outline, mounts []mount.Mount) (*Container, error) {
 	c := newContainer(b.ctor, b.in, r)
 	c.outline = func() (*spec.Outline, error) { return o, nil }
-	c.network = b.cfg.Network
 	c.handed = b.instead != nil
+	if d := b.cfg.Network.dial; d != nil {
+		c.out.Store(&d)
+	}
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
 	l, err := c.create(own, mounts, b.instead, &b.undo)
 	if err != nil {

@@ -103,13 +103,13 @@ func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *r
 	if err := streams.Given(pid); err != nil {
 		return nil, err
 	}
-	if c.detached() {
-		return c.asked(), nil
-	}
 	if err := c.openWay(pid); err != nil {
 		return nil, err
 	}
 	undo.Push(c.closeWay)
+	if c.detached() {
+		return c.asked(), nil
+	}
 	before := 0
 	if l := c.now.Load(); l != nil {
 		before = (*l).Number()

@@ -1,16 +1,11 @@
 package container
 
 import (
-	"context"
 	"fmt"
-	"net"
-	"net/netip"
-	"runtime/debug"
-
-	"github.com/containerd/log"
 
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/spec"
 )
@@ -39,9 +34,14 @@ type Network struct {
 // container trusts the engine's own certificate authority beside those of its
 // image, by its files in /etc/ssl and /etc/pki and by SSL_CERT_FILE and its like.
 //
-// A malformed policy is ctor.ErrInvalid, by New. The way out is a function of
-// this program: it can't be used with Detach, and a kept container that another
-// program starts again has none. nil is no way out.
+// A malformed policy is ctor.ErrInvalid, by New. nil is no way out.
+//
+// With Detach, d has to be data: [egress.Public], [egress.Allow], [egress.Deny] or
+// an [egress.Mux] of them; any other is a function of this program, and
+// ctor.ErrInvalid. The connections of a detached container are made by a process
+// of its own, which is this program executed again and ends with the container. A
+// kept container that a later program starts has the way out that it had, if that
+// is data; else [Container.SetOut] gives it one before.
 //
 // A container has at most 4096 connections and 1024 flows of datagrams at a time,
 // fewer where that would be more than a quarter of the descriptors that this
@@ -60,10 +60,13 @@ func (n Network) check(cfg Config) error {
 	if n.dial == nil {
 		return nil
 	}
-	if cfg.Detach {
-		return invalid("a way out is a function of this program, and a detached container outlives it")
+	if err := egress.Check(n.dial); err != nil || !cfg.Detach {
+		return err
 	}
-	return egress.Check(n.dial)
+	if _, err := egress.Marshal(n.dial); err != nil {
+		return fmt.Errorf("a detached container outlives this program: %w", err)
+	}
+	return nil
 }
 
 // prepare adds to a configuration what the network needs: files, which lie in
@@ -87,43 +90,14 @@ func (n Network) prepare(o *spec.Options, root *rootfs.Root, ca func() (*egress.
 	return nil
 }
 
-// openWay makes the way out of the life whose first process is pid, if it has
-// one.
-func (c *Container) openWay(pid int) error {
-	if c.network.dial == nil {
+// record is what later programs must know of the network.
+func (n Network) record() *record.Out {
+	if n.dial == nil {
 		return nil
 	}
-	source := egress.Source{Container: c.ID()}
-	if egress.Answers(c.network.dial) {
-		ca, err := c.e.CA()
-		if err != nil {
-			return err
-		}
-		source.CA = ca
-	}
-	w, err := c.e.Doors.Out(pid, func(ctx context.Context, network, address string, from netip.AddrPort) (_ net.Conn, err error) {
-		// What a container asks for must not end the program.
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("dial %s %s for container %s: panic: %v", network, address, c.ID(), p)
-				log.G(c.e.Context(ctx)).WithError(err).Errorf("the way out panicked\n%s", debug.Stack())
-			}
-		}()
-		s := source
-		s.Addr = from
-		return c.network.dial(egress.WithSource(ctx, s), network, address)
-	})
+	policy, err := egress.Marshal(n.dial)
 	if err != nil {
-		return err
+		return &record.Out{} // a function
 	}
-	c.way.Store(&w)
-	return nil
-}
-
-// closeWay ends the way out, if there is one.
-func (c *Container) closeWay() error {
-	if w := c.way.Swap(nil); w != nil {
-		return (*w).Close()
-	}
-	return nil
+	return &record.Out{Policy: policy}
 }

@@ -225,7 +225,8 @@ func TestOutBad(t *testing.T) {
 	for _, cfg := range []container.Config{
 		{Network: container.Out(egress.Allow("a b"))},
 		{Network: container.Out(egress.Mux{"x:http": egress.Public}.Dial)},
-		{Network: container.Out(egress.Public), Detach: true},
+		{Network: container.Out(egress.Handler(http.NotFoundHandler())), Detach: true},
+		{Network: container.Out(egress.Record(io.Discard, egress.Public)), Detach: true},
 	} {
 		_, err := busybox(t).New(t.Context(), cfg)
 		require.ErrorIs(t, err, ctor.ErrInvalid)

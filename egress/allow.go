@@ -30,9 +30,11 @@ func Allow(rules ...string) Dialer {
 type allow struct{ ruleSet }
 
 func (a *allow) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	switch {
-	case asked(ctx, a.err) != nil:
+	if q := asked(ctx, a.err); q != nil {
+		q.policy = &policy{Allow: &a.text}
 		return nil, errAsked
+	}
+	switch {
 	case a.err != nil:
 		return nil, a.err
 	case !a.matches(address):
@@ -59,9 +61,13 @@ type deny struct {
 }
 
 func (d *deny) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	switch {
-	case asked(ctx, d.err, d.next) != nil:
+	if q := asked(ctx, d.err, d.next); q != nil {
+		if next := q.below[0].policy; next != nil {
+			q.policy = &policy{Deny: &d.text, Next: next}
+		}
 		return nil, errAsked
+	}
+	switch {
 	case d.err != nil:
 		return nil, d.err
 	case d.matches(address):

@@ -22,9 +22,11 @@ func Check(d Dialer) error {
 // A question goes to a dialer of this package, which is a function and has no
 // other ears, by its context.
 type question struct {
-	faults  []error // what is wrong with it
-	answers bool    // it answers in another host's place
-	foreign bool    // it leads to a function of the program's own
+	faults  []error     // what is wrong with it
+	answers bool        // it answers in another host's place
+	foreign bool        // it leads to a function of the program's own
+	policy  *policy     // what it is, as data; nil: it is more than data
+	below   []*question // those that went to what stands behind it
 }
 
 type questionKey struct{}
@@ -34,18 +36,14 @@ var errAsked = errors.New("only asked")
 // inquire asks d, and what stands behind it.
 func inquire(d Dialer) *question {
 	q := &question{}
-	q.ask(context.WithValue(context.Background(), questionKey{}, q), d)
-	return q
-}
-
-func (q *question) ask(ctx context.Context, d Dialer) {
 	switch {
 	case d == nil:
 	case ours(d):
-		_, _ = d(ctx, "", "")
+		_, _ = d(context.WithValue(context.Background(), questionKey{}, q), "", "")
 	default:
 		q.foreign = true
 	}
+	return q
 }
 
 // asked is not nil where a dialer was called by inquire. Then it has answered:
@@ -59,7 +57,11 @@ func asked(ctx context.Context, fault error, next ...Dialer) *question {
 		q.faults = append(q.faults, fault)
 	}
 	for _, d := range next {
-		q.ask(ctx, d)
+		b := inquire(d)
+		q.below = append(q.below, b)
+		q.faults = append(q.faults, b.faults...)
+		q.answers = q.answers || b.answers
+		q.foreign = q.foreign || b.foreign
 	}
 	return q
 }

@@ -121,15 +121,17 @@ func (r rule) matches(address string) bool {
 
 // ruleSet is what some rules say together. err is what is wrong with one.
 type ruleSet struct {
+	text  []string // as they were given
 	rules []rule
 	err   error
 }
 
 func parseAll(rules []string) (s ruleSet) {
+	s.text = append([]string{}, rules...)
 	for _, text := range rules {
 		r, err := parse(text)
 		if err != nil {
-			return ruleSet{err: err}
+			return ruleSet{text: s.text, err: err}
 		}
 		s.rules = append(s.rules, r)
 	}

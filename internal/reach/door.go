@@ -38,6 +38,11 @@ type Doors interface {
 	// closed, and with this program.
 	Out(pid int, dial wayout.Dialer) (io.Closer, error)
 
+	// Porter has a process of its own make the way out, for a container that
+	// outlives this program: by a policy, as egress.Marshal gives it. It ends with
+	// the container's first process. dir is the process's working directory.
+	Porter(pid int, container string, policy []byte, dir string) error
+
 	// Close ends every use of files, also what goes on.
 	Close() error
 }

@@ -1,0 +1,136 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime/debug"
+
+	"github.com/containerd/log"
+
+	"github.com/ctorhq/ctor/egress"
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/record"
+	"github.com/ctorhq/ctor/internal/spec"
+)
+
+// SetOut changes what makes the container's connections to the outside, for those
+// that it opens from now on; what is open stays. For a kept container that this
+// program has found, and whose way out was a function of the program before, it is
+// how to give it one again, before Start. nil refuses all.
+//
+// The container must have been made with [Out], and with one that answers TLS if d
+// does, since it trusts the engine's authority from its beginning; and it can't be
+// detached, since another process makes the connections then. Each of these, and a
+// malformed policy, is ctor.ErrInvalid.
+func (c *Container) SetOut(ctx context.Context, d egress.Dialer) error {
+	ctx, leave, err := c.enter(ctx)
+	if err != nil {
+		return c.wrap("set the way out of", err)
+	}
+	defer leave()
+	return c.wrap("set the way out of", engine.Cause(ctx, c.setOut(ctx, d)))
+}
+
+func (c *Container) setOut(ctx context.Context, d egress.Dialer) error {
+	if d == nil {
+		d = egress.Allow()
+	}
+	switch {
+	case c.about.Out == nil:
+		return invalid("it was made without a way out")
+	case c.detached():
+		return invalid("it is detached, and its connections are made by another process")
+	}
+	if err := egress.Check(d); err != nil {
+		return err
+	}
+	if egress.Answers(d) && !spec.Trusts(c.e.Dir(c.ID())) {
+		return invalid("it trusts no authority of the engine: make it with a way out that answers TLS")
+	}
+	if c.kept() {
+		out := Out(d).record()
+		if _, err := c.e.Note(ctx, c.ID(), func(r *record.Record) { r.Out = out }); err != nil {
+			return err
+		}
+	}
+	c.out.Store(&d)
+	return nil
+}
+
+// dialer is what makes the connections; nil without a way out.
+func (c *Container) dialer() (egress.Dialer, error) {
+	if d := c.out.Load(); d != nil {
+		return *d, nil
+	}
+	if c.about.Out == nil {
+		return nil, nil
+	}
+	if c.about.Out.Policy == nil {
+		return nil, invalid("its way out was a function of the program that made it: give it one by SetOut, and start it then")
+	}
+	d, err := egress.Unmarshal(c.about.Out.Policy)
+	if err != nil {
+		return nil, err
+	}
+	c.out.CompareAndSwap(nil, &d)
+	return *c.out.Load(), nil
+}
+
+// openWay makes the way out of the life whose first process is pid, if it has
+// one.
+func (c *Container) openWay(pid int) error {
+	d, err := c.dialer()
+	switch {
+	case d == nil || err != nil:
+		return err
+	case c.detached():
+		return c.e.Doors.Porter(pid, c.ID(), c.about.Out.Policy, c.e.Dir(c.ID()))
+	}
+	source, err := c.source()
+	if err != nil {
+		return err
+	}
+	w, err := c.e.Doors.Out(pid, func(ctx context.Context, network, address string, from netip.AddrPort) (_ net.Conn, err error) {
+		// What a container asks for must not end the program.
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("dial %s %s for container %s: panic: %v", network, address, c.ID(), p)
+				log.G(c.e.Context(ctx)).WithError(err).Errorf("the way out panicked\n%s", debug.Stack())
+			}
+		}()
+		s := source
+		s.Addr = from
+		return (*c.out.Load())(egress.WithSource(ctx, s), network, address)
+	})
+	if err != nil {
+		return err
+	}
+	c.way.Store(&w)
+	return nil
+}
+
+// source is what the container's dialers are told of it. Its files may have the
+// authority of an earlier program's engine.
+func (c *Container) source() (egress.Source, error) {
+	s := egress.Source{Container: c.ID()}
+	dir := c.e.Dir(c.ID())
+	if !spec.Trusts(dir) {
+		return s, nil
+	}
+	ca, err := c.e.CA()
+	if err != nil {
+		return s, err
+	}
+	s.CA = ca
+	return s, spec.Retrust(dir, ca.Certificate())
+}
+
+// closeWay ends the way out, if there is one.
+func (c *Container) closeWay() error {
+	if w := c.way.Swap(nil); w != nil {
+		return (*w).Close()
+	}
+	return nil
+}

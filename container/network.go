@@ -21,7 +21,9 @@ type Network struct {
 // Out is a network of the container's own whose connections to the outside d
 // makes, in this program: see package egress for what to give. TCP and UDP are
 // passed on, over IPv4 and IPv6, and nothing else; each name that is looked up
-// has an address of 198.18.0.0/15, and what it means is d's business. A
+// has an address of 198.18.0.0/15, and what it means is d's business. TXT, MX, SRV
+// and NS records of a name are looked up by the program's own resolver where
+// [egress.Forwards] says so; of other types a name has none. A
 // connection that d refuses is refused in the container, one that d can't make
 // because the host is unreachable is unreachable there, and both at once. A d
 // that panics refuses, and the engine's Logger tells of it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -218,6 +219,22 @@ func TestOutAgain(t *testing.T) {
 		require.NoError(t, c.Wait(t.Context()))
 		require.Equal(t, "here\nwget: can't connect to remote host (198.18.1.1): Connection refused\n", out.String())
 	}
+}
+
+// A lookup of other records than addresses is decided on, and can be seen.
+func TestOutLookup(t *testing.T) {
+	t.Parallel()
+	needsWay(t)
+	var log bytes.Buffer
+	d := egress.Record(&log, egress.Mux{"*": egress.Public, "no.test": nil}.Dial)
+	c := containertest.Run(t, busybox(t), container.Config{Network: container.Out(d), Args: []string{"sleep", "1000"}})
+	out, err := c.Command(t.Context(), "busybox", "nslookup", "-type=txt", "no.test").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NoError(t, c.Close()) // nothing writes any more
+	var e egress.Entry
+	require.NoError(t, json.Unmarshal(log.Bytes(), &e), log.String())
+	require.Equal(t, []string{"dns", "no.test", c.ID()}, []string{e.Network, e.Address, e.Container})
+	require.NotEmpty(t, e.Refused)
 }
 
 func TestOutBad(t *testing.T) {

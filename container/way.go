@@ -92,23 +92,33 @@ func (c *Container) openWay(pid int) error {
 	if err != nil {
 		return err
 	}
-	w, err := c.e.Doors.Out(pid, func(ctx context.Context, network, address string, from netip.AddrPort) (_ net.Conn, err error) {
-		// What a container asks for must not end the program.
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("dial %s %s for container %s: panic: %v", network, address, c.ID(), p)
-				log.G(c.e.Context(ctx)).WithError(err).Errorf("the way out panicked\n%s", debug.Stack())
-			}
-		}()
+	with := func(ctx context.Context, from netip.AddrPort) context.Context {
 		s := source
 		s.Addr = from
-		return (*c.out.Load())(egress.WithSource(ctx, s), network, address)
+		return egress.WithSource(ctx, s)
+	}
+	w, err := c.e.Doors.Out(pid, func(ctx context.Context, network, address string, from netip.AddrPort) (_ net.Conn, err error) {
+		defer c.survive(ctx, &err, "dial %s %s", network, address)
+		return (*c.out.Load())(with(ctx, from), network, address)
+	}, func(ctx context.Context, name string, from netip.AddrPort) bool {
+		var err error
+		defer c.survive(ctx, &err, "look up %s", name)
+		return egress.Forwards(with(ctx, from), *c.out.Load(), name)
 	})
 	if err != nil {
 		return err
 	}
 	c.way.Store(&w)
 	return nil
+}
+
+// survive is deferred: what a container asks for must not end the program. It
+// makes an error of a panic, and the engine's Logger tells of it.
+func (c *Container) survive(ctx context.Context, err *error, doing string, args ...any) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%s for container %s: panic: %v", fmt.Sprintf(doing, args...), c.ID(), p)
+		log.G(c.e.Context(ctx)).WithError(*err).Errorf("the way out panicked\n%s", debug.Stack())
+	}
 }
 
 // source is what the container's dialers are told of it. Its files may have the

@@ -32,6 +32,7 @@ type allow struct{ ruleSet }
 func (a *allow) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if q := asked(ctx, a.err); q != nil {
 		q.policy = &policy{Allow: &a.text}
+		q.forwards = a.names(q.name, func(rule) bool { return true })
 		return nil, errAsked
 	}
 	switch {
@@ -65,6 +66,7 @@ func (d *deny) dial(ctx context.Context, network, address string) (net.Conn, err
 		if next := q.below[0].policy; next != nil {
 			q.policy = &policy{Deny: &d.text, Next: next}
 		}
+		q.forwards = q.below[0].forwards && !d.names(q.name, func(r rule) bool { return r.port == 0 })
 		return nil, errAsked
 	}
 	switch {

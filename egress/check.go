@@ -16,7 +16,7 @@ func Check(d Dialer) error {
 	if d == nil {
 		return nil
 	}
-	return errors.Join(inquire(d).faults...)
+	return errors.Join(inquire(context.Background(), d, "").faults...)
 }
 
 // A question goes to a dialer of this package, which is a function and has no
@@ -27,6 +27,9 @@ type question struct {
 	foreign bool        // it leads to a function of the program's own
 	policy  *policy     // what it is, as data; nil: it is more than data
 	below   []*question // those that went to what stands behind it
+
+	name     string // what is to be looked up; "": nothing is
+	forwards bool   // it lets that pass
 }
 
 type questionKey struct{}
@@ -34,12 +37,12 @@ type questionKey struct{}
 var errAsked = errors.New("only asked")
 
 // inquire asks d, and what stands behind it.
-func inquire(d Dialer) *question {
-	q := &question{}
+func inquire(ctx context.Context, d Dialer, name string) *question {
+	q := &question{name: name}
 	switch {
 	case d == nil:
 	case ours(d):
-		_, _ = d(context.WithValue(context.Background(), questionKey{}, q), "", "")
+		_, _ = d(context.WithValue(ctx, questionKey{}, q), "", "")
 	default:
 		q.foreign = true
 	}
@@ -57,7 +60,7 @@ func asked(ctx context.Context, fault error, next ...Dialer) *question {
 		q.faults = append(q.faults, fault)
 	}
 	for _, d := range next {
-		b := inquire(d)
+		b := inquire(ctx, d, q.name)
 		q.below = append(q.below, b)
 		q.faults = append(q.faults, b.faults...)
 		q.answers = q.answers || b.answers

@@ -38,7 +38,8 @@ type limit struct {
 }
 
 func (l *limit) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if asked(ctx, nil, l.next) != nil {
+	if q := asked(ctx, nil, l.next); q != nil {
+		q.forwards = q.below[0].forwards
 		return nil, errAsked
 	}
 	leave := func() {}

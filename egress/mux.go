@@ -26,6 +26,7 @@ func (m Mux) Dial(ctx context.Context, network, address string) (net.Conn, error
 	table, err := m.table()
 	if q := asked(ctx, err, dials(table)...); q != nil {
 		q.policy = muxPolicy(table, q.below)
+		q.forwards = muxForwards(table, q)
 		return nil, errAsked
 	}
 	if err != nil {
@@ -54,6 +55,22 @@ func dials(table []entry) (all []Dialer) {
 		all = append(all, e.dial)
 	}
 	return all
+}
+
+// muxForwards asks the narrowest entries that name what is looked up.
+func muxForwards(table []entry, q *question) bool {
+	for i, e := range table {
+		if !e.names(q.name) {
+			continue
+		}
+		for j := i; j < len(table) && table[j].width() == e.width(); j++ {
+			if table[j].names(q.name) && q.below[j].forwards {
+				return true
+			}
+		}
+		return false
+	}
+	return false
 }
 
 // table gives the entries, the narrowest first.

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -25,7 +26,7 @@ func Marshal(d Dialer) ([]byte, error) {
 	if err := Check(d); err != nil {
 		return nil, err
 	}
-	p := inquire(d).policy
+	p := inquire(context.Background(), d, "").policy
 	if p == nil && d != nil {
 		return nil, fmt.Errorf("the egress policy is a function of the program: only Public, Allow, Deny and a Mux of them are data: %w", errdefs.ErrInvalidArgument)
 	}

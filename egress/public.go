@@ -15,7 +15,7 @@ import (
 // checked when it is connected to.
 func Public(ctx context.Context, network, address string) (net.Conn, error) {
 	if q := asked(ctx, nil); q != nil {
-		q.policy = &policy{Public: true}
+		q.policy, q.forwards = &policy{Public: true}, true
 		return nil, errAsked
 	}
 	return dial(ctx, network, address, nil)

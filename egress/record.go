@@ -14,8 +14,8 @@ import (
 type Entry struct {
 	Time      time.Time     `json:"time"`                // when it was asked for
 	Container string        `json:"container,omitempty"` // the id of the container that asked
-	Network   string        `json:"network"`             // "tcp" or "udp"
-	Address   string        `json:"address"`             // "host:port", as the container asked
+	Network   string        `json:"network"`             // "tcp" or "udp"; "dns": it looked up what a name has beside addresses
+	Address   string        `json:"address"`             // "host:port", as the container asked; of "dns" the name
 	Refused   string        `json:"refused,omitempty"`   // why there was no connection; "" if there was
 	Sent      int64         `json:"sent"`                // bytes from the container
 	Received  int64         `json:"received"`            // bytes to the container
@@ -37,7 +37,10 @@ type recorder struct {
 }
 
 func (r *recorder) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if asked(ctx, nil, r.next) != nil {
+	if q := asked(ctx, nil, r.next); q != nil {
+		if q.forwards = q.below[0].forwards; q.name != "" {
+			r.lookup(ctx, q)
+		}
 		return nil, errAsked
 	}
 	e := Entry{Time: time.Now(), Container: SourceOf(ctx).Container, Network: network, Address: address}
@@ -48,6 +51,15 @@ func (r *recorder) dial(ctx context.Context, network, address string) (net.Conn,
 		return nil, err
 	}
 	return &recorded{Conn: c, entry: e, write: r.write}, nil
+}
+
+// lookup writes down that a name's records were asked for.
+func (r *recorder) lookup(ctx context.Context, q *question) {
+	e := Entry{Time: time.Now(), Container: SourceOf(ctx).Container, Network: "dns", Address: q.name}
+	if !q.forwards {
+		e.Refused = "it is not forwarded"
+	}
+	r.write(e)
 }
 
 func (r *recorder) write(e Entry) {

@@ -106,9 +106,11 @@ func (r rule) matches(address string) bool {
 	if err != nil || host == "" {
 		return false
 	}
-	if r.port != 0 && port != strconv.Itoa(int(r.port)) {
-		return false
-	}
+	return (r.port == 0 || port == strconv.Itoa(int(r.port))) && r.names(host)
+}
+
+// names tells whether r names a host, at some port.
+func (r rule) names(host string) bool {
 	if r.any {
 		return true
 	}
@@ -140,6 +142,11 @@ func parseAll(rules []string) (s ruleSet) {
 
 func (s ruleSet) matches(address string) bool {
 	return slices.ContainsFunc(s.rules, func(r rule) bool { return r.matches(address) })
+}
+
+// names tells whether one of the rules that count names a host.
+func (s ruleSet) names(host string, counts func(rule) bool) bool {
+	return s.err == nil && slices.ContainsFunc(s.rules, func(r rule) bool { return counts(r) && r.names(host) })
 }
 
 // opened gives the addresses that the rules which match address's port name by

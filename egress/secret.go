@@ -67,7 +67,7 @@ type secret struct {
 
 func (s *secret) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if q := asked(ctx, s.err, s.next); q != nil {
-		q.answers = true
+		q.answers, q.forwards = true, q.below[0].forwards
 		return nil, errAsked
 	}
 	switch {

@@ -178,7 +178,12 @@ func open(c net.Conn, first *os.File) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
+	source := func(ctx context.Context, from netip.AddrPort) context.Context {
+		return egress.WithSource(ctx, egress.Source{Container: o.Container, Addr: from})
+	}
 	return wayout.Open(first, func(ctx context.Context, network, address string, from netip.AddrPort) (net.Conn, error) {
-		return d(egress.WithSource(ctx, egress.Source{Container: o.Container, Addr: from}), network, address)
+		return d(source(ctx, from), network, address)
+	}, func(ctx context.Context, name string, from netip.AddrPort) bool {
+		return egress.Forwards(source(ctx, from), d, name)
 	})
 }

@@ -34,9 +34,9 @@ type Doors interface {
 	Door(Container) Door
 
 	// Out makes the way out of the network of a container whose first process
-	// is made and not started: dial makes its connections. It ends when it is
-	// closed, and with this program.
-	Out(pid int, dial wayout.Dialer) (io.Closer, error)
+	// is made and not started: dial makes its connections, and forwards tells what
+	// may be looked up for it. It ends when it is closed, and with this program.
+	Out(pid int, dial wayout.Dialer, forwards wayout.Forwards) (io.Closer, error)
 
 	// Porter has a process of its own make the way out, for a container that
 	// outlives this program: by a policy, as egress.Marshal gives it. It ends with

@@ -15,12 +15,12 @@ var Resolver = wayout.Resolver
 
 // Out implements Doors. The process can't have ended, and its number be
 // another's: its runtime still holds it.
-func (h *here) Out(pid int, dial wayout.Dialer) (io.Closer, error) {
+func (h *here) Out(pid int, dial wayout.Dialer, forwards wayout.Forwards) (io.Closer, error) {
 	process, err := hold(pid)
 	if err != nil {
 		return nil, err
 	}
-	w, err := wayout.Open(process, dial)
+	w, err := wayout.Open(process, dial, forwards)
 	if err != nil {
 		process.Close()
 		return nil, err

@@ -17,26 +17,68 @@ import (
 // ttl is how long a container may remember an address: it never changes.
 const ttl = 300
 
+// A reply is what a query is answered with.
+type reply struct {
+	header   dnsmessage.Header
+	question *dnsmessage.Question
+	records  []dnsmessage.ResourceBody
+	lifetime uint32  // of the records, in seconds
+	room     int     // bytes that the asker takes in a datagram
+	lookup   *lookup // where the records come from, if the policy lets it; nil: there is no more
+}
+
 // answer answers a query. It is nil where there is no sense in an answer.
-func (n *names) answer(query []byte) []byte {
+func (n *names) answer(query []byte) *reply {
 	var p dnsmessage.Parser
 	h, err := p.Start(query)
 	if err != nil || h.Response {
 		return nil
 	}
-	reply := dnsmessage.Header{ID: h.ID, Response: true, OpCode: h.OpCode, RecursionDesired: h.RecursionDesired, RecursionAvailable: true}
+	r := &reply{lifetime: ttl, room: smallest}
+	r.header = dnsmessage.Header{ID: h.ID, Response: true, OpCode: h.OpCode, RecursionDesired: h.RecursionDesired, RecursionAvailable: true}
 	q, err := p.Question()
-	switch {
-	case err != nil:
-		reply.RCode = dnsmessage.RCodeFormatError
-		return pack(reply, nil, nil)
-	case h.OpCode != 0:
-		reply.RCode = dnsmessage.RCodeNotImplemented
-		return pack(reply, &q, nil)
+	if err != nil {
+		r.header.RCode = dnsmessage.RCodeFormatError
+		return r
+	}
+	r.question = &q
+	if h.OpCode != 0 {
+		r.header.RCode = dnsmessage.RCodeNotImplemented
+		return r
 	}
 	body, code := n.resolve(q)
-	reply.RCode = code
-	return pack(reply, &q, body)
+	if r.header.RCode = code; body != nil {
+		r.records = []dnsmessage.ResourceBody{body}
+	} else if code == dnsmessage.RCodeSuccess {
+		r.room, r.lookup = room(&p), lookupOf(q)
+	}
+	return r
+}
+
+// The sizes of answers by datagrams: what every asker takes (RFC 1035, section
+// 4.2.1), and what is sent at most, so that it need not be cut up on its way.
+const (
+	smallest = 512
+	longest  = 1232
+)
+
+// room reads how long a datagram the asker takes (RFC 6891, section 6.2.3).
+func room(p *dnsmessage.Parser) int {
+	if p.SkipAllQuestions() != nil || p.SkipAllAnswers() != nil || p.SkipAllAuthorities() != nil {
+		return smallest
+	}
+	for {
+		h, err := p.AdditionalHeader()
+		if err != nil {
+			return smallest
+		}
+		if h.Type == dnsmessage.TypeOPT {
+			return min(max(int(h.Class), smallest), longest)
+		}
+		if p.SkipAdditional() != nil {
+			return smallest
+		}
+	}
 }
 
 // resolve gives the answer to one question. A name that exists has an address
@@ -60,7 +102,7 @@ func (n *names) resolve(q dnsmessage.Question) (dnsmessage.ResourceBody, dnsmess
 		}
 		return &dnsmessage.PTRResource{PTR: to}, dnsmessage.RCodeSuccess
 	}
-	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761, section 6.3
+	if isLocalhost(name) {
 		switch q.Type {
 		case dnsmessage.TypeA:
 			return &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}, dnsmessage.RCodeSuccess
@@ -80,6 +122,12 @@ func (n *names) resolve(q dnsmessage.Question) (dnsmessage.ResourceBody, dnsmess
 		return nil, dnsmessage.RCodeServerFailure
 	}
 	return &dnsmessage.AResource{A: a.As4()}, dnsmessage.RCodeSuccess
+}
+
+// isLocalhost tells of a name that is the container's own (RFC 6761, section 6.3).
+func isLocalhost(name string) bool {
+	name = strings.ToLower(name)
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
 // plausible tells whether a dialer could make sense of a name: it holds nothing
@@ -111,42 +159,75 @@ func pointer(name string) (netip.Addr, bool) {
 	return netip.AddrFrom4(b), true
 }
 
-func pack(h dnsmessage.Header, q *dnsmessage.Question, body dnsmessage.ResourceBody) []byte {
-	m := dnsmessage.Message{Header: h}
-	if q != nil {
-		m.Questions = []dnsmessage.Question{*q}
-		if body != nil {
-			m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: ttl}, Body: body}}
+// pack gives a reply as it is sent. One that is longer than most is cut: the
+// asker comes back by TCP.
+func (r *reply) pack(most int) []byte {
+	m := dnsmessage.Message{Header: r.header}
+	if r.question != nil {
+		m.Questions = []dnsmessage.Question{*r.question}
+		for _, body := range r.records {
+			m.Answers = append(m.Answers, dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: r.question.Name, Class: r.question.Class, TTL: r.lifetime}, Body: body})
 		}
 	}
 	b, err := m.Pack()
+	if err == nil && len(b) > most {
+		m.Truncated, m.Answers = true, nil
+		b, err = m.Pack()
+	}
 	if err != nil {
 		return nil
 	}
 	return b
 }
 
-// answerName answers a query that came as a datagram, at once: nothing is asked
-// elsewhere for it.
+// answerName answers a query that came as a datagram: at once, unless its records
+// are to be looked up.
 func (w *Way) answerName(f flow, query []byte) {
 	if len(query) > mostQuery {
 		return
 	}
-	reply := w.names.answer(query)
-	if reply == nil {
+	r := w.names.answer(query)
+	switch {
+	case r == nil:
+	case r.lookup == nil:
+		w.send(f, r)
+	default:
+		select {
+		case w.lookups <- struct{}{}:
+			w.tasks.Go(func() {
+				defer func() { <-w.lookups }()
+				w.complete(r, f.from)
+				w.send(f, r)
+			})
+		default:
+			r.header.RCode = dnsmessage.RCodeServerFailure
+			w.send(f, r)
+		}
+	}
+}
+
+// complete looks the records of a reply up, if the policy lets it.
+func (w *Way) complete(r *reply, from netip.AddrPort) {
+	if w.forwards == nil || !w.forwards(w.life, r.lookup.name, from) {
 		return
 	}
+	r.lifetime = recordsTTL
+	r.records, r.header.RCode = r.lookup.find(w.life)
+}
+
+// send sends a reply as a datagram.
+func (w *Way) send(f flow, r *reply) {
 	c, err := w.impersonate(f)
 	if err != nil {
 		return
 	}
 	defer c.Close()
-	_, _ = c.Write(reply)
+	_, _ = c.Write(r.pack(r.room))
 }
 
-// serveStream answers queries that come by TCP, each behind its length. No query
+// answerStream answers queries that come by TCP, each behind its length. No query
 // that can be answered is long: an end that sends another is not waited for.
-func (n *names) serveStream(c net.Conn) {
+func (w *Way) answerStream(c net.Conn, from netip.AddrPort) {
 	for {
 		_ = c.SetDeadline(time.Now().Add(asking))
 		var length [2]byte
@@ -162,12 +243,16 @@ func (n *names) serveStream(c net.Conn) {
 		if _, err := io.ReadFull(c, query); err != nil {
 			return
 		}
-		reply := n.answer(query)
-		if reply == nil {
+		r := w.names.answer(query)
+		if r == nil {
 			relay.Reset(c)
 			return
 		}
-		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); err != nil {
+		if r.lookup != nil {
+			w.complete(r, from)
+		}
+		b := r.pack(largest - 2)
+		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)); err != nil {
 			return
 		}
 	}

@@ -93,11 +93,17 @@ func open(t testing.TB, dial Dialer) (*os.File, *Way) {
 func openBox(t testing.TB, dial Dialer) (*box, *Way) {
 	t.Helper()
 	b := start(t)
-	w, err := Open(b.File, dial)
+	w, err := Open(b.File, dial, nil)
+	skipUnavailable(t, err)
+	t.Cleanup(func() { require.NoError(t, w.Close()) })
+	return b, w
+}
+
+// skipUnavailable skips the test where the kernel has no ways out.
+func skipUnavailable(t testing.TB, err error) {
+	t.Helper()
 	if errors.Is(err, errdefs.ErrUnavailable) {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, w.Close()) })
-	return b, w
 }

@@ -57,7 +57,7 @@ func (w *Way) connect(in *net.TCPConn) {
 	defer w.drop(in)
 	f := ends(in)
 	if f.to.Port() == dnsPort {
-		w.names.serveStream(in)
+		w.answerStream(in, f.from)
 		return
 	}
 	out := w.held.take(f)

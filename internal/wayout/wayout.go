@@ -13,7 +13,8 @@
 //
 // Names are answered by the package, with addresses of 198.18.0.0/15, which no
 // host has (RFC 2544). The dialer is given the name that an address stands for.
-// No query leaves the program.
+// No query for an address leaves the program; what else a name has is looked up
+// where the policy lets it.
 //
 // All of it lives in file descriptors of this program: when they are closed, or
 // the program is killed, nothing is left to undo, and what the container still
@@ -42,6 +43,10 @@ import (
 // own end.
 type Dialer func(ctx context.Context, network, address string, from netip.AddrPort) (net.Conn, error)
 
+// Forwards tells whether the program's own resolver may be asked for what a name
+// has beside addresses.
+type Forwards func(ctx context.Context, name string, from netip.AddrPort) bool
+
 // The addresses that mean something to a container with a way out.
 var (
 	// Resolver answers queries of names, at port 53. So does every other
@@ -62,19 +67,21 @@ var (
 
 // A Way is a container's way out, while it is open.
 type Way struct {
-	process *os.File // pidfd
-	dial    Dialer
-	names   names
-	life    context.Context
-	end     context.CancelFunc
-	tasks   sync.WaitGroup
+	process  *os.File // pidfd
+	dial     Dialer
+	forwards Forwards // nil: never
+	names    names
+	life     context.Context
+	end      context.CancelFunc
+	tasks    sync.WaitGroup
 
 	tcp   []*net.TCPListener
 	udp   []*net.UDPConn
 	queue *queue // nil: the kernel can't hold a SYN
 	held  held
 
-	places chan struct{} // one is taken for each connection
+	places  chan struct{} // one is taken for each connection
+	lookups chan struct{} // and one for each lookup that a datagram asked for
 
 	mu     sync.Mutex
 	closed bool
@@ -89,9 +96,9 @@ type Way struct {
 // bounded number of connections, flows of datagrams and names, and keeps no bytes
 // for an end that does not read. A kernel without what it needs is
 // errdefs.ErrUnavailable, and the error names the module.
-func Open(process *os.File, dial Dialer) (_ *Way, err error) {
+func Open(process *os.File, dial Dialer, forwards Forwards) (_ *Way, err error) {
 	w := &Way{
-		process: process, dial: dial, conns: map[net.Conn]struct{}{},
+		process: process, dial: dial, forwards: forwards, lookups: make(chan struct{}, mostLookups), conns: map[net.Conn]struct{}{},
 		held: held{flows: map[flow]*half{}}, places: make(chan struct{}, relay.Connections()),
 		flows: map[flow]struct{}{}, room: relay.Flows(),
 	}

@@ -263,7 +263,7 @@ func FuzzAnswer(f *testing.F) {
 		reply := n.answer(query)
 		var m dnsmessage.Message
 		if reply != nil {
-			require.NoError(t, m.Unpack(reply))
+			require.NoError(t, m.Unpack(reply.pack(reply.room)))
 			require.True(t, m.Response)
 		}
 	})
@@ -290,7 +290,7 @@ func TestClose(t *testing.T) {
 			return nil, ctx.Err()
 		}
 		return echo(ctx, network, address, from)
-	})
+	}, nil)
 	require.NoError(t, err)
 	c, err := netns.Dial(t.Context(), p, "tcp", "192.0.2.80:80")
 	require.NoError(t, err)

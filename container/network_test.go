@@ -231,10 +231,10 @@ func TestOutLookup(t *testing.T) {
 	out, err := c.Command(t.Context(), "busybox", "nslookup", "-type=txt", "no.test").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.NoError(t, c.Close()) // nothing writes any more
-	var e egress.Entry
+	var e egress.Decision
 	require.NoError(t, json.Unmarshal(log.Bytes(), &e), log.String())
 	require.Equal(t, []string{"dns", "no.test", c.ID()}, []string{e.Network, e.Address, e.Container})
-	require.NotEmpty(t, e.Refused)
+	require.Equal(t, egress.Refused, e.Verdict)
 }
 
 func TestOutBad(t *testing.T) {

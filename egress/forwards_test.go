@@ -57,10 +57,10 @@ func TestRecordForwards(t *testing.T) {
 	require.True(t, egress.Forwards(ctx, d, "a.test"))
 	require.False(t, egress.Forwards(ctx, d, "b.test"))
 	dec := json.NewDecoder(&log)
-	var a, b egress.Entry
+	var a, b egress.Decision
 	require.NoError(t, dec.Decode(&a))
 	require.NoError(t, dec.Decode(&b))
-	require.Equal(t, []string{"dns", "a.test", "c1", ""}, []string{a.Network, a.Address, a.Container, a.Refused})
+	require.Equal(t, []string{"dns", "a.test", "c1", ""}, []string{a.Network, a.Address, a.Container, a.Reason})
 	require.Equal(t, []string{"dns", "b.test", "c1"}, []string{b.Network, b.Address, b.Container})
-	require.NotEmpty(t, b.Refused)
+	require.Equal(t, egress.Refused, b.Verdict)
 }

@@ -26,13 +26,19 @@ func (b *Batch) Up(index int) *Batch {
 }
 
 // Address gives a link an address, which is good at once: no other host is asked
-// whether it has it too.
+// whether it has it too. One alone has no route to others of its prefix: the
+// loopback's would be one that rejects, and would be found for as long as the
+// kernel has not made the address's own, which it does a moment later.
 func (b *Batch) Address(index int, p netip.Prefix) *Batch {
 	a := p.Addr().AsSlice()
-	header := []byte{family(p.Addr()), byte(p.Bits()), unix.IFA_F_NODAD, 0, 0, 0, 0, 0}
+	flags := uint32(unix.IFA_F_NODAD)
+	if p.IsSingleIP() {
+		flags |= unix.IFA_F_NOPREFIXROUTE
+	}
+	header := []byte{family(p.Addr()), byte(p.Bits()), byte(flags), 0, 0, 0, 0, 0}
 	native.PutUint32(header[4:], uint32(index))
 	return b.Begin("add address "+p.String(), unix.RTM_NEWADDR, create, header).
-		Attr(unix.IFA_LOCAL, a).Attr(unix.IFA_ADDRESS, a)
+		Attr(unix.IFA_LOCAL, a).Attr(unix.IFA_ADDRESS, a).Uint32(unix.IFA_FLAGS, flags)
 }
 
 // Own makes all addresses of p the namespace's own: whatever is sent to them

@@ -156,6 +156,9 @@ func (b *builder) instance(ctx, own context.Context, r containers.Container, o *
 	c.outline = func() (*spec.Outline, error) { return o, nil }
 	c.network, c.links.members = b.cfg.Network, b.members
 	c.handed = b.instead != nil
+	if d := b.cfg.Network.dial; d != nil {
+		c.out.Store(&d)
+	}
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
 	l, err := c.create(own, mounts, b.instead, &b.undo)
 	if err != nil {

@@ -55,6 +55,9 @@ func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (ta
 	if b.Images != "" {
 		return restore(ctx, b, io)
 	}
+	if err := b.Mount(); err != nil {
+		return nil, task.Process{}, err
+	}
 	c, p, err := e.create(ctx, b, io)
 	if err != nil {
 		return nil, task.Process{}, fmt.Errorf("create container %s: %w", b.ID, err)

@@ -42,6 +42,9 @@ func (e *Executor) Of(id, root, dir string) task.Container {
 
 // Create implements task.Executor.
 func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (task.Container, task.Process, error) {
+	if err := b.Mount(); err != nil {
+		return nil, task.Process{}, err
+	}
 	limits := withOpenFiles(b.Spec.Process.Rlimits)
 	if err := bundle.Annotate(b.Dir, task.CriuAnnotation, b.CriuConfig(), e.version(), limits); err != nil {
 		return nil, task.Process{}, err

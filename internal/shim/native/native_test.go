@@ -1,0 +1,47 @@
+package native_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor/internal/shim/command"
+	"github.com/ctorhq/ctor/internal/shim/native"
+	"github.com/ctorhq/ctor/internal/shim/task"
+	"github.com/ctorhq/ctor/internal/shim/task/tasktest"
+)
+
+func TestMain(m *testing.M) { tasktest.Main(m) }
+
+// The suite, with the runc command for what is handed to another executor.
+func TestConformance(t *testing.T) {
+	var handed counter
+	tasktest.Run(t, func(t *testing.T) task.Executor {
+		e := native.New(&handed)
+		require.NoError(t, e.Able())
+		t.Cleanup(e.Close)
+		return e
+	})
+	for id, what := range handed.over {
+		t.Logf("%s: %s", id, what)
+	}
+}
+
+// counter notes what it is handed, and has it done.
+type counter struct {
+	mu   sync.Mutex
+	over map[string]string
+}
+
+func (c *counter) Create(ctx context.Context, b task.Bundle, io task.Stdio) (task.Container, task.Process, error) {
+	c.mu.Lock()
+	if c.over == nil {
+		c.over = map[string]string{}
+	}
+	c.over[b.Spec.Linux.CgroupsPath] = native.Beyond(b)
+	c.mu.Unlock()
+	return command.New("runc").Create(ctx, b, io)
+}
+

@@ -15,6 +15,7 @@ import (
 	"os"
 
 	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/shim/native"
 	"github.com/ctorhq/ctor/internal/shim/serve"
 	"github.com/ctorhq/ctor/internal/shim/stock"
 	"github.com/ctorhq/ctor/internal/shim/task"
@@ -63,5 +64,5 @@ func shim(kind string) error {
 	if err != nil {
 		return err
 	}
-	return serve.Run(kind, executor)
+	return serve.Run(kind, native.New(executor))
 }

@@ -2,6 +2,7 @@ package native_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -45,3 +46,23 @@ func (c *counter) Create(ctx context.Context, b task.Bundle, io task.Stdio) (tas
 	return command.New("runc").Create(ctx, b, io)
 }
 
+// What containers see is what runc's see.
+func TestSame(t *testing.T) {
+	tasktest.Same(t, func(*testing.T) task.Executor { return command.New("runc") }, own, "modes of a tmpfs", "names")
+}
+
+// own is the executor with nobody to hand anything to.
+func own(t *testing.T) task.Executor {
+	e := native.New(nobody{t})
+	require.NoError(t, e.Able())
+	t.Cleanup(e.Close)
+	return e
+}
+
+type nobody struct{ *testing.T }
+
+func (n nobody) Create(_ context.Context, b task.Bundle, _ task.Stdio) (task.Container, task.Process, error) {
+	err := fmt.Errorf("handed over: %s", native.Beyond(b))
+	n.Error(err)
+	return nil, task.Process{}, err
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/ctorhq/ctor/internal/reexec"
 	"github.com/ctorhq/ctor/internal/shim/command"
 	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/shim/native"
 	"github.com/ctorhq/ctor/internal/shim/serve"
 )
 
@@ -36,5 +37,5 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	return serve.Run(kind, command.New(binary))
+	return serve.Run(kind, native.New(command.New(binary)))
 }

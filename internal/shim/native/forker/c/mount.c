@@ -139,7 +139,8 @@ static long real_null(void)
 // inode take two.
 static long empty_directory(void)
 {
-	static const u8 one[] = "nr_blocks\0" "1\0" "nr_inodes\0" "1", two[] = "nr_blocks\0" "1\0" "nr_inodes\0" "2";
+#define EMPTY(inodes) "source\0tmpfs\0nr_blocks\0" "1\0nr_inodes\0" inodes "\0ro\0"
+	static const u8 one[] = EMPTY("1"), two[] = EMPTY("2");
 	struct args a = {one, one + sizeof one}, b = {two, two + sizeof two};
 	long mount = new_mount("tmpfs", &a, 0, MOUNT_ATTR_RDONLY);
 	return mount < 0 ? new_mount("tmpfs", &b, 0, MOUNT_ATTR_RDONLY) : mount;

@@ -17,6 +17,7 @@ import (
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/pidfd"
 	"github.com/ctorhq/ctor/internal/shim/native/forker"
+	"github.com/ctorhq/ctor/internal/shim/seccomp"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
@@ -24,10 +25,10 @@ import (
 type container struct {
 	executor *Executor
 	id       string
-	group    string // its cgroup
-	filter   filter
-	root     int // its root file system, which would sync the disk when it is let go of
-	pidfd    int // of the first process
+	group    string           // its cgroup
+	filter   *seccomp.Program // nil: there is none
+	root     int              // its root file system, which would sync the disk when it is let go of
+	pidfd    int              // of the first process
 
 	mu      sync.Mutex
 	waiting *forker.Child // for its start; nil: it was started

@@ -26,7 +26,7 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (_ 
 		return nil, none, err
 	}
 	c := &container{executor: e, id: b.ID, group: filepath.Clean(b.Spec.Linux.CgroupsPath), root: -1, pidfd: -1}
-	if c.filter, err = newFilter(b.Spec.Linux.Seccomp); err != nil {
+	if c.filter, err = e.filters.compile(b.Spec.Linux.Seccomp); err != nil {
 		return nil, none, err
 	}
 	if c.root, err = e.openRoot(b); err != nil {

@@ -22,8 +22,9 @@ import (
 // Executor makes containers.
 type Executor struct {
 	fallback task.Executor
-	pool     *forker.Pool   // nil: this host can't
-	why      error          // that it can't
+	pool     *forker.Pool // nil: this host can't
+	why      error        // that it can't
+	filters  filters
 	late     sync.WaitGroup // what is done after the answer
 }
 

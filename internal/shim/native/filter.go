@@ -1,24 +1,54 @@
 package native
 
 import (
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/shim/seccomp"
 )
 
-// filter is a container's filter of system calls; without a program there is none.
-type filter struct {
-	program []unix.SockFilter
-	flags   uint32
+// filters are the profiles that were compiled last. As a rule all containers of an
+// engine have the same.
+type filters struct {
+	mu   sync.Mutex
+	last []compiled
 }
 
-// compile makes a filter of a profile.
-var compile = func(profile *specs.LinuxSeccomp) (filter, error) {
-	return filter{}, beyondf("a seccomp profile")
+type compiled struct {
+	profile *specs.LinuxSeccomp
+	program *seccomp.Program
 }
 
-func newFilter(profile *specs.LinuxSeccomp) (filter, error) {
+// maxFilters is how many are kept.
+const maxFilters = 8
+
+// compile makes a program of a profile; nil is that there is nothing to filter.
+func (f *filters) compile(profile *specs.LinuxSeccomp) (*seccomp.Program, error) {
 	if profile == nil {
-		return filter{}, nil
+		return nil, nil
 	}
-	return compile(profile)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.last {
+		if reflect.DeepEqual(c.profile, profile) {
+			return c.program, nil
+		}
+	}
+	program, err := seccomp.Compile(profile)
+	if errors.Is(err, errdefs.ErrNotImplemented) {
+		return nil, fmt.Errorf("%w: %w", err, errBeyond)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.last = append(f.last, compiled{profile, program})
+	if len(f.last) > maxFilters {
+		f.last = f.last[1:]
+	}
+	return program, nil
 }

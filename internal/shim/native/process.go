@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/shim/native/forker"
+	"github.com/ctorhq/ctor/internal/shim/seccomp"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
@@ -31,7 +32,7 @@ type process struct {
 	id     string // of the container
 	first  bool
 	env    []string
-	filter filter
+	filter *seccomp.Program
 }
 
 // streams gives the process its streams, or a terminal.
@@ -113,8 +114,8 @@ func (p process) finish(s *forker.Script) {
 	if p.first {
 		s.Ready()
 	}
-	if p.filter.program != nil {
-		s.Filter(p.filter.flags, !p.NoNewPrivileges, p.filter.program)
+	if p.filter != nil {
+		s.Filter(uint32(p.filter.Flags), !p.NoNewPrivileges, p.filter.Instructions)
 	}
 	if !p.NoNewPrivileges {
 		s.Capabilities(c)

@@ -17,7 +17,7 @@ import (
 // with libcontainer.
 func TestSame(t *testing.T) {
 	tasktest.Same(t, newLibcontainer, func(t *testing.T) task.Executor {
-		e := native.New(nobody{t})
+		e := native.New(nobody{t}, nil)
 		require.NoError(t, e.Able())
 		t.Cleanup(e.Close)
 		return e

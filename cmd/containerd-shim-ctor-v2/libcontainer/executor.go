@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer/configs"
 
 	"github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2/seccomp"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
@@ -55,6 +56,7 @@ func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (ta
 	if b.Images != "" {
 		return restore(ctx, b, io)
 	}
+	cgroup.ExpectMove()
 	if err := b.Mount(); err != nil {
 		return nil, task.Process{}, err
 	}

@@ -42,6 +42,7 @@ func (e *Executor) Of(id, root, dir string) task.Container {
 
 // Create implements task.Executor.
 func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (task.Container, task.Process, error) {
+	cgroup.ExpectMove()
 	if err := b.Mount(); err != nil {
 		return nil, task.Process{}, err
 	}
@@ -99,6 +100,7 @@ func (c *container) Start(ctx context.Context) error {
 
 // Exec implements task.Container.
 func (c *container) Exec(ctx context.Context, _ string, p *specs.Process, io task.Stdio) (task.Process, error) {
+	cgroup.ExpectMove()
 	limited := *p
 	limited.Rlimits = withOpenFiles(p.Rlimits)
 	started, err := c.begin(ctx, io, func(ctx context.Context, r *runc.Runc, s *starting) error {

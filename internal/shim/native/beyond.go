@@ -3,8 +3,10 @@ package native
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -34,7 +36,7 @@ func beyond(b task.Bundle) string {
 	case !filepath.IsAbs(s.Linux.CgroupsPath) || filepath.Clean(s.Linux.CgroupsPath) == "/":
 		return "a cgroup without a path of its own"
 	}
-	for _, what := range []string{beyondLinux(s.Linux), beyondNamespaces(s.Linux.Namespaces), beyondProcess(s.Process)} {
+	for _, what := range []string{beyondLinux(s.Linux), beyondNamespaces(s.Linux.Namespaces), beyondNames(s), beyondProcess(s.Process)} {
 		if what != "" {
 			return what
 		}
@@ -79,6 +81,8 @@ func beyondProcess(p *specs.Process) string {
 		return "an I/O priority"
 	case p.ExecCPUAffinity != nil:
 		return "a CPU affinity"
+	case p.SelinuxLabel != "" && !hasSELinux():
+		return "a label of SELinux, which is off"
 	}
 	return ""
 }
@@ -99,3 +103,44 @@ func beyondNamespaces(all []specs.LinuxNamespace) string {
 	}
 	return ""
 }
+
+// hasSELinux tells whether the host has it on.
+func hasSELinux() bool {
+	_, err := os.Stat("/sys/fs/selinux/enforce")
+	return err == nil
+}
+
+// beyondNames finds what would be set on the host: only what is a namespace's of the
+// container is set here. The other executor refuses the rest, as runc always has.
+func beyondNames(s *specs.Spec) string {
+	own := map[specs.LinuxNamespaceType]bool{}
+	for _, n := range s.Linux.Namespaces {
+		own[n.Type] = n.Path == ""
+	}
+	if s.Hostname+s.Domainname != "" && !own[specs.UTSNamespace] {
+		return "a name without a namespace for it"
+	}
+	for name, value := range s.Linux.Sysctl {
+		path := sysctlPath(name)
+		if !filepath.IsLocal(path) || path != filepath.Clean(path) || strings.ContainsRune(path+value, 0) || !own[sysctlNamespace(path)] {
+			return "sysctl " + name
+		}
+	}
+	return ""
+}
+
+// sysctlNamespace is the namespace that a sysctl is a part of, by the path of its file;
+// "" is the host.
+func sysctlNamespace(path string) specs.LinuxNamespaceType {
+	switch top, rest, _ := strings.Cut(path, "/"); {
+	case top == "net":
+		return specs.NetworkNamespace
+	case top == "fs" && strings.HasPrefix(rest, "mqueue/"), top == "kernel" && slices.Contains(systemV, rest):
+		return specs.IPCNamespace
+	case path == "kernel/domainname":
+		return specs.UTSNamespace
+	}
+	return ""
+}
+
+var systemV = []string{"msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"}

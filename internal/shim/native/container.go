@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 
@@ -229,6 +230,12 @@ func explain(err error, name string) error {
 		return fmt.Errorf("%w: %w: not an executable file", &exec.Error{Name: name, Err: fs.ErrPermission}, r.Errno)
 	case r.Executing:
 		return fmt.Errorf("%w: the kernel does not execute it: its format, its interpreter or the length of its arguments is at fault: %w", r, errdefs.ErrInvalidArgument)
+	case slices.Contains(misplaced, r.Errno):
+		return fmt.Errorf("%w: %w", r, errdefs.ErrInvalidArgument)
 	}
 	return err
 }
+
+// misplaced are the errors of a path that the image has something else in the place
+// of.
+var misplaced = []unix.Errno{unix.ENOTDIR, unix.EISDIR, unix.ENOENT, unix.ELOOP, unix.EEXIST, unix.ENAMETOOLONG}

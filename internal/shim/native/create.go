@@ -65,7 +65,7 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (_ 
 	undo.Push(func() error { return unix.Close(c.pidfd) })
 	terminal, err := child.Ready(ctx)
 	if err != nil {
-		return nil, none, explain(err, b.Spec.Process.Args[0])
+		return nil, none, err
 	}
 	c.waiting = child
 	return c, task.Process{Pid: child.Pid, Console: terminal}, nil

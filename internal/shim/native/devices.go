@@ -42,17 +42,21 @@ func rules(s *specs.Spec) []specs.LinuxDeviceCgroup {
 	for _, kind := range []string{"c", "b"} {
 		all = append(all, specs.LinuxDeviceCgroup{Allow: true, Type: kind, Access: "m"})
 	}
-	may := func(major int64, minor *int64) {
-		all = append(all, specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &major, Minor: minor, Access: "rwm"})
+	may := func(major int64, minor ...int64) {
+		r := specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &major, Access: "rwm"}
+		if len(minor) > 0 {
+			r.Minor = &minor[0]
+		}
+		all = append(all, r)
 	}
 	for _, d := range usual {
 		if !slices.ContainsFunc(s.Linux.Devices, func(o specs.LinuxDevice) bool { return o.Path == d.Path }) {
-			may(d.Major, &d.Minor)
+			may(d.Major, d.Minor)
 		}
 	}
-	ptmx := int64(2)
-	may(136, nil) // terminals
-	may(5, &ptmx)
+	may(136)     // terminals
+	may(5, 2)    // and what makes them
+	may(10, 200) // /dev/net/tun
 	return all
 }
 

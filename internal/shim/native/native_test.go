@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { tasktest.Main(m) }
 func TestConformance(t *testing.T) {
 	var handed counter
 	tasktest.Run(t, func(t *testing.T) task.Executor {
-		e := native.New(&handed)
+		e := native.New(&handed, nil)
 		require.NoError(t, e.Able())
 		t.Cleanup(e.Close)
 		return e
@@ -53,7 +53,7 @@ func TestSame(t *testing.T) {
 
 // own is the executor with nobody to hand anything to.
 func own(t *testing.T) task.Executor {
-	e := native.New(nobody{t})
+	e := native.New(nobody{t}, nil)
 	require.NoError(t, e.Able())
 	t.Cleanup(e.Close)
 	return e

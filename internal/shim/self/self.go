@@ -34,8 +34,8 @@ func run(args []string) error {
 		return err
 	}
 	binary, err := host.Runtime()
-	if err != nil {
-		return err
+	if err != nil { // what needs no command runs all the same
+		return serve.Run(kind, native.New(nil, err))
 	}
-	return serve.Run(kind, native.New(command.New(binary)))
+	return serve.Run(kind, native.New(command.New(binary), nil))
 }

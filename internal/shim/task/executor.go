@@ -97,7 +97,8 @@ type Process struct {
 
 // About is what an executor is and can do.
 type About struct {
-	Name     string             // libcontainer, runc or crun
+	Native   bool               // our own makes containers; the one named here makes what that does not
+	Name     string             // libcontainer, runc or crun; "": there is none beside our own
 	Version  string             // without v
 	Seccomp  bool               // it can filter system calls
 	Features *features.Features // all that it can do; nil: it does not tell

@@ -22,6 +22,9 @@ type Pool struct {
 	close sync.Once
 }
 
+// Built tells whether there is a forker for this processor.
+func Built() bool { return len(program) > 0 }
+
 // Start starts n forkers. If this kernel lacks what they need, the error is
 // errors.ErrUnsupported, and says what.
 func Start(n int) (*Pool, error) { return start(n, nil) }

@@ -27,6 +27,8 @@ part status; grep -E "$keep" /proc/self/status | grep -v -E '^(Pid|NS|Name|SigQ)
 part first; grep -E "$keep" /proc/1/status | grep -v SigQ
 part mounts; cat /proc/self/mountinfo
 part cgroup; cat /proc/self/cgroup
+part allowed; cat /sys/fs/cgroup/devices/devices.list
+part bounds; for f in pids/pids.max memory/memory.limit_in_bytes memory/memory.soft_limit_in_bytes memory/memory.swappiness cpu/cpu.shares cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpuset/cpuset.cpus cpuset/cpuset.mems pids.max memory.max memory.swap.max memory.low cpu.weight cpu.max cpuset.cpus; do cat /sys/fs/cgroup/$f; done
 part limits; cat /proc/1/limits /proc/self/limits | grep -v 'open files'
 part descriptors; ls -l /proc/1/fd /proc/self/fd
 part dev; ls -laR /dev
@@ -65,7 +67,7 @@ func parts(text string) map[string]string {
 	for part := range strings.SplitSeq(alike(text), "== ") {
 		name, rest, _ := strings.Cut(strings.ReplaceAll(part, "\r", ""), "\n")
 		lines := strings.Split(strings.TrimSpace(rest), "\n")
-		if name == "mounts" {
+		if name == "mounts" || name == "allowed" {
 			sort.Strings(lines)
 		}
 		all[name] = strings.Join(lines, "\n")
@@ -97,6 +99,13 @@ var variants = map[string]func(*specs.Spec){
 		s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 100, Hard: 200}, {Type: "RLIMIT_CORE", Soft: 0, Hard: 0}}
 		score := 500
 		s.Process.OOMScoreAdj = &score
+	},
+	"resources": func(s *specs.Spec) {
+		limit, reserved, quota, period, shares, pids := int64(64<<20), int64(32<<20), int64(50000), uint64(100000), uint64(512), int64(33)
+		s.Linux.Resources.Memory = memory(limit)
+		s.Linux.Resources.Memory.Reservation = &reserved
+		s.Linux.Resources.CPU = &specs.LinuxCPU{Shares: &shares, Quota: &quota, Period: &period, Cpus: "0", Mems: "0"}
+		s.Linux.Resources.Pids = &specs.LinuxPids{Limit: &pids}
 	},
 	"names": func(s *specs.Spec) {
 		s.Hostname, s.Domainname = "here", "there"

@@ -8,12 +8,11 @@
 static void make_directories(const char *path)
 {
 	int made;
-	self.root = (int)must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/");
-	if (same(path, "/"))
+	if (call(chdir, path) >= 0)
 		return;
-	long fd = target(path, TARGET_DIRECTORY | TARGET_IN_PROC, &made);
-	if (fd >= 0)
-		call(close, fd);
+	self.root = (int)must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/");
+	long fd = must(target(path, TARGET_DIRECTORY | TARGET_IN_PROC, &made), "make working directory", path);
+	call(close, fd);
 }
 
 // op_directory enters the working directory. One that is outside of the root, by a

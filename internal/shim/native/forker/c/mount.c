@@ -4,9 +4,14 @@
 
 #define MODE_BITS 07777
 
+// attach attaches a mount. What the kernel calls invalid is, where one of the two is
+// a directory and the other not, given its name.
 long attach(long mount, long at)
 {
-	return call(move_mount, mount, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	long error = call(move_mount, mount, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	if (error == -EINVAL && (kind(mount, 0) == S_IFDIR) != (kind(at, 0) == S_IFDIR))
+		return -ENOTDIR;
+	return error;
 }
 
 // copy makes a mount of what a descriptor shows, attached nowhere.

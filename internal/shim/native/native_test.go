@@ -2,10 +2,13 @@ package native_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ctorhq/ctor/internal/shim/command"
@@ -66,3 +69,43 @@ func (n nobody) Create(_ context.Context, b task.Bundle, _ task.Stdio) (task.Con
 	n.Error(err)
 	return nil, task.Process{}, err
 }
+
+// On a host that can't, the other executor makes everything; where there is none, the
+// error says why, and what would.
+func TestHandedOver(t *testing.T) {
+	why, lacks := errors.New("mount_setattr: not implemented"), errors.New("no runc: install it")
+	b := task.Bundle{ID: "x", Spec: &specs.Spec{Process: &specs.Process{Args: []string{"true"}, Cwd: "/"}, Linux: &specs.Linux{}}}
+	e := native.Without(handed{}, why)
+	require.ErrorIs(t, e.Able(), why)
+	_, _, err := e.Create(t.Context(), b, task.Stdio{})
+	require.ErrorIs(t, err, errHanded)
+	e.Close()
+	_, _, err = native.Without(nil, why).Create(t.Context(), b, task.Stdio{})
+	require.Error(t, err)
+	e = native.New(nil, lacks)
+	defer e.Close()
+	_, _, err = e.Create(t.Context(), b, task.Stdio{})
+	require.ErrorIs(t, err, lacks)
+	require.ErrorContains(t, err, "a cgroup without a path of its own")
+}
+
+var errHanded = errors.New("handed over")
+
+// handed is an executor that makes nothing.
+type handed struct{}
+
+func (handed) Create(context.Context, task.Bundle, task.Stdio) (task.Container, task.Process, error) {
+	return nil, task.Process{}, errHanded
+}
+
+func nativeOver(t *testing.T, e task.Executor) task.Executor {
+	n := native.New(e, nil)
+	require.NoError(t, n.Able())
+	t.Cleanup(n.Close)
+	return n
+}
+
+const (
+	patience = 30 * time.Second
+	tick     = time.Millisecond
+)

@@ -11,11 +11,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"syscall"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/sealed"
@@ -141,22 +141,30 @@ func (f *forker) read(b []byte) (int, error) {
 	}
 }
 
-// ask has the forker fork. The error is the kernel's answer, or io.ErrUnexpectedEOF
-// if there is no forker any more.
+// Errors of a forker that was killed: before it was asked, and after.
+var (
+	errGone   = fmt.Errorf("the forker has ended: %w", errdefs.ErrUnavailable)
+	errSilent = fmt.Errorf("the forker has ended before it answered: %w", errdefs.ErrUnavailable)
+)
+
+// ask has the forker fork. The error is the kernel's answer, or one of those.
 func (f *forker) ask(request []byte, files []int) (pid int, err error) {
 	if err := unix.Sendmsg(f.connection, request, unix.UnixRights(files...), nil, unix.MSG_NOSIGNAL); err != nil {
-		return 0, fmt.Errorf("%w: %w", os.NewSyscallError("sendmsg", err), io.ErrUnexpectedEOF)
+		if err == unix.EPIPE || err == unix.ECONNRESET {
+			return 0, errGone
+		}
+		return 0, os.NewSyscallError("sendmsg", err)
 	}
 	var b [4]byte
 	n, err := f.read(b[:])
 	if err != nil || n != len(b) {
-		return 0, fmt.Errorf("the forker has ended: %w", io.ErrUnexpectedEOF)
+		return 0, errSilent
 	}
-	if answer := int32(order.Uint32(b[:])); answer < 0 {
+	answer := int32(order.Uint32(b[:]))
+	if answer < 0 {
 		return 0, unix.Errno(-answer)
-	} else {
-		return int(answer), nil
 	}
+	return int(answer), nil
 }
 
 // end ends the forker. What it has forked runs on.

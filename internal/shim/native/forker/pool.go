@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
 
@@ -111,22 +109,28 @@ func (p *Pool) Fork(ctx context.Context, o Order) (*Child, error) {
 	return &Child{Pid: pid, talk: ours}, nil
 }
 
-func (p *Pool) fork(ctx context.Context, request []byte, files []int) (int, error) {
-	f, err := p.take(ctx)
-	if err != nil {
-		return 0, err
+// fork has a forker fork. Where one has ended since it was last asked, another is
+// started: nothing was forked.
+func (p *Pool) fork(ctx context.Context, request []byte, files []int) (pid int, err error) {
+	for range p.size + 1 {
+		f, err := p.take(ctx)
+		if err != nil {
+			return 0, err
+		}
+		pid, err = f.ask(request, files)
+		if errors.Is(err, errGone) || errors.Is(err, errSilent) {
+			f.end()
+			f = nil
+		}
+		p.idle <- f
+		if err == nil {
+			return pid, nil
+		}
+		if !errors.Is(err, errGone) {
+			return 0, fmt.Errorf("fork: %w", err)
+		}
 	}
-	pid, err := f.ask(request, files)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		f.end()
-		f = nil
-		err = fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)
-	}
-	p.idle <- f
-	if err != nil {
-		return 0, fmt.Errorf("fork: %w", err)
-	}
-	return pid, nil
+	return 0, fmt.Errorf("fork: %w", errGone)
 }
 
 // request is struct request of c/wire.h. Behind the conversation and the operations

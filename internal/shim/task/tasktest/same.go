@@ -34,7 +34,7 @@ part descriptors; ls -l /proc/1/fd /proc/self/fd
 part dev; ls -laR /dev
 part namespaces; ls -l /proc/1/ns
 part environment; env; pwd; umask; id; cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname
-part network; cat /proc/net/dev /proc/net/route /proc/net/if_inet6; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range /proc/sys/net/ipv4/conf/lo/forwarding /proc/sys/kernel/shmmax
+part network; grep lo: /proc/net/dev | tr -d '0-9 '; grep lo /proc/net/route /proc/net/if_inet6; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range /proc/sys/net/ipv4/conf/lo/forwarding /proc/sys/kernel/shmmax
 part odds; cd /proc/1; cat oom_score_adj comm personality coredump_filter timerslack_ns attr/current 2>&1; tr ' ' '\n' <stat | head -n 8 | tail -n 5
 part masks; for f in /proc/kcore /proc/keys /proc/timer_list /proc/sched_debug /proc/acpi /proc/scsi /sys/firmware /proc/interrupts /sys/devices/virtual/powercap; do ls -ld $f; ls $f; head -c 20 $f; done 2>&1
 part writes; for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /proc/irq/default_smp_affinity /proc/bus/x /sys/kernel/x /sys/fs/cgroup/x /dev/x /etc/x /tmp/x; do (echo x >$f) 2>&1; done

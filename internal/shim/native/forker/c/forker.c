@@ -77,7 +77,8 @@ static void become(void)
 	long pid = call(getpid);
 	self.me = (int)need("pidfd_open", call(pidfd_open, pid, 0));
 	need("setns", call(setns, self.me, CLONE_NEWPID));
-	need("openat2", lookup(AT_FDCWD, "/", O_PATH, RESOLVE_IN_ROOT) < 0 ? -ENOSYS : 0);
+	long root = need("openat2", lookup(AT_FDCWD, "/", O_PATH, RESOLVE_IN_ROOT));
+	call(close, root);
 	probe("clone3", call(clone3, 0, 0));
 	probe("close_range", call(close_range, 2, 1, 0));
 	probe("open_tree", call(open_tree, -1, "", OPEN_TREE_CLONE));

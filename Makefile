@@ -37,6 +37,13 @@ shim: ## build the fast shim, bin/containerd-shim-ctor-v2
 	@hack/setup shim
 	cd cmd/containerd-shim-ctor-v2 && go build -tags seccomp,netgo,osusergo -trimpath -ldflags '-s -w $(STATIC)' -o $(CURDIR)/bin/ .
 
+# What containers' processes are forked from is C, and comes with the library as
+# bytes: whoever changes internal/shim/native/forker/c runs this, and commits both.
+.PHONY: forker
+forker: ## compile the forker, for each processor
+	@hack/setup forker
+	hack/forker
+
 .PHONY: test
 test: ## vet, and run all tests: with the runc command, and with the fast shim
 	@hack/setup test

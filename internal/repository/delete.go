@@ -28,7 +28,7 @@ func (v view) DeleteManifest(ctx context.Context, repo, ref string) error {
 		return err
 	}
 	if ref != d.Digest.String() {
-		return v.untag(ctx, names[0], records, ref)
+		return v.untag(ctx, repo, names[0], records, ref)
 	}
 	var others []record
 	for _, r := range records {
@@ -47,8 +47,8 @@ func (v view) DeleteManifest(ctx context.Context, repo, ref string) error {
 }
 
 // untag takes a tag away.
-func (v view) untag(ctx context.Context, name string, records []record, tag string) error {
-	if err := v.leave(ctx, name, records, tag, ""); err != nil {
+func (v view) untag(ctx context.Context, repo, name string, records []record, tag string) error {
+	if err := v.leave(ctx, repo, name, records, tag, ""); err != nil {
 		return err
 	}
 	for _, r := range records {

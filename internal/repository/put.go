@@ -144,7 +144,7 @@ func (p *put) keep(ctx context.Context) error {
 		return p.stand(ctx, p.name, target)
 	}
 	for _, tag := range p.tags {
-		if err := p.leave(ctx, p.name, p.records, tag, p.m.Digest); err != nil {
+		if err := p.leave(ctx, p.repo, p.name, p.records, tag, p.m.Digest); err != nil {
 			return err
 		}
 		if err := p.tag(ctx, p.name, tag, target); err != nil {
@@ -156,16 +156,22 @@ func (p *put) keep(ctx context.Context) error {
 
 // leave is before a tag moves to another manifest, or goes: what it has meant is
 // still to be had by its digest.
-func (v view) leave(ctx context.Context, name string, records []record, tag string, to digest.Digest) error {
+func (v view) leave(ctx context.Context, repo, name string, records []record, tag string, to digest.Digest) error {
+	var others []record
+	for _, r := range records {
+		if r.tag != tag {
+			others = append(others, r)
+		}
+	}
 	for _, r := range records {
 		if r.tag != tag || r.target.Digest == to {
 			continue
 		}
-		named := func(o record) bool { return o.tag != tag && o.target.Digest == r.target.Digest }
-		if slices.ContainsFunc(records, named) {
-			continue
+		found, err := v.reach(ctx, repo, others, r.target.Digest, true)
+		if err == nil && !found.has(r.target.Digest) {
+			err = v.stand(ctx, name, r.target)
 		}
-		if err := v.stand(ctx, name, r.target); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -206,7 +212,9 @@ func (p *put) settle(ctx context.Context) error {
 		listed[d.Digest] = true
 		errs = append(errs, p.drop(claimKey{p.name, d.Digest}, nil))
 	}
-	for _, r := range p.records {
+	records, err := p.view.records(ctx, p.repo)
+	errs = append(errs, err)
+	for _, r := range records {
 		k, err := p.family(ctx, r.target.Digest)
 		lives := listed[r.target.Digest] || r.target.Digest == p.m.Digest && len(p.tags) > 0
 		if err == nil && k.subject == p.m.Digest {

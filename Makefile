@@ -18,7 +18,7 @@ RACE = go test $(AS_ROOT) -count=1 -timeout 10m -race
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
 
 .PHONY: hello
 hello: ## run the first example, with a registry of its own for Docker Hub
@@ -37,13 +37,20 @@ shim: ## build the fast shim, bin/containerd-shim-ctor-v2
 	@hack/setup shim
 	cd cmd/containerd-shim-ctor-v2 && go build -tags seccomp,netgo,osusergo -trimpath -ldflags '-s -w $(STATIC)' -o $(CURDIR)/bin/ .
 
+# What containers' processes are forked from is C, and comes with the library as
+# bytes: whoever changes internal/shim/native/forker/c runs this, and commits both.
+.PHONY: forker
+forker: ## compile the forker, for each processor
+	@hack/setup forker
+	hack/forker
+
 .PHONY: test
 test: ## vet, and run all tests: with the runc command, and with the fast shim
 	@hack/setup test
 	go vet ./...
 	@$(MAKE) --no-print-directory images
 	$(TEST) ./...
-	@$(MAKE) --no-print-directory testshim database
+	@$(MAKE) --no-print-directory testshim database conformance
 
 # Tests run Debian's own Redis, PostgreSQL and nginx. Whichever test comes first
 # makes the images; here none has to wait for it.
@@ -57,6 +64,11 @@ images: ## make the images of real servers, once a machine (part of test)
 database: ## run the example with 40 databases (part of test)
 	@hack/setup test
 	cd examples/database && $(TEST) -parallel 20 .
+
+# The OCI's own suite, compiled from its module; some ten seconds.
+.PHONY: conformance
+conformance: ## run the conformance suite of registries against ours (part of test)
+	cd hack/conformance && $(TEST) .
 
 # Engines find the shim on PATH, as users' do. So what runs containers is tested
 # once more, as it is: without one the test binary is its own shim.
@@ -90,7 +102,7 @@ check: ## the gate: formatting, mistakes, imports, go.mod, data races
 	CGO_ENABLED=0 go build ./...
 	@$(MAKE) --no-print-directory nested images
 	$(RACE) ./...
-	@$(MAKE) --no-print-directory testshim database
+	@$(MAKE) --no-print-directory testshim database conformance
 
 # Times mean nothing on a machine that is busy with something else. BENCH is
 # for flags: make bench BENCH='-rounds 10 -only life'.

@@ -43,8 +43,9 @@
 //		}
 //	}
 //
-// It needs Linux, root, and runc (apt-get install runc). Where something is
-// missing the error says what, and what to do about it. [Engine.Info] says it
+// It needs Linux and root. Before Linux 5.12, and for a few configurations such as
+// hooks, it needs runc too (apt-get install runc). Where something is missing the
+// error says what, and what to do about it. [Engine.Info] says it
 // before, with what is in force: which program makes the containers, which
 // filter of system calls they get, which cgroups the host has.
 //

@@ -153,7 +153,7 @@ func ExampleInfo() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if info.Executor == "" || info.Seccomp == "" || info.Cgroup == "" {
+	if !info.Native && info.Executor == "" || info.Seccomp == "" || info.Cgroup == "" {
 		log.Fatal(info.Lacks[0])
 	}
 }

@@ -36,6 +36,7 @@ func TestInfo(t *testing.T) {
 	require.Regexp(t, `^\d+\.`, i.ExecutorVersion)
 	installed, _ := exec.LookPath("containerd-shim-ctor-v2")
 	require.Equal(t, installed, i.Shim, "make testshim tests what it says")
+	require.True(t, i.Native, "the tests' kernel is new enough")
 	if i.Shim == "" {
 		require.Contains(t, []string{"runc", "crun"}, i.Executor)
 	} else {
@@ -60,7 +61,7 @@ func TestInfoLacks(t *testing.T) {
 	require.Empty(t, i.Lacks)
 }
 
-// A host without anything to run containers with: Info tells, and so does New.
+// A host without a command to run containers with makes them itself.
 func TestInfoWithoutExecutor(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	e := fixture.Engine(t, ctor.Config{})
@@ -70,7 +71,9 @@ func TestInfoWithoutExecutor(t *testing.T) {
 		t.Skip("there is a shim beside the test binary")
 	}
 	require.Empty(t, i.Executor+i.ExecutorVersion)
-	require.True(t, lacks(i, "no runc or crun on PATH"), i.Lacks)
+	require.True(t, i.Native)
+	require.NotEmpty(t, i.Seccomp)
+	require.Empty(t, i.Lacks)
 }
 
 // What is named as shim need not be one.

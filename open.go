@@ -168,11 +168,7 @@ func preflight(path string) func() error {
 			}
 			fine.Store(true)
 		}
-		if path == shim.Self {
-			_, err := host.Runtime()
-			return err
-		}
-		return nil
+		return shim.Lacks(path)
 	}
 }
 

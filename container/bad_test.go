@@ -173,13 +173,22 @@ var dynamic = func() string {
 	return string(h) + interp
 }()
 
+// Without the runc command, and a shim that does not need it, containers run, but for
+// those that ours does not make: the error says which, and what would.
 func TestNoRunc(t *testing.T) {
-	t.Setenv("PATH", t.TempDir()) // no shim either, which would not need it
+	t.Setenv("PATH", t.TempDir())
 	e := fixture.Open(t)
 	img := fixture.Busybox(t, e)
+	out, err := img.Command(t.Context(), "echo", "made").Output()
+	require.NoError(t, err)
+	require.Equal(t, "made\n", string(out))
 	before := fixture.Count(t, e)
-	_, err := img.New(t.Context(), container.Config{})
+	_, err = img.New(t.Context(), container.Config{Spec: func(s *specs.Spec) error {
+		s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/true"}}}
+		return nil
+	}})
 	require.ErrorIs(t, err, ctor.ErrUnavailable)
+	require.ErrorContains(t, err, "hooks: ")
 	require.ErrorContains(t, err, "no runc or crun on PATH to run containers with (unavailable): "+host.Provide("runc"))
 	require.Equal(t, before, fixture.Count(t, e))
 }

@@ -42,7 +42,6 @@ func (r running) start(ctx context.Context, cmd spec.Command, on cio.Config) (_ 
 			leave()
 		}
 	}()
-	r.c.e.Backend.Brace()
 	own, cancel := r.c.e.Cleanup(inside)
 	defer cancel()
 	added := r.c.first()

@@ -84,7 +84,6 @@ func (b *builder) make(ctx context.Context) (*Container, error) {
 			return nil, err
 		}
 	}
-	b.in.Backend.Brace()
 	_ = b.in.Settle() // what still can't be undone is told by the engine's Close
 	c, err := b.build(ctx)
 	if err != nil {

@@ -193,10 +193,10 @@ func TestLogLabels(t *testing.T) {
 	}, fixture.BusyboxLayer(t))
 	require.NoError(t, err)
 	for _, detach := range []bool{false, true} {
-		cfg := sh("echo hello")
+		cfg := sh("echo hello; sleep 1000") // the task of one that has ended goes by itself
 		cfg.Detach = detach
 		c := containertest.Run(t, img, cfg)
-		require.NoError(t, c.Wait(t.Context()))
+		says(t, c, "hello")
 		require.Equal(t, "hello\n", logs(t, c))
 		task, err := e.Containerd().TaskService().Get(e.Context(t.Context()), &api.GetRequest{ContainerID: c.ID()})
 		require.NoError(t, err)

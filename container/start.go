@@ -96,7 +96,6 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 	}
 	c.passing.Lock()
 	defer c.passing.Unlock()
-	c.e.Backend.Brace()
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
 	if err := last.Note(ctx); err != nil {

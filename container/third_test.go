@@ -47,7 +47,6 @@ func (third) Sole() bool                                                 { retur
 func (third) Gone(err error) bool                                        { return errdefs.IsPermissionDenied(err) }
 func (third) Reaches(string) bool                                        { return true }
 func (third) Permits(*specs.Spec) error                                  { return nil }
-func (third) Brace()                                                     {}
 func (third) Clear(context.Context, string, string, error) error         { return errRefused }
 func (third) Relays(bool) bool                                           { return true }
 func (third) Detach(engine.Output) (engine.Streams, error)               { return nil, errRefused }

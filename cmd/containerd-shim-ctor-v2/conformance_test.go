@@ -28,10 +28,12 @@ func TestMain(m *testing.M) {
 // has a process of its own for that: the service reaps what nobody in it waits
 // for, and the executor's own tests wait for themselves.
 func TestConformance(t *testing.T) {
-	tasktest.Run(t, func(t *testing.T) task.Executor {
-		e, err := libcontainer.New("", "")
-		require.NoError(t, err)
-		t.Cleanup(e.Close)
-		return e
-	})
+	tasktest.Run(t, newLibcontainer)
+}
+
+func newLibcontainer(t *testing.T) task.Executor {
+	e, err := libcontainer.New("", "")
+	require.NoError(t, err)
+	t.Cleanup(e.Close)
+	return e
 }

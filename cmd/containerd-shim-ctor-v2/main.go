@@ -15,6 +15,7 @@ import (
 	"os"
 
 	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/shim/native"
 	"github.com/ctorhq/ctor/internal/shim/serve"
 	"github.com/ctorhq/ctor/internal/shim/stock"
 	"github.com/ctorhq/ctor/internal/shim/task"
@@ -44,7 +45,11 @@ func run(args []string) error {
 	return errors.New("this is executed by programs that use github.com/ctorhq/ctor, and by containerd")
 }
 
-func describe() (task.About, error) { return libcontainer.Describe(), nil }
+func describe() (task.About, error) {
+	about := libcontainer.Describe()
+	about.Native = native.Supported()
+	return about, nil
+}
 
 func shim(kind string) error {
 	if err := serve.Settle(kind); err != nil {
@@ -63,5 +68,5 @@ func shim(kind string) error {
 	if err != nil {
 		return err
 	}
-	return serve.Run(kind, executor)
+	return serve.Run(kind, native.New(executor, nil))
 }

@@ -44,9 +44,6 @@ func (*Own) Permits(s *specs.Spec) error {
 	return host.CheckCaps(s.Process.Capabilities.Bounding)
 }
 
-// Brace implements engine.Backend.
-func (*Own) Brace() { cgroup.ExpectMove() }
-
 // Clear implements engine.Backend.
 func (o *Own) Clear(ctx context.Context, id, group string, err error) error {
 	if o.Gone(err) || errdefs.IsFailedPrecondition(err) {

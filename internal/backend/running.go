@@ -29,9 +29,6 @@ func (Running) Reaches(string) bool { return true }
 // Permits implements engine.Backend: that containerd finds out by itself.
 func (Running) Permits(*specs.Spec) error { return nil }
 
-// Brace implements engine.Backend. Cgroups are that containerd's business.
-func (Running) Brace() {}
-
 // Clear implements engine.Backend.
 func (r Running) Clear(_ context.Context, _, _ string, err error) error {
 	if r.Gone(err) {

@@ -31,9 +31,6 @@ type Backend interface {
 	// configuration, as far as that is known before the runtime tries.
 	Permits(s *specs.Spec) error
 
-	// Brace is called before a process is put into a cgroup.
-	Brace()
-
 	// Clear removes what there is of a container in its runtime beyond its
 	// task, whose deletion gave err. cgroup is the container's.
 	Clear(ctx context.Context, id, cgroup string, err error) error

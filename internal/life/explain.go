@@ -35,6 +35,8 @@ func explain(err error) error {
 	has := func(s string) bool { return strings.Contains(small, s) }
 	var class error = errdefs.ErrUnavailable
 	switch {
+	case errdefs.IsInvalidArgument(err): // our own executor says so
+		class = errdefs.ErrInvalidArgument
 	case has("exec: ") && (has("executable file not found") || has("no such file or directory")),
 		has("executable file `") && has("not found"):
 		class = errdefs.ErrNotFound

@@ -16,6 +16,7 @@ import (
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/shim/command"
 	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/shim/native"
 	"github.com/ctorhq/ctor/internal/shim/stock"
 	"github.com/ctorhq/ctor/internal/shim/task"
 	"github.com/ctorhq/ctor/internal/slate"
@@ -25,13 +26,34 @@ import (
 // run: its file is asked, as a containerd asks it.
 func Describe(ctx context.Context, path string) (task.About, error) {
 	if path == Self {
-		binary, err := host.Runtime()
-		if err != nil {
-			return task.About{}, err
-		}
-		return command.Describe(ctx, binary)
+		return describeSelf(ctx)
 	}
 	return describe(ctx, path, path)
+}
+
+// describeSelf is Describe for the program as its own shim. It can do without a
+// command, but not make every container.
+func describeSelf(ctx context.Context) (about task.About, err error) {
+	binary, err := host.Runtime()
+	if err == nil {
+		about, err = command.Describe(ctx, binary)
+	}
+	about.Native = native.Supported()
+	about.Seccomp = about.Seccomp || about.Native
+	if about.Native && errdefs.IsUnavailable(err) {
+		err = nil
+	}
+	return about, err
+}
+
+// Lacks says what the shim at path can't make any container without. It may change:
+// a command can be removed.
+func Lacks(path string) error {
+	if path != Self || native.Supported() {
+		return nil
+	}
+	_, err := host.Runtime()
+	return err
 }
 
 // Info is Describe's answer as a containerd has it.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/reexec"
+	"github.com/ctorhq/ctor/internal/sealed"
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/slate"
 )
@@ -55,16 +56,10 @@ func (p *Program) exec() string {
 	return "/proc/self/fd/" + strconv.Itoa(int(p.copy.Fd()))
 }
 
-// Seals and flags of memory files that golang.org/x/sys does not have.
-const (
-	sealExec = 0x20 // F_SEAL_EXEC, since Linux 6.3
-	seals    = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	elf      = "\x7fELF"
-	above    = 64 // descriptors below are the new process's own by the time it looks
-)
+const elf = "\x7fELF"
 
 // seal copies an executable file into memory.
-func seal(path string) (_ *os.File, err error) {
+func seal(path string) (*os.File, error) {
 	from, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -77,36 +72,7 @@ func seal(path string) (_ *os.File, err error) {
 	if _, err := from.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
-	fd, err := unix.MemfdCreate(link.Name, flags|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // Linux before 6.3
-		fd, err = unix.MemfdCreate(link.Name, flags)
-	}
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	defer unix.Close(fd)
-	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, above)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	to := os.NewFile(uintptr(high), "memfd:"+link.Name)
-	defer func() {
-		if err != nil {
-			to.Close()
-		}
-	}()
-	if _, err := io.Copy(to, from); err != nil {
-		return nil, err
-	}
-	if err := to.Chmod(0o511); err != nil {
-		return nil, err
-	}
-	_, _ = unix.FcntlInt(uintptr(high), unix.F_ADD_SEALS, sealExec)
-	if _, err := unix.FcntlInt(uintptr(high), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return to, nil
+	return sealed.Program(link.Name, from)
 }
 
 // start executes a shim. It runs in a session of its own, or ^C in a terminal

@@ -26,6 +26,7 @@ func TestSeal(t *testing.T) {
 		}
 		require.ErrorIs(t, err, unix.EPERM)
 	}
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	have, err := unix.FcntlInt(p.copy.Fd(), unix.F_GET_SEALS, 0)
 	require.NoError(t, err)
 	require.Equal(t, seals, have&seals)

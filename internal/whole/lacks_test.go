@@ -54,7 +54,7 @@ func TestLacking(t *testing.T) {
 		"a chroot into a mount":           {`mount --rbind $JAIL $JAIL; ` + jail, "it runs"},
 		"a read-only /proc":               {`mount -o remount,bind,ro /proc; exec "$0" "$@"`, "it runs"},
 		"a capability":                    {`exec setpriv --bounding-set=-mknod "$0" "$@"`, "CAP_MKNOD"},
-		"an empty PATH":                   {`PATH= exec "$0" "$@"`, "export PATH="},
+		"an empty PATH":                   {`PATH= exec "$0" "$@"`, "it runs"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

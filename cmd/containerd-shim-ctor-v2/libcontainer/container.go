@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
@@ -97,6 +98,7 @@ func undo(p *runc.Process, console *os.File) {
 
 // Exec starts a further process. libcontainer has no names for them.
 func (c *Container) Exec(ctx context.Context, id string, p *specs.Process, io task.Stdio) (task.Process, error) {
+	cgroup.ExpectMove()
 	started, err := c.exec(ctx, p, io)
 	if err != nil {
 		return task.Process{}, fmt.Errorf("exec %s in container %s: %w", id, c.made.ID(), err)

@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer/configs"
 
 	"github.com/ctorhq/ctor/cmd/containerd-shim-ctor-v2/seccomp"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
@@ -54,6 +55,10 @@ func New(dir, filters string) (*Executor, error) {
 func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (task.Container, task.Process, error) {
 	if b.Images != "" {
 		return restore(ctx, b, io)
+	}
+	cgroup.ExpectMove()
+	if err := b.Mount(); err != nil {
+		return nil, task.Process{}, err
 	}
 	c, p, err := e.create(ctx, b, io)
 	if err != nil {

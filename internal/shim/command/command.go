@@ -42,6 +42,10 @@ func (e *Executor) Of(id, root, dir string) task.Container {
 
 // Create implements task.Executor.
 func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (task.Container, task.Process, error) {
+	cgroup.ExpectMove()
+	if err := b.Mount(); err != nil {
+		return nil, task.Process{}, err
+	}
 	limits := withOpenFiles(b.Spec.Process.Rlimits)
 	if err := bundle.Annotate(b.Dir, task.CriuAnnotation, b.CriuConfig(), e.version(), limits); err != nil {
 		return nil, task.Process{}, err
@@ -96,6 +100,7 @@ func (c *container) Start(ctx context.Context) error {
 
 // Exec implements task.Container.
 func (c *container) Exec(ctx context.Context, _ string, p *specs.Process, io task.Stdio) (task.Process, error) {
+	cgroup.ExpectMove()
 	limited := *p
 	limited.Rlimits = withOpenFiles(p.Rlimits)
 	started, err := c.begin(ctx, io, func(ctx context.Context, r *runc.Runc, s *starting) error {

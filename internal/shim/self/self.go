@@ -10,6 +10,7 @@ import (
 	"github.com/ctorhq/ctor/internal/reexec"
 	"github.com/ctorhq/ctor/internal/shim/command"
 	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/shim/native"
 	"github.com/ctorhq/ctor/internal/shim/serve"
 )
 
@@ -33,8 +34,8 @@ func run(args []string) error {
 		return err
 	}
 	binary, err := host.Runtime()
-	if err != nil {
-		return err
+	if err != nil { // what needs no command runs all the same
+		return serve.Run(kind, native.New(nil, err))
 	}
-	return serve.Run(kind, command.New(binary))
+	return serve.Run(kind, native.New(command.New(binary), nil))
 }

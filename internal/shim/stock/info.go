@@ -22,6 +22,7 @@ const (
 	nameKey     = "io.ctor.executor"
 	versionKey  = "io.ctor.executor.version"
 	seccompKey  = "io.ctor.executor.seccomp"
+	nativeKey   = "io.ctor.native"
 	protocolKey = "io.ctor.protocol"
 )
 
@@ -53,6 +54,7 @@ func Info(about task.About) (*types.RuntimeInfo, error) {
 		Version: &types.RuntimeVersion{},
 		Annotations: map[string]string{
 			nameKey: about.Name, versionKey: about.Version, seccompKey: strconv.FormatBool(about.Seccomp),
+			nativeKey:   strconv.FormatBool(about.Native),
 			protocolKey: link.Protocol,
 		},
 	}
@@ -87,6 +89,7 @@ func ParseInfo(answer []byte) (about task.About, protocol string, err error) {
 			return about, "", err
 		}
 	}
+	about.Native = says[nativeKey] == "true"
 	about.Seccomp, err = strconv.ParseBool(says[seccompKey])
 	return about, says[protocolKey], err
 }

@@ -97,13 +97,7 @@ func (s *Service) newContainer(ctx context.Context, o order) (_ *container, err 
 			return nil, err
 		}
 		undo.Push(c.unmount) // before, for one of several mounts may fail
-		if err := os.MkdirAll(c.bundle.Rootfs, 0o711); err != nil {
-			return nil, err
-		}
-		// It has a child where ids are mapped.
-		if err := c.call(func() error { return mount.All(o.rootfs, c.bundle.Rootfs) }); err != nil {
-			return nil, fmt.Errorf("mount root file system: %w", err)
-		}
+		c.bundle.Mounts = o.rootfs
 	} else if r := c.bundle.Spec.Root; r != nil && filepath.IsAbs(r.Path) {
 		c.bundle.Rootfs = r.Path
 	}

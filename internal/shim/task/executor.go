@@ -2,15 +2,18 @@ package task
 
 import (
 	"context"
+	"fmt"
 	"os"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"golang.org/x/sys/unix"
 )
 
-// Executor makes containers of bundles. There are two: libcontainer inside the
-// shim's process, and the runc or crun command.
+// Executor makes containers of bundles. There are three: our own, which has them
+// forked by a small program (native), libcontainer inside the shim's process, and
+// the runc or crun command. The first hands to another what it does not do.
 //
 // Whatever an executor starts is a child of the shim's process when the call
 // returns, and only the service waits for it.
@@ -41,11 +44,27 @@ type Container interface {
 // Bundle is what a container is made of.
 type Bundle struct {
 	ID        string
-	Namespace string // containerd's
-	Dir       string // holds config.json; the executor may keep files here
-	Rootfs    string // mounted
-	Images    string // directory of a checkpoint to restore; "": none
+	Namespace string        // containerd's
+	Dir       string        // holds config.json; the executor may keep files here
+	Rootfs    string        // the root file system, or where it is to be mounted
+	Mounts    []mount.Mount // of the root file system; none: it is there
+	Images    string        // directory of a checkpoint to restore; "": none
 	Spec      *specs.Spec
+}
+
+// Mount mounts the root file system, for an executor that needs it at its path. The
+// service takes the mounts away.
+func (b Bundle) Mount() error {
+	if len(b.Mounts) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(b.Rootfs, 0o711); err != nil {
+		return err
+	}
+	if err := mount.All(b.Mounts, b.Rootfs); err != nil {
+		return fmt.Errorf("mount root file system: %w", err)
+	}
+	return nil
 }
 
 // Checkpoint says how one is made.
@@ -78,7 +97,8 @@ type Process struct {
 
 // About is what an executor is and can do.
 type About struct {
-	Name     string             // libcontainer, runc or crun
+	Native   bool               // our own makes containers; the one named here makes what that does not
+	Name     string             // libcontainer, runc or crun; "": there is none beside our own
 	Version  string             // without v
 	Seccomp  bool               // it can filter system calls
 	Features *features.Features // all that it can do; nil: it does not tell

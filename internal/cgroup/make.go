@@ -1,0 +1,254 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// hierarchy is one that is mounted.
+type hierarchy struct {
+	dir string
+	two bool // version 2's
+}
+
+// mounted are all, the freezer's last: who joins a frozen cgroup stops there.
+var mounted = sync.OnceValues(func() ([]hierarchy, error) {
+	found, err := hierarchies()
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no cgroups are mounted: %w", errdefs.ErrUnavailable)
+	}
+	var all []hierarchy
+	for _, dir := range found {
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			return nil, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+		}
+		all = append(all, hierarchy{dir, st.Type == unix.CGROUP2_SUPER_MAGIC})
+	}
+	slices.SortStableFunc(all, func(a, b hierarchy) int { return freezing(a) - freezing(b) })
+	return all, nil
+})
+
+func freezing(h hierarchy) int {
+	if slices.Contains(h.controllers(), "freezer") {
+		return 1
+	}
+	return 0
+}
+
+// controllers are version 1's in this hierarchy, by where it is mounted, as
+// runtimes have it.
+func (h hierarchy) controllers() []string {
+	if h.two {
+		return nil
+	}
+	return strings.Split(filepath.Base(h.dir), ",")
+}
+
+// Make makes a cgroup in every hierarchy. One that holds processes is
+// errdefs.ErrAlreadyExists, and stays as it is.
+func Make(path string) (err error) {
+	all, err := mounted()
+	if err != nil {
+		return err
+	}
+	made := 0
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, h := range all[:made] {
+			_ = unix.Rmdir(filepath.Join(h.dir, path))
+		}
+	}()
+	for _, h := range all {
+		if err := h.make(path); err != nil {
+			return fmt.Errorf("make cgroup: %w", err)
+		}
+		made++
+	}
+	return nil
+}
+
+func (h hierarchy) make(path string) error {
+	dir := filepath.Join(h.dir, path)
+	above := filepath.Dir(path)
+	if err := h.prepare(above); err != nil {
+		return err
+	}
+	err := unix.Mkdir(dir, 0o755)
+	if err == unix.ENOENT { // it was removed since
+		h.forget(above)
+		if err := h.prepare(above); err != nil {
+			return err
+		}
+		err = unix.Mkdir(dir, 0o755)
+	}
+	switch err {
+	case nil:
+		return nil
+	case unix.EEXIST:
+		// What a dead runtime has left, or a container's.
+		if pids, err := list(dir); err != nil || len(pids) > 0 {
+			return fmt.Errorf("%s holds processes %v: %w", dir, pids, errors.Join(err, errdefs.ErrAlreadyExists))
+		}
+		return nil
+	}
+	return &fs.PathError{Op: "mkdir", Path: dir, Err: err}
+}
+
+// parents are the cgroups that are known to be ready for others in them.
+var parents sync.Map // by directory
+
+// prepare sees to it that cgroups in path have what is above them: of version 2
+// all controllers, of version 1 processors and memory nodes.
+func (h hierarchy) prepare(path string) error {
+	dir := filepath.Join(h.dir, path)
+	if _, known := parents.Load(dir); known {
+		return nil
+	}
+	if path != "/" {
+		if err := h.prepare(filepath.Dir(path)); err != nil {
+			return err
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	switch {
+	case h.two && unified():
+		handDown(dir)
+	case slices.Contains(h.controllers(), "cpuset") && path != "/":
+		if err := inherit(dir); err != nil {
+			return err
+		}
+	}
+	parents.Store(dir, nil)
+	return nil
+}
+
+// forget is for a cgroup that was removed, and those above it.
+func (h hierarchy) forget(path string) {
+	for ; ; path = filepath.Dir(path) {
+		parents.Delete(filepath.Join(h.dir, path))
+		if path == "/" {
+			return
+		}
+	}
+}
+
+// handDown enables all controllers below a cgroup of version 2, as far as the host
+// lets it: what is missing shows when a limit is set.
+func handDown(dir string) {
+	b, _ := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	for c := range strings.FieldsSeq(string(b)) {
+		write(dir, "cgroup.subtree_control", "+"+c)
+	}
+}
+
+// inherit gives a cgroup of cpuset what the one above has, and has it hand that on:
+// a process can't join one without.
+func inherit(dir string) error {
+	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+		own, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		if len(strings.TrimSpace(string(own))) > 0 {
+			continue
+		}
+		above, err := os.ReadFile(filepath.Join(filepath.Dir(dir), name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), above, 0)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "cgroup.clone_children"), []byte("1"), 0)
+}
+
+// Doors are what a process joins a cgroup by, as descriptors.
+type Doors struct {
+	Lists []int // version 1's lists of threads, each for a 0; the freezer's is last
+	Two   int   // version 2's directory; -1: there is none
+}
+
+// Open opens a cgroup that was made.
+func Open(path string) (d Doors, err error) {
+	all, err := mounted()
+	d.Two = -1
+	if err != nil {
+		return d, err
+	}
+	for _, h := range all {
+		var fd int
+		dir := filepath.Join(h.dir, path)
+		if h.two {
+			fd, err = unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			d.Two = fd
+		} else if fd, err = unix.Open(filepath.Join(dir, "tasks"), unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
+			d.Lists = append(d.Lists, fd)
+		}
+		if err != nil {
+			d.Close()
+			return Doors{Two: -1}, &fs.PathError{Op: "open", Path: dir, Err: err}
+		}
+	}
+	return d, nil
+}
+
+// Close closes the descriptors.
+func (d Doors) Close() {
+	for _, fd := range d.Lists {
+		unix.Close(fd)
+	}
+	if d.Two >= 0 {
+		unix.Close(d.Two)
+	}
+}
+
+// Ones gives version 1's hierarchies by the names of their directories, in the
+// order of their mounts; none where version 2 is all there is.
+func Ones() ([]string, error) {
+	found, err := hierarchies()
+	if err != nil || unified() {
+		return nil, err
+	}
+	var names []string
+	for _, dir := range found {
+		var st unix.Statfs_t
+		if unix.Statfs(dir, &st) == nil && st.Type == unix.CGROUP_SUPER_MAGIC {
+			names = append(names, filepath.Base(dir))
+		}
+	}
+	return names, nil
+}
+
+// Drop removes a cgroup whose processes have ended.
+func Drop(path string) error {
+	all, err := mounted()
+	if err != nil {
+		return err
+	}
+	for _, h := range all {
+		switch err := unix.Rmdir(filepath.Join(h.dir, path)); err {
+		case nil, unix.ENOENT:
+		default: // the kernel is not done with the dead, or the container has made others in it
+			return Remove(path)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/cgroup"
+	"github.com/ctorhq/ctor/internal/pidfd"
+	"github.com/ctorhq/ctor/internal/shim/native/forker"
+	"github.com/ctorhq/ctor/internal/shim/seccomp"
+	"github.com/ctorhq/ctor/internal/shim/task"
+)
+
+// container is one that the executor has made.
+type container struct {
+	executor *Executor
+	id       string
+	group    string           // its cgroup
+	filter   *seccomp.Program // nil: there is none
+	root     int              // its root file system, which would sync the disk when it is let go of
+	pidfd    int              // of the first process
+
+	mu      sync.Mutex
+	waiting *forker.Child // for its start; nil: it was started
+	deleted bool
+}
+
+var _ task.Container = (*container)(nil)
+
+// Start implements task.Container.
+func (c *container) Start(ctx context.Context) error {
+	c.mu.Lock()
+	child := c.waiting
+	c.waiting = nil
+	c.mu.Unlock()
+	fail := func(err error) error { return fmt.Errorf("start container %s: %w", c.id, err) }
+	if child == nil {
+		return fail(fmt.Errorf("%w: it was started before", errdefs.ErrFailedPrecondition))
+	}
+	defer child.Close()
+	if err := child.Start(); err != nil {
+		return fail(fmt.Errorf("%w: its process has ended", errdefs.ErrFailedPrecondition))
+	}
+	// It goes on, whoever hears of it.
+	if _, err := child.Executed(context.WithoutCancel(ctx)); err != nil {
+		return fail(explain(err, ""))
+	}
+	return nil
+}
+
+// Exec implements task.Container.
+func (c *container) Exec(ctx context.Context, id string, p *specs.Process, stdio task.Stdio) (task.Process, error) {
+	started, err := c.exec(ctx, p, stdio)
+	if err != nil {
+		return task.Process{}, fmt.Errorf("exec %s in container %s: %w", id, c.id, explain(err, p.Args[0]))
+	}
+	return started, nil
+}
+
+func (c *container) exec(ctx context.Context, p *specs.Process, stdio task.Stdio) (none task.Process, err error) {
+	if what := beyondProcess(p); what != "" {
+		return none, fmt.Errorf("%s, in a container that was made without: %w", what, errdefs.ErrNotImplemented)
+	}
+	if c.cgroup().Frozen() { // it would stop half-way
+		return none, fmt.Errorf("%w: the container is paused", errdefs.ErrFailedPrecondition)
+	}
+	doors, err := cgroup.Open(c.group)
+	if errors.Is(err, fs.ErrNotExist) {
+		return none, fmt.Errorf("%w: the container has ended", errdefs.ErrFailedPrecondition)
+	}
+	if err != nil {
+		return none, err
+	}
+	defer doors.Close()
+	var script forker.Script
+	if err := c.writeExec(&script, doors, p, stdio); err != nil {
+		return none, err
+	}
+	child, err := c.executor.pool.Fork(ctx, forker.Order{Cgroup: doors.Two, Pids: c.pidfd, Script: &script})
+	if errors.Is(err, unix.ESRCH) {
+		return none, fmt.Errorf("%w: the container has ended", errdefs.ErrFailedPrecondition)
+	}
+	if err != nil {
+		return none, err
+	}
+	terminal, err := child.Executed(ctx)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		if terminal != nil {
+			terminal.Close()
+		}
+		return none, errors.Join(err, c.abort(child))
+	}
+	child.Close()
+	return task.Process{Pid: child.Pid, Console: terminal}, nil
+}
+
+// everything are the namespaces that a process is moved to.
+const everything = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP
+
+// writeExec makes a script of a further process's configuration.
+func (c *container) writeExec(s *forker.Script, doors cgroup.Doors, configured *specs.Process, stdio task.Stdio) error {
+	env, err := environ(configured, c.root)
+	if err != nil {
+		return err
+	}
+	p := process{Process: configured, id: c.id, env: env, filter: c.filter}
+	s.DeathSignal()
+	s.Session()
+	s.JoinCgroups(doors.Lists)
+	s.Join(c.pidfd, everything)
+	p.streams(s, stdio)
+	if err := p.settings(s); err != nil {
+		return err
+	}
+	s.Directory(false, p.Cwd)
+	p.finish(s)
+	return nil
+}
+
+// abortPatience is how long a process that was killed may take to end. In a cgroup
+// of version 1 that was frozen meanwhile it does not.
+const abortPatience = time.Second
+
+// abort ends a process that nobody was told of.
+func (c *container) abort(child *forker.Child) error {
+	defer child.Close()
+	fd, err := unix.PidfdOpen(child.Pid, 0)
+	if err != nil {
+		return fmt.Errorf("end process %d: %w", child.Pid, err)
+	}
+	defer unix.Close(fd)
+	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	if pidfd.Await(fd, time.Now().Add(abortPatience)) == nil && !ended(fd) {
+		c.cgroup().Thaw()
+	}
+	for {
+		if _, err := unix.Wait4(child.Pid, nil, 0, nil); err != unix.EINTR {
+			return nil
+		}
+	}
+}
+
+func ended(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return err == nil && n == 1
+}
+
+func (c *container) cgroup() cgroup.Group { return cgroup.At(c.group) }
+
+// Pause implements task.Container.
+func (c *container) Pause(context.Context) error {
+	if err := c.cgroup().Freeze(); err != nil {
+		return fmt.Errorf("pause container %s: %w", c.id, err)
+	}
+	return nil
+}
+
+// Resume implements task.Container.
+func (c *container) Resume(context.Context) error {
+	if !c.cgroup().Frozen() {
+		return fmt.Errorf("resume container %s: %w: it is not paused", c.id, errdefs.ErrFailedPrecondition)
+	}
+	c.cgroup().Thaw()
+	return nil
+}
+
+// Update implements task.Container.
+func (c *container) Update(_ context.Context, r *specs.LinuxResources) error {
+	if err := cgroup.Update(c.group, r); err != nil {
+		return fmt.Errorf("update container %s: %w", c.id, err)
+	}
+	return nil
+}
+
+// Checkpoint implements task.Container. CRIU is driven by runc, by a state of its own:
+// a container that is to be checkpointed is made by the other executor, if its
+// configuration says so (beyond).
+func (c *container) Checkpoint(context.Context, task.Checkpoint) error {
+	return fmt.Errorf("checkpoint container %s, made without annotation %s: %w", c.id, task.CriuAnnotation, errdefs.ErrNotImplemented)
+}
+
+// Delete implements task.Container.
+func (c *container) Delete(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !ended(c.pidfd) && !c.deleted {
+		return fmt.Errorf("delete container %s: %w: it runs", c.id, errdefs.ErrFailedPrecondition)
+	}
+	if c.waiting != nil {
+		c.waiting.Close()
+		c.waiting = nil
+	}
+	if !c.deleted {
+		c.deleted = true
+		unix.Close(c.pidfd)
+		// The last of an overlay syncs the whole file system that it writes to.
+		c.executor.late.Go(func() { unix.Close(c.root) })
+	}
+	if err := cgroup.Drop(c.group); err != nil {
+		return fmt.Errorf("delete container %s: %w", c.id, err)
+	}
+	return nil
+}
+
+// explain gives an error of a process's the class that it means.
+func explain(err error, name string) error {
+	var r *forker.Refusal
+	switch {
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("its process has ended: %w", errdefs.ErrFailedPrecondition)
+	case !errors.As(err, &r):
+		return err
+	case r.Finding && (r.Errno == unix.ENOENT || r.Errno == unix.ENOTDIR):
+		return &exec.Error{Name: name, Err: exec.ErrNotFound}
+	case r.Finding:
+		return fmt.Errorf("%w: %w: not an executable file", &exec.Error{Name: name, Err: fs.ErrPermission}, r.Errno)
+	case r.Executing:
+		return fmt.Errorf("%w: the kernel does not execute it: its format, its interpreter or the length of its arguments is at fault: %w", r, errdefs.ErrInvalidArgument)
+	case slices.Contains(misplaced, r.Errno):
+		return fmt.Errorf("%w: %w", r, errdefs.ErrInvalidArgument)
+	}
+	return err
+}
+
+// misplaced are the errors of a path that the image has something else in the place
+// of.
+var misplaced = []unix.Errno{unix.ENOTDIR, unix.EISDIR, unix.ENOENT, unix.ELOOP, unix.EEXIST, unix.ENAMETOOLONG}

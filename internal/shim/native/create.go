@@ -1,0 +1,136 @@
+package native
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/cgroup"
+	"github.com/ctorhq/ctor/internal/shim/native/forker"
+	"github.com/ctorhq/ctor/internal/shim/task"
+	"github.com/ctorhq/ctor/internal/unwind"
+)
+
+// create makes a container, with its first process waiting to be started.
+func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (_ *container, _ task.Process, err error) {
+	var none task.Process
+	var undo unwind.Stack
+	defer undo.OnError(&err)
+	if err := ctx.Err(); err != nil {
+		return nil, none, err
+	}
+	c := &container{executor: e, id: b.ID, group: filepath.Clean(b.Spec.Linux.CgroupsPath), root: -1, pidfd: -1}
+	if c.filter, err = e.filters.compile(b.Spec.Linux.Seccomp); err != nil {
+		return nil, none, err
+	}
+	if c.root, err = e.openRoot(b); err != nil {
+		return nil, none, err
+	}
+	undo.Push(func() error { return unix.Close(c.root) })
+	var script forker.Script
+	defer script.Close()
+	spaces, err := openSpaces(&script, b.Spec.Linux.Namespaces)
+	if err != nil {
+		return nil, none, err
+	}
+	if err := cgroup.Make(c.group); err != nil {
+		return nil, none, err
+	}
+	undo.Push(func() error { return cgroup.Drop(c.group) })
+	if err := cgroup.Limit(c.group, b.Spec.Linux.Resources, rules(b.Spec)); err != nil {
+		return nil, none, err
+	}
+	doors, err := cgroup.Open(c.group)
+	if err != nil {
+		return nil, none, err
+	}
+	defer doors.Close()
+	if err := c.write(&script, spaces, doors, b, io); err != nil {
+		return nil, none, err
+	}
+	child, err := e.pool.Fork(ctx, forker.Order{Namespaces: spaces.born(), Cgroup: doors.Two, Pids: spaces.pids, Script: &script})
+	if err != nil {
+		return nil, none, err
+	}
+	undo.Push(func() error { return c.abort(child) })
+	if c.pidfd, err = unix.PidfdOpen(child.Pid, 0); err != nil {
+		return nil, none, fmt.Errorf("pidfd of process %d: %w", child.Pid, err)
+	}
+	undo.Push(func() error { return unix.Close(c.pidfd) })
+	terminal, err := child.Ready(ctx)
+	if err != nil {
+		return nil, none, err
+	}
+	c.waiting = child
+	return c, task.Process{Pid: child.Pid, Console: terminal}, nil
+}
+
+// write makes a script of the configuration.
+func (c *container) write(s *forker.Script, own spaces, doors cgroup.Doors, b task.Bundle, io task.Stdio) error {
+	env, err := environ(b.Spec.Process, c.root)
+	if err != nil {
+		return err
+	}
+	p := process{Process: b.Spec.Process, id: c.id, first: true, env: env, filter: c.filter}
+	l := &layout{Script: s, dir: b.Dir, spaces: own}
+	s.DeathSignal()
+	s.Session()
+	s.JoinCgroups(doors.Lists)
+	if own.has(unix.CLONE_NEWCGROUP) {
+		s.Unshare(unix.CLONE_NEWCGROUP)
+	}
+	s.Root(c.root)
+	if err := l.mounts(b.Spec); err != nil {
+		return err
+	}
+	if err := l.dev(b.Spec); err != nil {
+		return err
+	}
+	l.names(b.Spec)
+	s.Pivot()
+	p.streams(s, io)
+	s.Directory(true, p.Cwd)
+	l.finish(b.Spec)
+	if err := p.settings(s); err != nil {
+		return err
+	}
+	if per := b.Spec.Linux.Personality; per != nil {
+		if len(per.Flags) > 0 || per.Domain != specs.PerLinux {
+			return beyondf("personality %s", per.Domain)
+		}
+		s.Personality(0)
+	}
+	p.finish(s)
+	return nil
+}
+
+// names sets what the container's own namespaces have: names, network, sysctls.
+func (l *layout) names(s *specs.Spec) {
+	if s.Hostname != "" {
+		l.HostName(s.Hostname)
+	}
+	if s.Domainname != "" {
+		l.DomainName(s.Domainname)
+	}
+	if l.spaces.has(unix.CLONE_NEWNET) {
+		l.Loopback()
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Linux.Sysctl)) {
+		l.Setting("sys/"+sysctlPath(name), s.Linux.Sysctl[name])
+	}
+}
+
+// sysctlPath is a sysctl's file: a name has dots for slashes, and where a part of
+// it, as of an interface, has a dot itself, a slash stands for that, sysctl(8).
+func sysctlPath(name string) string {
+	if i := strings.IndexAny(name, "./"); i >= 0 && name[i] == '/' {
+		return name
+	}
+	return strings.NewReplacer(".", "/", "/", ".").Replace(name)
+}

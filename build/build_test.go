@@ -1,7 +1,6 @@
 package build_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,16 +61,6 @@ func (s *seen) last(name string) build.State {
 		}
 	}
 	return state
-}
-
-func (s *seen) output() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var b bytes.Buffer
-	for _, p := range s.all {
-		b.Write(p.Output)
-	}
-	return b.String()
 }
 
 func content(t testing.TB, img *image.Image, name string) string {

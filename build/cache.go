@@ -59,7 +59,7 @@ func Prune(ctx context.Context, e *ctor.Engine, o *PruneOptions) (freed int64, e
 		o = &PruneOptions{}
 	}
 	if o.Keep < 0 || o.Unused < 0 {
-		return 0, fmt.Errorf("Keep and Unused can't be negative (%w)", ctor.ErrInvalid)
+		return 0, fmt.Errorf("negative Keep or Unused (%w)", ctor.ErrInvalid)
 	}
 	ctx, leave, err := engine.Of(e).Enter(ctx)
 	if err != nil {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/tonistiigi/fsutil"
@@ -87,14 +89,31 @@ func (f files) stat(name string, d fs.DirEntry) (*types.Stat, error) {
 	return st, nil
 }
 
-// sharedKey says which earlier copy of a directory a build may begin with: of what
-// has the same size and time only one copy is made. Only files on a disk have times
-// that tell so much.
-func sharedKey(fsys fs.FS) string {
-	if v := reflect.ValueOf(fsys); v.Kind() == reflect.String && v.Type() == reflect.TypeOf(os.DirFS("")) {
-		if dir, err := filepath.Abs(v.String()); err == nil {
-			return "directory " + dir
+// sharedKey says which earlier copies of its directories a build may begin with: of
+// what has the same size and time only one copy is made. Only files on a disk have
+// times that tell so much.
+func sharedKey(fsys fs.FS, more map[string]fs.FS) string {
+	key := ""
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		dir, ok := onDisk(more[name])
+		if !ok {
+			return rand.Text()
 		}
+		key += name + "=" + dir + "\x00"
 	}
-	return rand.Text()
+	dir, ok := onDisk(fsys)
+	if !ok {
+		return rand.Text()
+	}
+	return key + dir
+}
+
+// onDisk gives the directory that is a file system of os.DirFS.
+func onDisk(fsys fs.FS) (string, bool) {
+	v := reflect.ValueOf(fsys)
+	if !v.IsValid() || v.Type() != reflect.TypeOf(os.DirFS("")) {
+		return "", false
+	}
+	dir, err := filepath.Abs(v.String())
+	return dir, err == nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -58,7 +59,7 @@ func (x *commands) Run(ctx context.Context, _ string, root executor.Mount, mount
 	cfg := r.config(p.Meta, s)
 	cfg.Stdout, cfg.Stderr = out.with(p.Stdout, said), out.with(p.Stderr, said, complained)
 	c, err := container.Over(ctx, x.e, r.root, ocispec.ImageConfig{}, cfg)
-	if errors.Is(err, ctor.ErrNotFound) && ctx.Err() == nil {
+	if errors.Is(err, exec.ErrNotFound) {
 		// As a shell says that a command is not there.
 		return nil, &commandError{code: 127, err: errors.Unwrap(err)}
 	}
@@ -146,18 +147,11 @@ func (x *commands) prepare(ctx context.Context, s step, root executor.Mount, mou
 		return nil, err
 	}
 	undo.Push(func() error { return os.RemoveAll(dir) })
-	whole, err := x.source(ctx, executor.Mount{Src: root.Src, Dest: "/"}, undo)
+	all, err := x.sources(ctx, append([]executor.Mount{{Src: root.Src, Dest: "/"}}, mounts...), undo)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{root: []specs.Mount{whole}}
-	for _, m := range mounts {
-		sm, err := x.source(ctx, m, undo)
-		if err != nil {
-			return nil, fmt.Errorf("mount on %s: %w", m.Dest, err)
-		}
-		r.mounts = append(r.mounts, sm)
-	}
+	r := &run{root: all[:1], mounts: all[1:]}
 	files, err := s.secretFiles(dir, meta.Cwd)
 	if err != nil {
 		return nil, err

@@ -3,11 +3,13 @@ package build
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
 	"reflect"
 	"slices"
 	"sync"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/moby/buildkit/executor"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -15,47 +17,79 @@ import (
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
-// source says what to mount of the host for one of a command's mounts. Until undo
-// it is there.
-func (x *commands) source(ctx context.Context, m executor.Mount, undo *unwind.Stack) (specs.Mount, error) {
+// sources says what to mount of the host for a command's mounts, in their order.
+// Until undo it is there.
+func (x *commands) sources(ctx context.Context, mounts []executor.Mount, undo *unwind.Stack) ([]specs.Mount, error) {
+	list := make([]specs.Mount, len(mounts))
+	from := make([]*mount.Mount, len(mounts))
+	needs := map[string]bool{} // directories, and whether they are needed alone
+	for n, m := range mounts {
+		list[n].Destination = path.Join("/", m.Dest)
+		var err error
+		if from[n], err = x.source(ctx, m, &list[n], undo); err != nil {
+			return nil, fmt.Errorf("mount on %s: %w", m.Dest, err)
+		}
+		if from[n] == nil {
+			continue
+		}
+		// An upper directory must not be in two mounts at once, and where a container
+		// could change the way to what is mounted while it is looked for, no other
+		// may run.
+		overlay, part := from[n].Type == "overlay", inside(m) != "/"
+		if !m.Readonly {
+			at := rootfs.Place(*from[n])
+			needs[at] = needs[at] || overlay || part
+		}
+	}
+	// All in one order, so that no two commands wait for each other.
+	for _, at := range slices.Sorted(maps.Keys(needs)) {
+		end, err := x.turns.take(ctx, at, needs[at])
+		if err != nil {
+			return nil, err
+		}
+		undo.Push(func() error { end(); return nil })
+	}
+	for n, m := range mounts {
+		if from[n] == nil {
+			continue
+		}
+		f := *from[n]
+		if at := inside(m); at != "/" {
+			var err error
+			if f, err = rootfs.Sub(f, x.dir, at); err != nil {
+				return nil, fmt.Errorf("mount on %s: %w", m.Dest, err)
+			}
+		}
+		list[n].Type, list[n].Source, list[n].Options = f.Type, f.Source, f.Options
+		if f.Type == "bind" {
+			list[n].Options = bound(f.Options)
+		}
+	}
+	return list, nil
+}
+
+// inside is where in the source what is mounted lies.
+func inside(m executor.Mount) string { return path.Join("/", m.Selector) }
+
+// source gives the snapshot that is mounted. Of what is none it gives nil, and puts
+// what to mount into to.
+func (x *commands) source(ctx context.Context, m executor.Mount, to *specs.Mount, undo *unwind.Stack) (*mount.Mount, error) {
 	ref, err := m.Src.Mount(ctx, m.Readonly)
 	if err != nil {
-		return specs.Mount{}, err
+		return nil, err
 	}
-	to := specs.Mount{Destination: path.Join("/", m.Dest)}
 	s := snapshotOf(ref)
 	if s == nil {
-		return to, other(ref, &to, undo)
+		return nil, other(ref, to, undo)
 	}
 	from, _, _ := s.Mount() // it keeps nothing
 	if len(from) != 1 {
-		return to, fmt.Errorf("a snapshot of %d mounts, not one", len(from))
+		return nil, fmt.Errorf("a snapshot of %d mounts, not one", len(from))
 	}
 	if m.Readonly {
 		from[0] = rootfs.ReadOnly(from[0])
 	}
-	// An upper directory must not be in two mounts at once, and where a container
-	// could change the way to what is mounted while it is looked for, no other
-	// may run.
-	alone := from[0].Type == "overlay" && !m.Readonly
-	inside := path.Join("/", m.Selector)
-	if !m.Readonly || inside != "/" {
-		end, err := x.turns.take(ctx, rootfs.Place(from[0]), alone || inside != "/")
-		if err != nil {
-			return to, err
-		}
-		undo.Push(func() error { end(); return nil })
-	}
-	if inside != "/" {
-		if from[0], err = rootfs.Sub(from[0], x.dir, inside); err != nil {
-			return to, err
-		}
-	}
-	to.Type, to.Source, to.Options = from[0].Type, from[0].Source, from[0].Options
-	if to.Type == "bind" {
-		to.Options = bound(to.Options)
-	}
-	return to, nil
+	return &from[0], nil
 }
 
 // bound makes the options of a bind mount complete.

@@ -46,7 +46,8 @@ type Options struct {
 	// if this is container.Host(). The cache does not ask by which network a
 	// step has come to its result.
 	//
-	// The sources of ADD are fetched by this program, by way of it as well.
+	// What ADD names is fetched by this program, by way of it as well; a git repository
+	// is fetched by the host's git, so that works only with container.Host().
 	Network *container.Network
 
 	// Privileged lets RUN --security=insecure have all capabilities and devices
@@ -65,7 +66,7 @@ type Options struct {
 
 	// Tags are the names of the image, completed as Docker does it: "shop" is
 	// "docker.io/library/shop:latest". Without any it is called by its digest,
-	// "ctor.local/build@sha256:...".
+	// "ctor.local/build@sha256:...", until [image.Image.Remove].
 	Tags []string
 
 	// Progress is told how the steps get on, by one goroutine at a time. The build

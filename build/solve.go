@@ -48,17 +48,16 @@ func (s *solving) solve(ctx context.Context) (name string, err error) {
 	var made *client.SolveResponse
 	var g errgroup.Group
 	g.Go(func() error {
+		// First, or it could miss a build that fails at once. It ends with the build, not
+		// with ctx: the last is told as well.
+		_ = s.solver.Status(context.WithoutCancel(ctx), id, status) // an error: there is nothing to tell
+		return nil
+	})
+	g.Go(func() error {
 		var err error
 		made, err = s.solver.Solve(ctx, id, sess, frontend.SolveRequest{Frontend: frontendName, FrontendOpt: attrs},
 			0, llbsolver.ExporterRequest{Exporters: []exporter.ExporterInstance{out}}, s.allowed(), nil, false, nil, "", false)
 		return err
-	})
-	g.Go(func() error {
-		// Progress ends with the build, not with ctx: the last of it is told.
-		if err := s.solver.Status(context.WithoutCancel(ctx), id, status); err != nil {
-			return nil // the build failed before there was any
-		}
-		return nil
 	})
 	report := newReport(s.o.Progress)
 	for st := range status {
@@ -121,7 +120,7 @@ func (s *solving) exporter(ctx context.Context, attrs map[string]string) (export
 // session is how the solver asks for what is the build's: its directories and its
 // secrets. It lasts until end.
 func (s *solving) session(ctx context.Context) (id string, end func(), err error) {
-	sess, err := session.NewSession(ctx, sharedKey(s.fsys))
+	sess, err := session.NewSession(ctx, sharedKey(s.fsys, s.o.Contexts))
 	if err != nil {
 		return "", nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/source"
 	"github.com/moby/buildkit/source/containerimage"
+	"github.com/moby/buildkit/source/git"
 	httpsource "github.com/moby/buildkit/source/http"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -35,6 +36,9 @@ func (h *hand) sources() error {
 	h.HTTPSource = s
 	h.SourceManager.Register(&told{s, h.b})
 	h.SourceManager.Register(&told{h.ImageSource, h.b})
+	if h.GitSource != nil {
+		h.SourceManager.Register(&told{h.GitSource, h.b})
+	}
 	return nil
 }
 
@@ -64,10 +68,14 @@ func (t *toldInstance) CacheKey(ctx context.Context, job solver.JobContext, inde
 	if err != nil {
 		return "", "", nil, false, err
 	}
-	if i, ok := t.id.(*containerimage.ImageIdentifier); ok {
-		if err := t.b.base(ctx, o, i.Reference.String(), i.Platform); err != nil {
-			return "", "", nil, false, err
-		}
+	switch i := t.id.(type) {
+	case *containerimage.ImageIdentifier:
+		err = t.b.base(ctx, o, i.Reference.String(), i.Platform)
+	case *git.GitIdentifier:
+		err = o.mayClone()
+	}
+	if err != nil {
+		return "", "", nil, false, err
 	}
 	return t.SourceInstance.CacheKey(ctx, job, index)
 }
@@ -96,7 +104,21 @@ func (h *hand) ResolveSourceMetadata(ctx context.Context, op *pb.SourceOp, opt s
 			return nil, err
 		}
 	}
+	if strings.HasPrefix(op.Identifier, "git://") {
+		if err := o.mayClone(); err != nil {
+			return nil, err
+		}
+	}
 	return h.Worker.ResolveSourceMetadata(ctx, op, opt, sm, job)
+}
+
+// mayClone refuses to fetch from a git repository by another network than the
+// steps': git is a command of this host.
+func (o *Options) mayClone() error {
+	if o.onHost() {
+		return nil
+	}
+	return fmt.Errorf("a git repository is fetched by this host's git, by the host's network: set Options.Network to container.Host() to allow that (%w)", ctor.ErrInvalid)
 }
 
 type optionsKey struct{}

@@ -46,6 +46,7 @@ func Build(ctx context.Context, e *ctor.Engine, fsys fs.FS, o *Options) (_ *imag
 	}
 	s := &solving{builder: b, o: complete, fsys: fsys}
 	name, err := s.solve(ctx)
+	b.sweep()
 	if err != nil {
 		return nil, engine.Cause(ctx, err)
 	}

@@ -298,6 +298,8 @@ func TestNetworkPolicy(t *testing.T) {
 	t.Parallel()
 	e := containertest.Engine(t)
 	fixture.Busybox(t, e)
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "from the mirror") }))
+	defer mirror.Close()
 	var mu sync.Mutex
 	var asked []string
 	n := container.Out(func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -307,17 +309,13 @@ func TestNetworkPolicy(t *testing.T) {
 		if address != "mirror.test:80" {
 			return nil, errors.New("not that one")
 		}
-		ours, theirs := net.Pipe()
-		go func() {
-			defer ours.Close()
-			_, _ = ours.Write([]byte("from the mirror\n"))
-		}()
-		return theirs, nil
+		var d net.Dialer
+		return d.DialContext(ctx, network, mirror.Listener.Addr().String())
 	})
 	img, err := build.Build(t.Context(), e, dockerfile("FROM ctor.test/busybox:1",
-		"RUN nc mirror.test 80 < /dev/null > /got && ! nc other.test 80 < /dev/null 2> /dev/null"), &build.Options{Network: &n})
+		`RUN printf 'GET / HTTP/1.0\r\n\r\n' | nc mirror.test 80 > /got && ! nc other.test 80 < /dev/null 2> /dev/null`), &build.Options{Network: &n})
 	require.NoError(t, err)
-	require.Equal(t, "from the mirror\n", content(t, img, "got"))
+	require.Contains(t, content(t, img, "got"), "\r\n\r\nfrom the mirror")
 	require.Contains(t, asked, "tcp mirror.test:80")
 	require.Contains(t, asked, "tcp other.test:80")
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/moby/buildkit/cache/remotecache/local"
 	"github.com/moby/buildkit/cache/remotecache/registry"
 	"github.com/moby/buildkit/frontend"
-	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
 	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/session"
 	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
@@ -46,6 +45,11 @@ type builder struct {
 	keys     solver.CacheManager
 	solver   *llbsolver.Solver
 	undo     unwind.Stack
+
+	// Builds have turns together, and what looks through the cache has one alone:
+	// BuildKit holds what it looks at, so that a build would make another
+	// directory instead of the one of its RUN --mount=type=cache.
+	turns *turns
 
 	life  context.Context // ends with Close
 	end   context.CancelFunc
@@ -87,14 +91,14 @@ func builderOf(e *ctor.Engine) (*builder, error) {
 }
 
 func newBuilder(e *ctor.Engine, in *engine.Engine) (_ *builder, err error) {
-	b := &builder{e: e, in: in, builds: map[string]*Options{}, asked: map[string]time.Time{}}
+	b := &builder{e: e, in: in, turns: newTurns(), builds: map[string]*Options{}, asked: map[string]time.Time{}}
 	b.life, b.end = context.WithCancel(in.Context(context.Background()))
 	defer b.undo.OnError(&err)
 	b.undo.Push(func() error { b.end(); return nil })
 	dir := filepath.Join(e.Root(), "build")
 	// Files of commands are where those of containers are: so the next Open removes
 	// what a killed program leaves of them.
-	b.commands = &commands{e: e, in: in, dir: in.Dir(""), turns: &turns{all: map[string]*turn{}}}
+	b.commands = &commands{e: e, in: in, dir: in.Dir(""), turns: newTurns()}
 	for _, d := range []string{dir, b.commands.dir} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, err
@@ -174,7 +178,7 @@ func (b *builder) newSolver(dir string) error {
 	b.solver, err = llbsolver.New(llbsolver.Opt{
 		WorkerController: all,
 		Frontends: map[string]frontend.Frontend{
-			frontendName: forwarder.NewGatewayForwarder(all.Infos(), dockerfile.Build),
+			frontendName: forwarder.NewGatewayForwarder(all.Infos(), convert),
 		},
 		CacheManager: b.keys,
 		CacheResolvers: map[string]remotecache.ResolveCacheImporterFunc{

@@ -47,8 +47,8 @@ type PruneOptions struct {
 }
 
 // Prune removes what earlier builds have left in the cache, and gives the number of
-// bytes that were in it. Images stay, with their layers. What a build that is under
-// way uses stays as well.
+// bytes that were in it. Images stay, with their layers. It waits until no build is
+// under way, and builds wait for it.
 func Prune(ctx context.Context, e *ctor.Engine, o *PruneOptions) (freed int64, err error) {
 	defer func() {
 		if err != nil {
@@ -75,7 +75,7 @@ func Prune(ctx context.Context, e *ctor.Engine, o *PruneOptions) (freed int64, e
 	return freed, engine.Cause(ctx, err)
 }
 
-// Usage is how many bytes the cache has.
+// Usage is how many bytes the cache has. It waits as Prune does.
 func Usage(ctx context.Context, e *ctor.Engine) (_ int64, err error) {
 	defer func() {
 		if err != nil {
@@ -91,6 +91,11 @@ func Usage(ctx context.Context, e *ctor.Engine) (_ int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	end, err := b.turns.take(ctx, theCache, true)
+	if err != nil {
+		return 0, engine.Cause(ctx, err)
+	}
+	defer end()
 	list, err := b.worker.DiskUsage(ctx, client.DiskUsageInfo{})
 	var total int64
 	for _, u := range list {
@@ -99,7 +104,15 @@ func Usage(ctx context.Context, e *ctor.Engine) (_ int64, err error) {
 	return total, engine.Cause(ctx, err)
 }
 
+// theCache is what turns are of.
+const theCache = "cache"
+
 func (b *builder) prune(ctx context.Context, infos ...client.PruneInfo) (freed int64, err error) {
+	end, err := b.turns.take(ctx, theCache, true)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	gone := make(chan client.UsageInfo)
 	done := make(chan struct{})
 	go func() {

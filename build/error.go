@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/grpcerrors"
@@ -76,10 +77,15 @@ func explain(err error, file string, text func() string, step func(digest string
 			continue
 		}
 		e.File = s.Info.Filename
-		e.Line, e.Instruction = excerpt(s)
+		e.Line, e.Instruction = lines(string(s.Info.Data), s.Ranges)
 		if e.File == "Dockerfile" || e.File == "" {
 			e.File = file
 		}
+	}
+	var at *parser.LocationError
+	if errors.As(err, &at) && len(at.Locations) > 0 {
+		e.File = file
+		e.Line, e.Instruction = lines(text(), ranges(at.Locations[0]))
 	}
 	// The frontend does not say everywhere what a step was made of.
 	var v *errdefs.VertexError
@@ -108,18 +114,22 @@ func lineOf(text, instruction string) (found int) {
 	return found
 }
 
-// excerpt gives the lines that a source is about.
-func excerpt(s *errdefs.Source) (line int, text string) {
-	first, last := s.Ranges[0].Start.Line, s.Ranges[0].End.Line
-	for _, r := range s.Ranges {
-		first, last = min(first, r.Start.Line), max(last, lastOf(r))
-	}
-	lines := strings.Split(string(s.Info.Data), "\n")
-	if first < 1 || int(first) > len(lines) {
+// lines gives those of a Dockerfile's text that ranges are about, and the number of
+// the first.
+func lines(text string, ranges []*pb.Range) (line int, excerpt string) {
+	if len(ranges) == 0 {
 		return 0, ""
 	}
-	last = min(max(first, last), int32(len(lines)))
-	return int(first), strings.TrimSpace(strings.Join(lines[first-1:last], "\n"))
+	first, last := ranges[0].Start.Line, ranges[0].End.Line
+	for _, r := range ranges {
+		first, last = min(first, r.Start.Line), max(last, lastOf(r))
+	}
+	all := strings.Split(text, "\n")
+	if first < 1 || int(first) > len(all) {
+		return 0, ""
+	}
+	last = min(max(first, last), int32(len(all)))
+	return int(first), strings.TrimSpace(strings.Join(all[first-1:last], "\n"))
 }
 
 func lastOf(r *pb.Range) int32 { return max(r.Start.Line, r.End.Line) }

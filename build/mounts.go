@@ -7,7 +7,6 @@ import (
 	"path"
 	"reflect"
 	"slices"
-	"sync"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/moby/buildkit/executor"
@@ -135,53 +134,5 @@ func snapshotOf(ref executor.MountableRef) *mountable {
 			return nil
 		}
 		ref = next
-	}
-}
-
-// turns are of those who use directories: many together, or one alone.
-type turns struct {
-	mu  sync.Mutex
-	all map[string]*turn
-}
-
-type turn struct {
-	users int // -1: one alone
-	ended chan struct{}
-}
-
-// take waits for a turn at a directory, until end.
-func (t *turns) take(ctx context.Context, dir string, alone bool) (end func(), err error) {
-	for {
-		t.mu.Lock()
-		now := t.all[dir]
-		if now == nil || !alone && now.users > 0 {
-			if now == nil {
-				now = &turn{ended: make(chan struct{})}
-				t.all[dir] = now
-			}
-			if alone {
-				now.users = -1
-			} else {
-				now.users++
-			}
-			t.mu.Unlock()
-			return sync.OnceFunc(func() { t.end(dir, now) }), nil
-		}
-		t.mu.Unlock()
-		select {
-		case <-now.ended:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-func (t *turns) end(dir string, now *turn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now.users = max(now.users, 1) - 1
-	if now.users == 0 {
-		delete(t.all, dir)
-		close(now.ended)
 	}
 }

@@ -129,9 +129,7 @@ func (o *Options) onHost() bool { return reflect.DeepEqual(*o.Network, container
 // attributes are what the frontend is told.
 func (o *Options) attributes() map[string]string {
 	a := map[string]string{
-		"filename": o.Dockerfile,
-		// The frontend then parses the file itself, whatever its "# syntax=" says.
-		"cmdline":            "ctor",
+		"filename":           o.Dockerfile,
 		"image-resolve-mode": "local",
 	}
 	if o.Target != "" {

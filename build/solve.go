@@ -30,6 +30,11 @@ type solving struct {
 
 // solve builds the image, and gives a name of it.
 func (s *solving) solve(ctx context.Context) (name string, err error) {
+	leave, err := s.turns.take(ctx, theCache, false)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
 	sess, end, err := s.session(ctx)
 	if err != nil {
 		return "", err
@@ -64,7 +69,6 @@ func (s *solving) solve(ctx context.Context) (name string, err error) {
 		report.add(st)
 	}
 	err = g.Wait()
-	s.sweep()
 	if err != nil {
 		return "", explain(err, s.o.Dockerfile, s.text, report.name)
 	}

@@ -16,8 +16,8 @@ import (
 // and nothing that .dockerignore names. Its files are root's in the image; fsys must
 // not change meanwhile.
 //
-// Any number of builds may run at once on one engine. What two of them need runs
-// once. When ctx ends, so do the build's commands, and when the engine is closed;
+// Any number of builds may run at once on one engine. A step that two of them need at
+// the same moment may run twice. When ctx ends, so do the build's commands, and when the engine is closed;
 // what was finished by then stays in the cache.
 //
 // A Dockerfile that can't be built is an [*Error], which says where. What is wrong

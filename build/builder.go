@@ -13,9 +13,6 @@ import (
 	"github.com/containerd/containerd/v2/pkg/gc"
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
-	"github.com/moby/buildkit/cache/remotecache"
-	"github.com/moby/buildkit/cache/remotecache/local"
-	"github.com/moby/buildkit/cache/remotecache/registry"
 	"github.com/moby/buildkit/frontend"
 	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/session"
@@ -34,16 +31,15 @@ import (
 )
 
 // builder is BuildKit over one engine. There is one as long as the engine is open,
-// from the first build on: all builds share its cache, and a step that two of them
-// need at once runs once.
+// from the first build on: all builds share its cache.
 type builder struct {
 	e        *ctor.Engine
 	in       *engine.Engine
 	sessions *session.Manager
 	worker   *hand
 	commands *commands
+	workers  worker.Controller
 	keys     solver.CacheManager
-	solver   *llbsolver.Solver
 	undo     unwind.Stack
 
 	// Builds have turns together, and what looks through the cache has one alone:
@@ -110,7 +106,7 @@ func newBuilder(e *ctor.Engine, in *engine.Engine) (_ *builder, err error) {
 	if err := b.newWorker(dir); err != nil {
 		return nil, err
 	}
-	return b, b.newSolver(dir)
+	return b, b.newKeys(dir)
 }
 
 // newWorker makes what does the work.
@@ -157,43 +153,38 @@ func (b *builder) newWorker(dir string) error {
 	return b.worker.sources()
 }
 
-// newSolver makes what decides what work there is.
-func (b *builder) newSolver(dir string) error {
+// newKeys makes what remembers which step has led to what.
+func (b *builder) newKeys(dir string) error {
 	storage, err := bboltcachestorage.NewStore(filepath.Join(dir, "cache.db"))
 	if err != nil {
 		return err
 	}
 	b.undo.Close(storage)
-	all := &worker.Controller{}
-	if err := all.Add(b.worker); err != nil {
+	if err := b.workers.Add(b.worker); err != nil {
 		return err
 	}
-	b.keys = solver.NewCacheManager(b.life, "local", storage, worker.NewCacheResultStorage(all))
+	b.keys = solver.NewCacheManager(b.life, "local", storage, worker.NewCacheResultStorage(&b.workers))
+	return nil
+}
+
+// newSolver makes what decides what work there is. Each build has one of its own: of
+// builds that share one, BuildKit v0.34.2 reads the progress of one while the other
+// writes it (solver/jobs.go, clientVertex).
+func (b *builder) newSolver() (*llbsolver.Solver, error) {
 	history, err := noHistory()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	hosts := nowhere
-	cs := b.worker.ContentStore()
-	b.solver, err = llbsolver.New(llbsolver.Opt{
-		WorkerController: all,
+	return llbsolver.New(llbsolver.Opt{
+		WorkerController: &b.workers,
 		Frontends: map[string]frontend.Frontend{
-			frontendName: forwarder.NewGatewayForwarder(all.Infos(), convert),
+			frontendName: forwarder.NewGatewayForwarder(b.workers.Infos(), convert),
 		},
-		CacheManager: b.keys,
-		CacheResolvers: map[string]remotecache.ResolveCacheImporterFunc{
-			"registry": registry.ResolveCacheImporterFunc(b.sessions, cs, hosts),
-			"local":    local.ResolveCacheImporterFunc(b.sessions),
-		},
+		CacheManager:   b.keys,
 		Entitlements:   []string{"network.host", "security.insecure"},
 		SessionManager: b.sessions,
 		HistoryQueue:   history,
 	})
-	if err != nil {
-		return err
-	}
-	b.undo.Close(b.solver)
-	return nil
 }
 
 const frontendName = "dockerfile.v0"

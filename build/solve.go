@@ -48,6 +48,11 @@ func (s *solving) solve(ctx context.Context) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
+	solver, err := s.newSolver()
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, solver.Close()) }()
 	id := identity.NewID()
 	status := make(chan *client.SolveStatus)
 	var made *client.SolveResponse
@@ -55,12 +60,12 @@ func (s *solving) solve(ctx context.Context) (name string, err error) {
 	g.Go(func() error {
 		// First, or it could miss a build that fails at once. It ends with the build, not
 		// with ctx: the last is told as well.
-		_ = s.solver.Status(context.WithoutCancel(ctx), id, status) // an error: there is nothing to tell
+		_ = solver.Status(context.WithoutCancel(ctx), id, status) // an error: there is nothing to tell
 		return nil
 	})
 	g.Go(func() error {
 		var err error
-		made, err = s.solver.Solve(ctx, id, sess, frontend.SolveRequest{Frontend: frontendName, FrontendOpt: attrs},
+		made, err = solver.Solve(ctx, id, sess, frontend.SolveRequest{Frontend: frontendName, FrontendOpt: attrs},
 			0, llbsolver.ExporterRequest{Exporters: []exporter.ExporterInstance{out}}, s.allowed(), nil, false, nil, "", false)
 		return err
 	})

@@ -67,6 +67,7 @@ type builder struct {
 	cfg      Config
 	ref      string
 	manifest ocispec.Descriptor
+	over     *given        // nil: the files are those of the manifest's layers
 	instead  *replacement  // nil: the first process is what the image says
 	members  []*lan.Member // of its networks
 	undo     unwind.Stack
@@ -155,6 +156,9 @@ func (b *builder) instance(ctx, own context.Context, r containers.Container, o *
 	c.outline = func() (*spec.Outline, error) { return o, nil }
 	c.network, c.links.members = b.cfg.Network, b.members
 	c.handed = b.instead != nil
+	if b.over != nil {
+		c.root = b.over.root
+	}
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
 	l, err := c.create(own, mounts, b.instead, &b.undo)
 	if err != nil {
@@ -194,6 +198,9 @@ func (b *builder) source() containerd.Image {
 
 // class reads the image's configuration.
 func (b *builder) class(ctx context.Context) (engine.Class, error) {
+	if b.over != nil {
+		return b.over.class, nil
+	}
 	class, err := b.in.Class(ctx, b.source())
 	if err != nil {
 		return class, err
@@ -212,6 +219,9 @@ func (b *builder) class(ctx context.Context) (engine.Class, error) {
 // layer makes the writable layer over the image's layers. ctx can cut off their
 // unpacking, but not the making.
 func (b *builder) layer(ctx context.Context, class engine.Class) (mounts []mount.Mount, err error) {
+	if b.over != nil {
+		return b.over.root, nil
+	}
 	err = b.in.WithLayers(ctx, b.source(), class.Image.RootFS.DiffIDs, func(ctx context.Context, chain string) error {
 		own, cancel := b.own(ctx)
 		defer cancel()
@@ -307,6 +317,9 @@ func (b *builder) record(ctx context.Context, class engine.Class, s *specs.Spec)
 	r = containers.Container{
 		ID: b.id, Image: b.ref, Spec: encoded, Runtime: containers.RuntimeInfo{Name: b.in.Runtime},
 		Snapshotter: b.in.Snapshotter, SnapshotKey: b.id,
+	}
+	if b.over != nil {
+		r.SnapshotKey = ""
 	}
 	if err := b.about(class.Image, health).Put(&r); err != nil {
 		return r, err

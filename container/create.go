@@ -70,6 +70,7 @@ type builder struct {
 	over     *given        // nil: the files are those of the manifest's layers
 	instead  *replacement  // nil: the first process is what the image says
 	members  []*lan.Member // of its networks
+	volumes  []attached    // in the order of their mounts
 	undo     unwind.Stack
 }
 
@@ -109,10 +110,16 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if options.Mounts, err = b.mounts(class.Image.Config); err != nil {
+		return nil, err
+	}
 	// From here on ctx is looked at between the steps: what a step has left that
 	// was cut off is not known, so it could not be undone.
 	own, cancel := b.own(ctx)
 	defer cancel()
+	if err := b.makeVolumes(own); err != nil {
+		return nil, err
+	}
 	b.push(own, func(ctx context.Context) error {
 		return b.in.Remove(ctx, containers.Container{ID: b.id, Snapshotter: b.in.Snapshotter})
 	})
@@ -137,6 +144,11 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err := spec.OutlineOf(s).Shift(mounts); err != nil {
 		return nil, err
 	}
+	release, err := b.useVolumes(ctx, mounts, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -171,6 +171,9 @@ func (b *builder) instance(ctx, own context.Context, r containers.Container, o *
 	if b.over != nil {
 		c.root = b.over.root
 	}
+	if d := b.cfg.Network.dial; d != nil {
+		c.out.Store(&d)
+	}
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
 	l, err := c.create(own, mounts, b.instead, &b.undo)
 	if err != nil {

@@ -85,6 +85,9 @@ func (c *Container) hasKeeper() bool {
 // again begins the next life of a container that has ended, or of which there is
 // no process that this program could start.
 func (c *Container) again(ctx context.Context, s life.Status) (err error) {
+	if _, err := c.dialer(); err != nil {
+		return err
+	}
 	last := c.life()
 	if s.State == containerd.Stopped && s.Exit.Code != life.Unknown {
 		if _, err := last.Drained(ctx); err != nil {

@@ -95,6 +95,8 @@ var rules = []rule{
 	{"internal/netns/netnstest", nil, "a helper for tests of what works in namespaces"},
 	{"internal/engine", []string{"egress", "internal/..."},
 		"as internal/...; and an engine has one certificate authority for all ways out"},
+	{"internal/porter", []string{"egress", "internal/..."},
+		"as internal/...; and a porter makes connections by a policy of egress, where no public package can do it"},
 	{"internal/...", []string{"internal/..."},
 		"imports point one way: the public packages are made of the internal ones; what both need moves down"},
 	{"hack", nil, "scripts and their test: nothing is built of them"},
@@ -113,7 +115,8 @@ type gate struct {
 }
 
 var gates = []gate{
-	{"internal/wayout", []string{"internal/reach"}, "as internal/netns"},
+	{"internal/wayout", []string{"internal/reach", "internal/porter"}, "as internal/netns"},
+	{"internal/porter", []string{"internal/reach"}, "as internal/netns"},
 	{"internal/router", []string{"internal/reach"}, "as internal/netns"},
 	{"internal/netns", []string{"internal/reach", "internal/router", "internal/wayout"},
 		"a socket in a container's network needs privilege over it: what needs that is behind the door, so that another process can do it for a program without root"},

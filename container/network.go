@@ -99,8 +99,14 @@ func (n Network) DialContext(ctx context.Context, network, address string) (net.
 		var d net.Dialer
 		return d.DialContext(ctx, network, address)
 	}
-	for _, dial := range n.dialers() {
-		return dial(ctx, network, address)
+	out := n.dial
+	for _, j := range n.joins {
+		if out == nil {
+			out = j.Network.Out
+		}
+	}
+	if out != nil {
+		return out(ctx, network, address)
 	}
 	return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: there is no way out of the network: %w", address, syscall.ECONNREFUSED)}
 }

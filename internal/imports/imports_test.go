@@ -88,7 +88,7 @@ var rules = []rule{
 	{"internal/sealed", nil, "as internal/shim/task"},
 	{"internal/shim/native/forker", []string{"internal/sealed"},
 		"it forks what it is told to, and knows no configuration"},
-	{"internal/shim/native", []string{"internal/cgroup", "internal/pidfd", "internal/shim/native/forker", "internal/shim/seccomp", "internal/shim/task", "internal/unwind"}, "as internal/shim/task"},
+	{"internal/shim/native", []string{"internal/cgroup", "internal/pidfd", "internal/rootfs", "internal/shim/native/forker", "internal/shim/seccomp", "internal/shim/task", "internal/unwind"}, "as internal/shim/task"},
 	{"internal/shim/serve", []string{"internal/shim/link", "internal/shim/task", "internal/slate"}, "as internal/shim/task"},
 	{"internal/shim/stock", []string{"internal/bundle", "internal/shim/link", "internal/shim/task"}, "as internal/shim/task"},
 	{"internal/lan", []string{"egress", "internal/..."}, "as internal/engine: a network has a way out"},

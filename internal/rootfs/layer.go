@@ -51,6 +51,11 @@ func Apply(ctx context.Context, mounts []mount.Mount, layer io.Reader) (err erro
 		return err
 	}
 	defer t.close()
+	return t.apply(ctx, layer)
+}
+
+// apply makes the changes of a layer.
+func (t *tree) apply(ctx context.Context, layer io.Reader) (err error) {
 	t.ctx = ctx
 	l := layerer{tree: t, maker: maker{ctx: ctx}}
 	defer func() { err = errors.Join(err, l.leave()) }()
@@ -101,9 +106,9 @@ func openTree(mounts []mount.Mount) (*tree, error) {
 	if len(l.lower) == 0 {
 		return t, nil
 	}
-	t.marks = "trusted.overlay."
+	t.marks = trustedMarks
 	if slices.Contains(l.options, "userxattr") {
-		t.marks = "user.overlay."
+		t.marks = userMarks
 	}
 	low, err := Open(mounts, dir)
 	if err != nil {
@@ -125,6 +130,12 @@ func (t *tree) close() {
 	t.up.release()
 	t.low.release()
 }
+
+// What the names of overlay's attributes begin with.
+const (
+	trustedMarks = "trusted.overlay."
+	userMarks    = "user.overlay."
+)
 
 // layerer makes the files of a layer.
 type layerer struct {
@@ -241,6 +252,7 @@ func (l *layerer) dressRoot(n node) error {
 	if err := l.leave(); err != nil {
 		return err
 	}
+	l.draft.listed("")
 	return n.redress(l.up)
 }
 
@@ -260,7 +272,9 @@ func (l *layerer) add(n node, hdr *tar.Header, content io.Reader) error {
 	}
 	switch kind {
 	case unix.S_IFDIR:
-		err = l.mkdir(p, base, n)
+		if err = l.mkdir(p, base, n); err == nil {
+			l.draft.listed(path.Join(append(p.names[:len(p.names):len(p.names)], base)...))
+		}
 	case unix.S_IFREG:
 		err = l.put(p, base, n, func() (handle, error) { return l.maker.file(int(p.up), base, n.holes, content) })
 	case unix.S_IFCHR, unix.S_IFBLK:

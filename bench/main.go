@@ -22,7 +22,7 @@ import (
 )
 
 // parts are what can be measured, in the order in which they are.
-var parts = []string{"life", "exec", "rate", "idle", "open"}
+var parts = []string{"life", "exec", "rate", "idle", "open", "pull"}
 
 // options are the command line's.
 type options struct {
@@ -31,13 +31,20 @@ type options struct {
 	only      string
 	peers     string
 	shim      string
+	below     string
 	json, png string
 	profile   string
+
+	pullRounds int
+	pullScale  float64
 }
 
 func (o *options) parse() error {
 	flag.IntVar(&o.rounds, "rounds", 40, "lives and execs of each peer")
 	flag.IntVar(&o.idle, "idle", 200, "idle containers in the memory measurement, and at the opening of an engine")
+	flag.IntVar(&o.pullRounds, "pull-rounds", 5, "pulls of each shape by each peer")
+	flag.Float64Var(&o.pullScale, "pull-scale", 1, "how large the layers are that are pulled; at 1 the largest image has 1 GB, and there are two at a time")
+	flag.StringVar(&o.below, "dir", "/tmp", "directory, with a short name, for all that the peers make: its file system counts")
 	flag.StringVar(&o.only, "only", "", "what to measure, some of "+strings.Join(parts, ",")+"; empty is all")
 	flag.StringVar(&o.peers, "peers", "", "measure only peers whose name contains one of these words (comma separated); empty is all")
 	flag.StringVar(&o.shim, "shim", "", "path of containerd-shim-ctor-v2; empty looks in ./bin, ../bin and PATH")
@@ -74,6 +81,10 @@ func main() {
 	if err := o.parse(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
+	}
+	if dir := os.Getenv(loopbackEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, "bench:", loopback(dir))
+		os.Exit(1)
 	}
 	if err := apart(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

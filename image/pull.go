@@ -4,13 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"sync"
-	"time"
 
-	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
-	"github.com/containerd/containerd/v2/core/unpack"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -49,10 +45,6 @@ type PullOptions struct {
 	// waits for it. nil means no reports.
 	Progress func(Progress)
 }
-
-// concurrent is how many blobs of an image are fetched at a time, and how many
-// connections that takes.
-const concurrent = 4
 
 // Pull gets an image from its registry, unless the store has it. Everything
 // that arrives is checked against its digest and size. If it fails, nothing
@@ -117,12 +109,6 @@ type puller struct {
 	native bool // want is this machine's
 	report *report
 	cs     *apart // what is fetched
-
-	// fetching is held, for reading, by each fetch. containerd's unpacker
-	// does not wait for all of them when it fails.
-	fetching sync.RWMutex
-	over     bool
-	arrivals arrivals
 }
 
 func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
@@ -163,23 +149,23 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 // fetchAll brings the image into the content store, and its layers, where
 // they can be of use, into the snapshotter, while others are still on the way.
 func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer p.wait()
-	defer cancel()
 	cs := p.in.Client.ContentStore()
-	limit := semaphore.NewWeighted(concurrent)
+	limit := semaphore.NewWeighted(engine.Concurrent)
 	// All that is listed is linked, or one platform's pull would unlink
 	// another's; only one platform is followed.
 	link := images.SetChildrenLabels(cs, func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		return children(ctx, cs, d)
 	})
+	var config ocispec.Descriptor
+	var layers []ocispec.Descriptor
 	follow := images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		list, err := link(ctx, d)
 		if err != nil {
 			return nil, err
 		}
 		if images.IsManifestType(d.MediaType) {
-			return announced(list), checkTypes(list[0], list[1:])
+			config, layers = list[0], list[1:]
+			return list[:1], checkTypes(config, layers)
 		}
 		if !images.IsIndexType(d.MediaType) {
 			return list, nil
@@ -189,57 +175,32 @@ func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error 
 		}
 		return list[:1], nil
 	})
-	handler := images.Handlers(images.HandlerFunc(p.fetch), follow)
-	if !p.native {
-		return images.Dispatch(ctx, handler, limit, target)
-	}
-	u, err := unpack.NewUnpacker(ctx, cs, unpack.WithLimiter(limit), unpack.WithFetchAllContent(),
-		unpack.WithUnpackPlatform(unpack.Platform{
-			Platform:       platforms.All, // follow has chosen
-			SnapshotterKey: p.in.Snapshotter,
-			Snapshotter: &unpacking{
-				Snapshotter: p.in.Client.SnapshotService(p.in.Snapshotter),
-				in:          p.in, arrivals: &p.arrivals, turns: map[string]string{},
-			},
-			Applier:   p.in.Client.DiffService(),
-			ApplyOpts: []diff.ApplyOpt{diff.WithProgress(p.report.extracted)},
-		}))
-	if err != nil {
+	fetch := images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		return nil, p.fetch(ctx, d, nil)
+	})
+	if err := images.Dispatch(ctx, images.Handlers(fetch, follow), limit, target); err != nil {
 		return err
 	}
-	err = images.Dispatch(ctx, u.Unpack(handler), limit, target)
-	if err != nil {
-		cancel()
+	for n := range layers {
+		layers[n].Annotations = nil // a stranger has written them
 	}
-	// Also after an error: what is under way must have ended.
-	if _, uerr := u.Wait(); err == nil {
-		err = uerr
+	if !p.native {
+		return images.Dispatch(ctx, fetch, limit, layers...)
 	}
-	return p.arrivals.cause(err)
+	var parts struct{ RootFS ocispec.RootFS }
+	if err := readJSON(ctx, cs, config, &parts); err != nil {
+		return err
+	}
+	return p.in.Lay(ctx, engine.Layers{
+		Blobs: layers, DiffIDs: parts.RootFS.DiffIDs, Config: config.Digest,
+		Fetch: p.fetch, Progress: p.report.extracted,
+	})
 }
 
-// wait returns when no fetch is under way, nor will be. Their context has
-// ended, if they are not.
-func (p *puller) wait() {
-	p.fetching.Lock()
-	defer p.fetching.Unlock()
-	p.over = true
-}
-
-// stall is how long a registry may send next to nothing of a blob before another
-// pull that waits for the same blob asks for it as well.
-const stall = 5 * time.Second
-
-// fetch brings one blob into the content store.
-func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.Descriptor, err error) {
-	defer func() { p.arrivals.tell(d.Digest, err) }()
+// fetch brings one blob into the content store, and passes on what arrives.
+func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor, to *engine.Tap) error {
 	if err := acceptable(d); err != nil {
-		return nil, err
-	}
-	p.fetching.RLock()
-	defer p.fetching.RUnlock()
-	if p.over {
-		return nil, context.Canceled
+		return err
 	}
 	layer := images.IsLayerType(d.MediaType)
 	if layer {
@@ -247,9 +208,9 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.D
 	}
 	// One registry must not affect what is pulled from another. The image says
 	// how long a blob is.
-	turn, err := p.in.Take(ctx, fmt.Sprintf("fetch %s %d from %s", d.Digest, d.Size, p.from), stall)
+	turn, err := p.in.Take(ctx, fmt.Sprintf("fetch %s %d from %s", d.Digest, d.Size, p.from), engine.Patience)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer turn.End()
 	d.Annotations = nil // they would be part of the ingest's name
@@ -258,16 +219,19 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.D
 		if err != nil {
 			return nil, err
 		}
-		if layer {
-			rc = p.report.count(d, rc)
-		}
-		return counted(rc, turn.Advance), nil
+		return counted(rc, func(at int64, b []byte) {
+			turn.Advance(len(b))
+			if layer {
+				p.report.say(d, Fetching, min(at+int64(len(b)), d.Size))
+			}
+			to.Pass(at, b)
+		}), nil
 	}), d)
 	there := errdefs.IsAlreadyExists(err)
 	if err != nil && !there {
 		abort(ctx, p.cs.Store, p.cs.prefix+remotes.MakeRefKey(ctx, d))
 		if there = p.brought(ctx, d); !there {
-			return nil, other(err)
+			return other(err)
 		}
 	}
 	if layer && there {
@@ -275,7 +239,7 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.D
 	} else if layer {
 		p.report.say(d, Fetched, d.Size)
 	}
-	return nil, nil
+	return nil
 }
 
 // other gives the store's error on content that has another digest or size than

@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reference"
 	"github.com/ctorhq/ctor/registry"
 )
@@ -78,7 +79,7 @@ func (p *pusher) push(ctx context.Context, i *Image) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(concurrent)
+	g.SetLimit(engine.Concurrent)
 	sent := map[digest.Digest]bool{} // an image may list one layer twice
 	for _, d := range append(slices.Clone(i.parts.Layers), i.parts.Config) {
 		if !sent[d.Digest] && (p.foreign || !isForeign(d)) {

@@ -289,7 +289,7 @@ func (l *layerer) add(n node, hdr *tar.Header, content io.Reader) error {
 		dev := unix.Mkdev(uint32(hdr.Devmajor), uint32(hdr.Devminor))
 		err = l.put(p, base, n, func() (handle, error) { return n.make(int(p.up), base, dev) })
 	}
-	if err == unix.EPERM && (kind == unix.S_IFCHR || kind == unix.S_IFBLK) && mapped() {
+	if err == unix.EPERM && (kind == unix.S_IFCHR || kind == unix.S_IFBLK) && Mapped() {
 		return nil // a user namespace has no devices, but as a container gets them
 	}
 	if err == nil {
@@ -298,9 +298,9 @@ func (l *layerer) add(n node, hdr *tar.Header, content io.Reader) error {
 	return err
 }
 
-// mapped tells whether this program runs in a user namespace that is not the
+// Mapped tells whether this program runs in a user namespace that is not the
 // host's.
-func mapped() bool {
+func Mapped() bool {
 	b, err := os.ReadFile("/proc/self/uid_map")
 	return err == nil && strings.Join(strings.Fields(string(b)), " ") != "0 0 4294967295"
 }

@@ -179,6 +179,7 @@ func TestPullFaults(t *testing.T) {
 				require.ErrorIs(t, err, c.class)
 				require.ErrorContains(t, err, `pull image "`+ref+`": `)
 				require.ErrorContains(t, err, c.says)
+				dayLater(t, e)
 			})
 		})
 	}

@@ -3,10 +3,10 @@ package image
 import (
 	"context"
 	"fmt"
-	"io"
+	"sync"
+	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -108,7 +108,10 @@ type puller struct {
 	want   platforms.MatchComparer
 	native bool // want is this machine's
 	report *report
-	cs     *apart // what is fetched
+	bytes  atomic.Int64 // that have arrived of layers
+
+	mu   sync.Mutex
+	refs []string // of ingests
 }
 
 func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
@@ -116,13 +119,16 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, release, err := p.in.Lease(ctx)
+	ctx, release, err := p.in.PullLease(ctx, p.ref.String(), p.worthwhile)
 	if err != nil {
 		return nil, err
 	}
 	defer release(&err)
-	p.cs = newApart(p.in.Client.ContentStore())
-	defer p.cs.abort(ctx)
+	defer func() {
+		if err != nil && !p.worthwhile(err) {
+			p.abort(ctx)
+		}
+	}()
 	if err := p.fetchAll(ctx, target); err != nil {
 		return nil, err
 	}
@@ -142,8 +148,14 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 		return nil, err
 	}
 	p.report.complete(i.parts.Layers...)
-	p.cs.keep()
 	return i, nil
+}
+
+// worthwhile tells of the error of a pull whether another one may need what has
+// arrived: it was cut off, rather than refused.
+func (p *puller) worthwhile(err error) bool {
+	err = refused(err)
+	return p.bytes.Load() > 0 && !errdefs.IsInvalidArgument(err) && !errdefs.IsNotFound(err)
 }
 
 // fetchAll brings the image into the content store, and its layers, where
@@ -213,23 +225,16 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor, to *engine.Tap
 		return err
 	}
 	defer turn.End()
-	d.Annotations = nil // they would be part of the ingest's name
-	err = remotes.Fetch(ctx, p.cs, remotes.FetcherFunc(func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-		rc, err := p.from.Fetch(ctx, p.ref.Repository, d)
-		if err != nil {
-			return nil, err
+	err = p.ingest(ctx, d, func(at int64, b []byte) {
+		turn.Advance(len(b))
+		if layer {
+			p.bytes.Add(int64(len(b)))
+			p.report.say(d, Fetching, min(at+int64(len(b)), d.Size))
 		}
-		return counted(rc, func(at int64, b []byte) {
-			turn.Advance(len(b))
-			if layer {
-				p.report.say(d, Fetching, min(at+int64(len(b)), d.Size))
-			}
-			to.Pass(at, b)
-		}), nil
-	}), d)
+		to.Pass(at, b)
+	})
 	there := errdefs.IsAlreadyExists(err)
 	if err != nil && !there {
-		abort(ctx, p.cs.Store, p.cs.prefix+remotes.MakeRefKey(ctx, d))
 		if there = p.brought(ctx, d); !there {
 			return other(err)
 		}

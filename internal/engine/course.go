@@ -55,7 +55,7 @@ func (c *course) build(ctx context.Context) error {
 	}
 	// Whoever has the turn may have to wait for a registry: this one is asked
 	// anyway.
-	if turn := c.m.e.try(c.name()); turn != nil {
+	if turn := c.m.e.Try(c.name()); turn != nil {
 		c.hold(turn)
 		if err := c.begin(ctx, ""); err != nil || c.there {
 			return errors.Join(err, c.m.fetch(ctx, c.blob(), nil))

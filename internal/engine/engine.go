@@ -67,6 +67,7 @@ type Engine struct {
 	attached map[string]Attached
 
 	turns turns
+	pulls pulls
 	debt  unwind.Debt
 }
 

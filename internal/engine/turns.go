@@ -29,8 +29,8 @@ func (e *Engine) Take(ctx context.Context, name string, patience time.Duration) 
 	return &Turn{&e.turns, name, t}, nil
 }
 
-// try is Take, if no other call has the turn; else nil.
-func (e *Engine) try(name string) *Turn {
+// Try is Take, if no other call has the turn; else nil.
+func (e *Engine) Try(name string) *Turn {
 	t := e.turns.join(name)
 	select {
 	case <-t.token:

@@ -36,6 +36,7 @@ type options struct {
 	profile   string
 
 	pullRounds int
+	pullShapes string
 	pullScale  float64
 }
 
@@ -43,6 +44,7 @@ func (o *options) parse() error {
 	flag.IntVar(&o.rounds, "rounds", 40, "lives and execs of each peer")
 	flag.IntVar(&o.idle, "idle", 200, "idle containers in the memory measurement, and at the opening of an engine")
 	flag.IntVar(&o.pullRounds, "pull-rounds", 5, "pulls of each shape by each peer")
+	flag.StringVar(&o.pullShapes, "pull-shapes", "", "pull only images whose shape contains one of these words, such as 10x100-gzip (comma separated); empty is all")
 	flag.Float64Var(&o.pullScale, "pull-scale", 1, "how large the layers are that are pulled; at 1 the largest image has 1 GB, and there are two at a time")
 	flag.StringVar(&o.below, "dir", "/tmp", "directory, with a short name, for all that the peers make: its file system counts")
 	flag.StringVar(&o.only, "only", "", "what to measure, some of "+strings.Join(parts, ",")+"; empty is all")
@@ -72,8 +74,11 @@ func (o *options) wants(part string) bool {
 }
 
 // wantsPeer tells whether a peer is to be measured.
-func (o *options) wantsPeer(name string) bool {
-	return o.peers == "" || slices.ContainsFunc(strings.Split(o.peers, ","), func(w string) bool { return strings.Contains(name, w) })
+func (o *options) wantsPeer(name string) bool { return mentions(o.peers, name) }
+
+// mentions tells whether one of some words is in a name, or there are none.
+func mentions(words, name string) bool {
+	return words == "" || slices.ContainsFunc(strings.Split(words, ","), func(w string) bool { return strings.Contains(name, w) })
 }
 
 func main() {

@@ -46,6 +46,9 @@ func (b *bench) pulls(ctx context.Context) error {
 		peers = append(peers, p)
 	}
 	for _, s := range shapes(b.pullScale) {
+		if !mentions(b.pullShapes, s.name()) {
+			continue
+		}
 		b.say("making %s", s.name())
 		if err := s.store(ctx, filepath.Join(dir, s.name())); err != nil {
 			return err

@@ -276,7 +276,7 @@ func (l *layerer) add(n node, hdr *tar.Header, content io.Reader) error {
 			l.draft.listed(path.Join(append(p.names[:len(p.names):len(p.names)], base)...))
 		}
 	case unix.S_IFREG:
-		err = l.put(p, base, n, func() (handle, error) { return l.maker.file(int(p.up), base, n.holes, content) })
+		err = l.write(p, base, n, content)
 	case unix.S_IFCHR, unix.S_IFBLK:
 		if hdr.Devmajor < 0 || hdr.Devmajor > 1<<12-1 || hdr.Devminor < 0 || hdr.Devminor > 1<<20-1 {
 			return fmt.Errorf("there is no device %d:%d: %w", hdr.Devmajor, hdr.Devminor, errdefs.ErrInvalidArgument)
@@ -303,6 +303,36 @@ func (l *layerer) add(n node, hdr *tar.Header, content io.Reader) error {
 func Mapped() bool {
 	b, err := os.ReadFile("/proc/self/uid_map")
 	return err == nil && strings.Join(strings.Fields(string(b)), " ") != "0 0 4294967295"
+}
+
+// write makes a regular file in the place of what is there. Most of a layer is
+// that, so it takes as few calls of the kernel's as it can.
+func (l *layerer) write(p *place, base string, n node, content io.Reader) error {
+	create := func() (int, error) {
+		return unix.Openat(int(p.up), base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	}
+	fd, err := create()
+	if err == unix.EEXIST {
+		if err = l.clear(p, base); err == nil {
+			fd, err = create()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if n.holes {
+		err = l.maker.fillHoles(handle(fd), content)
+	} else {
+		err = l.maker.pour(handle(fd), content)
+	}
+	if err != nil {
+		return err
+	}
+	if p.acl || len(n.xattrs) > 0 {
+		return p.dress(n, handle(fd))
+	}
+	return n.dressFile(handle(fd), &p.st)
 }
 
 // put makes a file that is no directory in the place of what is there.

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 
@@ -42,12 +43,54 @@ func (p *puller) ingest(ctx context.Context, d ocispec.Descriptor, arrived func(
 func (p *puller) ingestAs(ctx context.Context, ref string, d ocispec.Descriptor, arrived func(at int64, b []byte)) error {
 	d.Annotations, d.Data = nil, nil // a stranger has written them
 	return remotes.Fetch(ctx, named{p.in.Client.ContentStore(), ref}, remotes.FetcherFunc(func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-		rc, err := p.from.Fetch(ctx, p.ref.Repository, d)
-		if err != nil {
-			return nil, err
-		}
-		return counted(rc, arrived), nil
+		b := &blobReader{arrived: arrived, open: func(at int64) (io.ReadCloser, error) {
+			return p.from.FetchFrom(ctx, p.ref.Repository, d, at)
+		}}
+		return b, nil
 	}), d)
+}
+
+// blobReader reads a blob from where the content store wants it.
+type blobReader struct {
+	open    func(at int64) (io.ReadCloser, error)
+	arrived func(at int64, b []byte)
+	at      int64
+	rc      io.ReadCloser // nil: not open
+}
+
+func (b *blobReader) Read(p []byte) (n int, err error) {
+	if b.rc == nil {
+		if b.rc, err = b.open(b.at); err != nil {
+			return 0, err
+		}
+	}
+	n, err = b.rc.Read(p)
+	if n > 0 {
+		b.arrived(b.at, p[:n])
+		b.at += int64(n)
+	}
+	return n, err
+}
+
+// Seek implements io.Seeker, for places counted from the beginning.
+func (b *blobReader) Seek(offset int64, whence int) (int64, error) {
+	if whence != io.SeekStart {
+		return 0, errors.ErrUnsupported
+	}
+	if offset != b.at {
+		b.Close()
+		b.at = offset
+	}
+	return offset, nil
+}
+
+func (b *blobReader) Close() error {
+	if b.rc == nil {
+		return nil
+	}
+	rc := b.rc
+	b.rc = nil
+	return rc.Close()
 }
 
 // ingestName names the ingest of a blob, until end. One pull at a time may go on

@@ -161,52 +161,64 @@ func (p *puller) worthwhile(err error) bool {
 // fetchAll brings the image into the content store, and its layers, where
 // they can be of use, into the snapshotter, while others are still on the way.
 func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error {
+	parts, err := p.documents(ctx, target)
+	if err != nil {
+		return err
+	}
+	config, layers := parts[0], parts[1:]
+	for n := range layers {
+		layers[n].Annotations = nil // a stranger has written them
+	}
+	if !p.native {
+		return images.Dispatch(ctx, images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+			return nil, p.fetch(ctx, d, nil)
+		}), semaphore.NewWeighted(engine.Concurrent), layers...)
+	}
+	var image struct{ RootFS ocispec.RootFS }
+	if err := readJSON(ctx, p.in.Client.ContentStore(), config, &image); err != nil {
+		return err
+	}
+	return p.in.Lay(ctx, engine.Layers{
+		Blobs: layers, DiffIDs: image.RootFS.DiffIDs, Config: config.Digest,
+		Fetch: p.fetch, Progress: p.report.extracted,
+	})
+}
+
+// documents fetches the image's manifest, what leads to it, and the configuration,
+// and gives what the manifest lists.
+func (p *puller) documents(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	cs := p.in.Client.ContentStore()
-	limit := semaphore.NewWeighted(engine.Concurrent)
 	// All that is listed is linked, or one platform's pull would unlink
 	// another's; only one platform is followed.
 	link := images.SetChildrenLabels(cs, func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		return children(ctx, cs, d)
 	})
-	var config ocispec.Descriptor
-	var layers []ocispec.Descriptor
-	follow := images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	for depth := 0; ; depth++ {
+		manifest := images.IsManifestType(d.MediaType)
+		if !manifest && depth >= maxNesting {
+			return nil, errNested
+		}
+		if !manifest && !images.IsIndexType(d.MediaType) {
+			return nil, notImage(d)
+		}
+		if err := p.fetch(ctx, d, nil); err != nil {
+			return nil, err
+		}
 		list, err := link(ctx, d)
 		if err != nil {
 			return nil, err
 		}
-		if images.IsManifestType(d.MediaType) {
-			config, layers = list[0], list[1:]
-			return list[:1], checkTypes(config, layers)
-		}
-		if !images.IsIndexType(d.MediaType) {
-			return list, nil
+		if manifest {
+			if err := checkTypes(list[0], list[1:]); err != nil {
+				return nil, err
+			}
+			return list, p.fetch(ctx, list[0], nil)
 		}
 		if list, err = choose(list, p.want); err != nil {
 			return nil, err
 		}
-		return list[:1], nil
-	})
-	fetch := images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-		return nil, p.fetch(ctx, d, nil)
-	})
-	if err := images.Dispatch(ctx, images.Handlers(fetch, follow), limit, target); err != nil {
-		return err
+		d = list[0]
 	}
-	for n := range layers {
-		layers[n].Annotations = nil // a stranger has written them
-	}
-	if !p.native {
-		return images.Dispatch(ctx, fetch, limit, layers...)
-	}
-	var parts struct{ RootFS ocispec.RootFS }
-	if err := readJSON(ctx, cs, config, &parts); err != nil {
-		return err
-	}
-	return p.in.Lay(ctx, engine.Layers{
-		Blobs: layers, DiffIDs: parts.RootFS.DiffIDs, Config: config.Digest,
-		Fetch: p.fetch, Progress: p.report.extracted,
-	})
 }
 
 // fetch brings one blob into the content store, and passes on what arrives.

@@ -162,10 +162,11 @@ func (c *course) draw(ctx context.Context, blob io.ReadCloser) (err error) {
 	}
 	defer tar.Close()
 	defer blob.Close() // first: tar may be reading
+	files := &meter{from: tar, read: func(n int, _ int64) { c.m.written(c.mounts, n) }}
 	if c.n == 0 {
-		err = rootfs.Apply(ctx, c.mounts, tar)
+		err = rootfs.Apply(ctx, c.mounts, files)
 	} else {
-		c.draft, err = rootfs.NewDraft(ctx, c.mounts[0].Source, tar)
+		c.draft, err = rootfs.NewDraft(ctx, c.mounts[0].Source, files)
 	}
 	if err != nil {
 		return err

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
@@ -64,15 +66,14 @@ func (e *Engine) Lay(ctx context.Context, ls Layers) (err error) {
 	for n, chain := range identity.ChainIDs(slices.Clone(ls.DiffIDs)) {
 		m.courses = append(m.courses, &course{m: m, n: n, chain: chain.String(), ready: make(chan struct{})})
 	}
-	var work sync.WaitGroup
 	defer func() {
 		cancel(nil)
-		work.Wait()
+		m.work.Wait()
 		for _, c := range m.courses {
 			err = errors.Join(err, c.end())
 		}
 	}()
-	work.Go(func() { m.start(ctx, &work) })
+	m.work.Go(func() { m.start(ctx) })
 	if err := m.join(ctx); err != nil {
 		return err
 	}
@@ -91,6 +92,10 @@ type mason struct {
 	mu    sync.Mutex
 	blobs map[digest.Digest]*delivery
 	turns map[*Turn]struct{}
+
+	work     sync.WaitGroup // all that is done beside join
+	unsynced atomic.Int64   // bytes that were written since the last sync began
+	syncing  atomic.Bool
 }
 
 // delivery is the fetch of a blob, which an image may list more than once.
@@ -100,7 +105,7 @@ type delivery struct {
 }
 
 // start begins one layer after the other, a few at a time.
-func (m *mason) start(ctx context.Context, work *sync.WaitGroup) {
+func (m *mason) start(ctx context.Context) {
 	there := m.laid(ctx)
 	slots := semaphore.NewWeighted(Concurrent)
 	for n, c := range m.courses {
@@ -110,7 +115,7 @@ func (m *mason) start(ctx context.Context, work *sync.WaitGroup) {
 			close(c.ready)
 			continue
 		}
-		work.Go(func() {
+		m.work.Go(func() {
 			defer close(c.ready)
 			defer slots.Release(1)
 			if c.err = c.build(ctx); c.err != nil {
@@ -143,7 +148,11 @@ func (m *mason) join(ctx context.Context) error {
 		c := m.courses[n]
 		<-c.ready
 		if c.err != nil {
-			return m.cause(c.err)
+			// That of another layer, which has ended this one, if there is one.
+			if cause := context.Cause(ctx); cause != nil && errors.Is(c.err, context.Canceled) {
+				return cause
+			}
+			return c.err
 		}
 		switch {
 		case c.there:
@@ -163,23 +172,6 @@ func (m *mason) join(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// cause is the first error of all layers: others only say that they were ended.
-func (m *mason) cause(err error) error {
-	if !errors.Is(err, context.Canceled) {
-		return err
-	}
-	for _, c := range m.courses {
-		select {
-		case <-c.ready:
-			if c.err != nil && !errors.Is(c.err, context.Canceled) {
-				return c.err
-			}
-		default:
-		}
-	}
-	return err
 }
 
 // joinDrafts joins as many drafts as are ready, and tells how many.
@@ -211,7 +203,7 @@ func (m *mason) joinDrafts(ctx context.Context, cs []*course) (int, error) {
 	}
 	for _, c := range run {
 		if err := c.commit(ctx); err != nil {
-			return 0, c.failed(err)
+			return 0, err
 		}
 	}
 	return len(run), nil
@@ -236,6 +228,22 @@ func (m *mason) advance(bytes int) {
 	for t := range m.turns {
 		t.Advance(bytes)
 	}
+}
+
+// syncEvery is how many bytes of files are written before they are on their way
+// to the disk. The last sync, which layers wait for, then finds little to do.
+const syncEvery = 64 << 20
+
+// written tells of bytes that were written to files of a layer.
+func (m *mason) written(mounts []mount.Mount, bytes int) {
+	if m.unsynced.Add(int64(bytes)) < syncEvery || !m.syncing.CompareAndSwap(false, true) {
+		return
+	}
+	m.unsynced.Store(0)
+	m.work.Go(func() {
+		defer m.syncing.Store(false)
+		_ = rootfs.Sync(mounts) // the last one tells
+	})
 }
 
 // keep has the image's configuration keep its layers.

@@ -20,7 +20,7 @@ import (
 // What a layer may have at most. Each of its names takes up a few bytes of
 // memory; a hole takes up none of the disk, but time.
 const (
-	maxEntries = 5_000_000
+	maxEntries = 2_000_000
 	maxBytes   = 1 << 40
 )
 
@@ -42,7 +42,7 @@ var errForeign = &classed{errors.New("the snapshot is neither a directory nor an
 // the last counts: what a layer removes is what is below it. Names are resolved with
 // the tree's root as the root, also those of links on the way.
 //
-// A layer is refused, with errdefs.ErrInvalidArgument, if it has more than five
+// A layer is refused, with errdefs.ErrInvalidArgument, if it has more than two
 // million entries, or 1 TiB in its files, or what a file system can't hold or
 // an overlay would take for a mark of its own.
 func Apply(ctx context.Context, mounts []mount.Mount, layer io.Reader) (err error) {

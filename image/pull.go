@@ -47,8 +47,12 @@ type PullOptions struct {
 }
 
 // Pull gets an image from its registry, unless the store has it. Everything
-// that arrives is checked against its digest and size. If it fails, nothing
-// stays.
+// that arrives is checked against its digest and size, and layers are unpacked
+// while they arrive.
+//
+// If a pull is cut off, by ctx, by the registry or by the end of the program, what
+// has arrived stays in the store for a day, and the next pull of the same ref asks
+// only for the rest. Of an image that is refused nothing stays.
 //
 // Errors are ctor.ErrInvalid for a ref that can't be read and for content that
 // is not what it must be, ctor.ErrNotFound where there is no such image, or

@@ -74,10 +74,13 @@ func (e *Engine) Lay(ctx context.Context, ls Layers) (err error) {
 		}
 	}()
 	m.work.Go(func() { m.start(ctx) })
-	if err := m.join(ctx); err != nil {
-		return err
+	if err = m.join(ctx); err == nil {
+		err = m.keep(ctx)
 	}
-	return m.keep(ctx)
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		err = cause // another layer's error has ended this one
+	}
+	return err
 }
 
 // mason lays the layers of one image.
@@ -148,10 +151,6 @@ func (m *mason) join(ctx context.Context) error {
 		c := m.courses[n]
 		<-c.ready
 		if c.err != nil {
-			// That of another layer, which has ended this one, if there is one.
-			if cause := context.Cause(ctx); cause != nil && errors.Is(c.err, context.Canceled) {
-				return cause
-			}
 			return c.err
 		}
 		switch {

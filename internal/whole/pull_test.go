@@ -195,11 +195,11 @@ func TestPullKilled(t *testing.T) {
 	for range *pulls {
 		root := t.TempDir()
 		for range 2 {
-			h := startHelper(t, helper("pull", root, p.ref))
+			h := fixture.Start(t, fixture.Program("pull", root, p.ref))
 			at := moment()
 			t.Logf("killed after %v", at)
 			<-time.After(at)
-			h.kill(t)
+			h.Kill(t)
 		}
 		e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 		require.NoError(t, err)
@@ -284,13 +284,13 @@ func TestPullPowerCut(t *testing.T) {
 	moment := p.moment(t)
 	for range *pulls {
 		d := newDisk(t)
-		cmd := helper("pull", filepath.Join(d.at, "root"), p.ref)
+		cmd := fixture.Program("pull", filepath.Join(d.at, "root"), p.ref)
 		cmd.Stderr = nil // it meets errors
-		h := startHelper(t, cmd)
+		h := fixture.Start(t, cmd)
 		at := moment()
 		<-time.After(at)
 		d.cut(t)
-		h.kill(t)
+		h.Kill(t)
 		d = d.again(t)
 		e, err := ctor.Open(t.Context(), ctor.Config{Root: filepath.Join(d.at, "root")})
 		require.NoError(t, err, "the power was cut after %v", at)

@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reference"
 	"github.com/ctorhq/ctor/registry"
 )
@@ -95,7 +96,7 @@ func (p *pusher) push(ctx context.Context, i *Image, target ocispec.Descriptor) 
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(concurrent)
+	g.SetLimit(engine.Concurrent)
 	for _, d := range all.blobs {
 		if p.foreign || !isForeign(d) {
 			g.Go(func() error { return p.blob(gctx, d) })

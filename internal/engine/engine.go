@@ -68,6 +68,7 @@ type Engine struct {
 	attached map[string]Attached
 
 	turns turns
+	pulls pulls
 	debt  unwind.Debt
 }
 

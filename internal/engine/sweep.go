@@ -99,6 +99,10 @@ func (e *Engine) sweepCalls(ctx context.Context) error {
 		if !e.orphan(l.Labels[leaseLabel]) {
 			continue
 		}
+		if young(l) {
+			errs = append(errs, e.cutOff(ctx, l))
+			continue
+		}
 		if err := m.Delete(ctx, leases.Lease{ID: l.ID}); err != nil && !errdefs.IsNotFound(err) {
 			errs = append(errs, fmt.Errorf("sweep lease %s: %w", l.ID, err))
 		}

@@ -65,8 +65,10 @@
 //
 // A container has a network of its own with a loopback alone, and the program
 // is in it as if it were there: [Container.Dial] connects to what listens in
-// the container, [Container.Listen] has the program listen there. No port of the
-// host is published, no bridge, route or rule is made.
+// the container, [Container.Listen] has the program listen there. With [Out] its
+// connections to the outside are made by a function of the program, with
+// Config.Publish its ports are the host's too. No bridge, route or rule is made on
+// the host.
 //
 // # Files
 //

@@ -1,14 +1,18 @@
 package container_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
 )
@@ -17,11 +21,22 @@ import (
 // and does not close them.
 const helperRoot = "CTOR_TEST_ROOT"
 
+// helperWait has a helper say "ready" before it does anything, and wait for a line.
+const helperWait = "CTOR_TEST_WAIT"
+
 // asPrograms are the helpers as the test binary is executed as them.
 func asPrograms() map[string]func([]string) error {
 	all := map[string]func([]string) error{}
 	for name, run := range helpers {
-		all[name] = func([]string) error { return run(context.Background()) }
+		all[name] = func([]string) error {
+			if os.Getenv(helperWait) != "" {
+				fmt.Println("ready")
+				if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+					return err
+				}
+			}
+			return run(context.Background())
+		}
 	}
 	return all
 }
@@ -81,6 +96,26 @@ var helpers = map[string]func(context.Context) error{
 		}
 		fmt.Println("ready")
 		select {}
+	},
+	// Detaches a container with a way out that is data.
+	"out": func(ctx context.Context) error {
+		cfg := sh("while true; do wget -q -O - http://10.99.0.2/ 2>&1; wget -q -O - http://10.99.0.3/ 2>&1; sleep 0.05; done")
+		cfg.Name, cfg.Detach = "out", true
+		cfg.Network = container.Out(egress.Mux{"*": egress.Allow("10.99.0.2:80")}.Dial)
+		if _, err := helperRun(ctx, cfg); err != nil {
+			return err
+		}
+		fmt.Println("ready")
+		select {}
+	},
+	// Serves HTTP.
+	"server": func(context.Context) error {
+		l, err := net.Listen("tcp", ":80")
+		if err != nil {
+			return err
+		}
+		fmt.Println("ready")
+		return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "here") }))
 	},
 	"attached": func(ctx context.Context) error {
 		for i := range 5 {

@@ -115,6 +115,9 @@ func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *r
 		return nil, err
 	}
 	if c.detached() {
+		if err := c.delegate(pid); err != nil {
+			return nil, err
+		}
 		return c.asked(), nil
 	}
 	undo.Push(c.unlink)

@@ -114,8 +114,12 @@ func (c *Container) link(pid int) (err error) {
 		}
 		undo.Push(m.Unplug)
 	}
-	if len(members) > 0 || c.network.dial != nil {
-		if c.links.way, err = c.e.Doors.Out(process, c.dialOut, neighbours{c}); err != nil {
+	dial, err := c.dialer()
+	if err != nil {
+		return err
+	}
+	if len(members) > 0 || dial != nil {
+		if err := c.openWay(process); err != nil {
 			return err
 		}
 	}
@@ -157,7 +161,7 @@ func (c *Container) leaveNetworks() {
 // connect takes the container into a network: at once if it lives, and in its
 // later lives.
 func (c *Container) connect(ctx context.Context, j lan.Join) error {
-	return c.changeLinks(ctx, func() error {
+	return c.changeLinks(ctx, func(context.Context) error {
 		switch {
 		case c.detached():
 			return invalid("a network is this program's, and a detached container outlives it")
@@ -192,8 +196,7 @@ func (c *Container) plug(m *lan.Member, number int) error {
 		return err
 	}
 	if c.links.way == nil {
-		c.links.way, err = c.e.Doors.Out(c.links.process, c.dialOut, neighbours{c})
-		return err
+		return c.openWay(c.links.process)
 	}
 	for _, a := range m.Addresses() {
 		if err := c.links.way.Own(a); err != nil {
@@ -205,7 +208,7 @@ func (c *Container) plug(m *lan.Member, number int) error {
 
 // disconnect takes the container out of a network.
 func (c *Container) disconnect(ctx context.Context, n *lan.Network) error {
-	return c.changeLinks(ctx, func() error {
+	return c.changeLinks(ctx, func(context.Context) error {
 		all := c.links.all()
 		i := slices.IndexFunc(all, func(m *lan.Member) bool { return m.Network == n })
 		if i < 0 {
@@ -224,8 +227,9 @@ func (c *Container) disconnect(ctx context.Context, n *lan.Network) error {
 	})
 }
 
-// changeLinks is what every change of a container's networks has around it.
-func (c *Container) changeLinks(ctx context.Context, change func() error) error {
+// changeLinks is what every change of a container's networks, and of its way out,
+// has around it.
+func (c *Container) changeLinks(ctx context.Context, change func(context.Context) error) error {
 	ctx, leave, err := c.enter(ctx)
 	if err != nil {
 		return err
@@ -236,7 +240,7 @@ func (c *Container) changeLinks(ctx context.Context, change func() error) error 
 	if c.links.left {
 		return reach.ErrClosed
 	}
-	return engine.Cause(ctx, change())
+	return engine.Cause(ctx, change(ctx))
 }
 
 // renameInNetworks has others find the container by another name: in all of its

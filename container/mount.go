@@ -16,16 +16,23 @@ type MountType string
 const (
 	Bind  MountType = "bind"  // a file or directory of the host
 	Tmpfs MountType = "tmpfs" // memory, empty at first
+
+	// Volume is a directory that outlives the container: see package volume. What
+	// the image has at the target is copied into it by the first container that
+	// uses it.
+	Volume MountType = "volume"
 )
 
-// Mount is something of the host, or of memory, in a container. A field that
-// does not fit the Type is ctor.ErrInvalid.
+// Mount is something of the host, of memory, or that outlives it, in a container. A
+// field that does not fit the Type is ctor.ErrInvalid.
 type Mount struct {
 	// Type is what to mount. "" means Bind.
 	Type MountType
 
 	// Source is a path on the host, for Bind: absolute, and there. A source
-	// that is missing is ctor.ErrNotFound; it is never made.
+	// that is missing is ctor.ErrNotFound; it is never made. For Volume it is the
+	// volume's name: one that is missing is made. "" is a volume without a name, of
+	// this container alone, which goes with it.
 	Source string
 
 	// Target is where the container has it: an absolute path other than /,
@@ -42,13 +49,17 @@ type Mount struct {
 	Size int64
 }
 
-// spec is the mount as the runtime is told it.
+// spec is the mount as the runtime is told it; of a volume, without its source.
 func (m Mount) spec() (s specs.Mount, err error) {
 	switch {
 	case m.Type == Tmpfs && (m.Source != "" || m.Size < 0):
 		err = invalid("Tmpfs has no source, and no negative size")
 	case m.Type == Tmpfs:
 		s, err = spec.Tmpfs(m.Target, m.Size, m.ReadOnly)
+	case m.Type == Volume && m.Size != 0:
+		err = invalid("a volume has no size")
+	case m.Type == Volume:
+		s, err = spec.Volume(m.Target, m.ReadOnly)
 	case m.Type != Bind && m.Type != "":
 		err = invalid("unknown type %q", m.Type)
 	case m.Size != 0:

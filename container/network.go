@@ -1,12 +1,16 @@
 package container
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"slices"
+	"syscall"
 
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/spec"
 )
@@ -43,7 +47,9 @@ func (n Network) And(other Network) Network {
 // Out is a network of the container's own whose connections to the outside d
 // makes, in this program: see package egress for what to give. TCP and UDP are
 // passed on, over IPv4 and IPv6, and nothing else; each name that is looked up
-// has an address of 198.18.0.0/15, and what it means is d's business. A
+// has an address of 198.18.0.0/15, and what it means is d's business. TXT, MX, SRV
+// and NS records of a name are looked up by the program's own resolver where
+// [egress.Forwards] says so; of other types a name has none. A
 // connection that d refuses is refused in the container, one that d can't make
 // because the host is unreachable is unreachable there, and both at once. A d
 // that panics refuses, and the engine's Logger tells of it.
@@ -56,10 +62,19 @@ func (n Network) And(other Network) Network {
 // container trusts the engine's own certificate authority beside those of its
 // image, by its files in /etc/ssl and /etc/pki and by SSL_CERT_FILE and its like.
 //
-// A malformed policy is ctor.ErrInvalid, by New. The way out is a function of
-// this program: it can't be used with Detach, and a kept container that another
-// program starts again has none. At most 4096 connections and 1024 flows of
-// datagrams are open at a time. nil is no way out.
+// A malformed policy is ctor.ErrInvalid, by New. nil is no way out.
+//
+// With Detach, d has to be data: [egress.Public], [egress.Allow], [egress.Deny] or
+// an [egress.Mux] of them; any other is a function of this program, and
+// ctor.ErrInvalid. The connections of a detached container are made by a process
+// of its own, which is this program executed again and ends with the container. A
+// kept container that a later program starts has the way out that it had, if that
+// is data; else [Container.SetOut] gives it one before.
+//
+// A container has at most 4096 connections and 1024 flows of datagrams at a time,
+// fewer where that would be more than a quarter of the descriptors that this
+// program may open, and 65536 names; one that asks for more is refused, and no
+// other container notices. [egress.Limit] sets lower bounds.
 func Out(d egress.Dialer) Network { return Network{dial: d} }
 
 // Host is the host's own network, without any wall: the container reaches what
@@ -71,6 +86,30 @@ func Host() Network { return Network{whole: []string{hostNetwork}} }
 const hostNetwork = "the host's network"
 
 func (n Network) host() bool { return slices.Contains(n.whole, hostNetwork) }
+
+// DialContext connects as a container with this network does to the outside, but
+// from the program, as net.Dialer's does: a client of its own then reaches what the
+// container reaches. Other containers of a network it joins are not reached.
+// Without a way out each connection is refused, with syscall.ECONNREFUSED.
+func (n Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if n.share != nil {
+		return n.share.network.DialContext(ctx, network, address)
+	}
+	if n.host() {
+		var d net.Dialer
+		return d.DialContext(ctx, network, address)
+	}
+	out := n.dial
+	for _, j := range n.joins {
+		if out == nil {
+			out = j.Network.Out
+		}
+	}
+	if out != nil {
+		return out(ctx, network, address)
+	}
+	return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: there is no way out of the network: %w", address, syscall.ECONNREFUSED)}
+}
 
 // check finds what is wrong with a network before anything is made.
 func (n Network) check(cfg Config) error {
@@ -87,41 +126,28 @@ func (n Network) check(cfg Config) error {
 		return invalid("a network is this program's, and a detached container outlives it")
 	case n.dial == nil:
 		return nil
-	case cfg.Detach:
-		return invalid("a way out is a function of this program, and a detached container outlives it")
 	}
-	return egress.Check(n.dial)
-}
-
-// dialers are those of the network's ways out, the one in force first.
-func (n Network) dialers() (all []egress.Dialer) {
-	if n.dial != nil {
-		all = append(all, n.dial)
+	if err := egress.Check(n.dial); err != nil || !cfg.Detach {
+		return err
 	}
-	for _, j := range n.joins {
-		if j.Network.Out != nil {
-			all = append(all, j.Network.Out)
-		}
+	if _, err := egress.Marshal(n.dial); err != nil {
+		return fmt.Errorf("a detached container outlives this program: %w", err)
 	}
-	return all
+	return nil
 }
 
 // prepare adds to a configuration what the network needs: files, which lie in
 // dir, and variables.
 func (n Network) prepare(o *spec.Options, root *rootfs.Root, ca func() (*egress.CA, error)) (err error) {
-	if n.host() {
-		o.HostNet = true
-		return nil
-	}
+	o.HostNet = n.host()
 	if n.share != nil {
 		o.ShareNet = sharedNetwork(o.Files)
-		n = n.share.network
 	}
-	if n.dial == nil && len(n.joins) == 0 {
-		return nil
+	asks, trusts := n.demands()
+	if asks {
+		o.ResolvConf = fmt.Sprintf("nameserver %s\n", reach.Resolver)
 	}
-	o.ResolvConf = fmt.Sprintf("nameserver %s\n", reach.Resolver)
-	if d := n.dialers(); len(d) == 0 || !egress.Answers(d[0]) {
+	if !trusts {
 		return nil
 	}
 	authority, err := ca()
@@ -130,4 +156,30 @@ func (n Network) prepare(o *spec.Options, root *rootfs.Root, ca func() (*egress.
 	}
 	o.Stores, o.StoreValues, err = spec.Trust(root, o.Files, authority.Certificate())
 	return err
+}
+
+// demands tells whether a container asks the way out for names, and whether it
+// trusts the engine's authority: it does so from its beginning or never.
+func (n Network) demands() (asks, trusts bool) {
+	if other := n.share; other != nil {
+		return other.about.Out != nil || len(other.network.joins) > 0, spec.Trusts(other.e.Dir(other.ID()))
+	}
+	if n.dial != nil {
+		return true, egress.Answers(n.dial)
+	}
+	return len(n.joins) > 0, slices.ContainsFunc(n.joins, func(j lan.Join) bool {
+		return j.Network.Out != nil && egress.Answers(j.Network.Out)
+	})
+}
+
+// record is what later programs must know of the network.
+func (n Network) record() *record.Out {
+	if n.dial == nil {
+		return nil
+	}
+	policy, err := egress.Marshal(n.dial)
+	if err != nil {
+		return &record.Out{} // a function
+	}
+	return &record.Out{Policy: policy}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -220,12 +221,29 @@ func TestOutAgain(t *testing.T) {
 	}
 }
 
+// A lookup of other records than addresses is decided on, and can be seen.
+func TestOutLookup(t *testing.T) {
+	t.Parallel()
+	needsWay(t)
+	var log bytes.Buffer
+	d := egress.Record(&log, egress.Mux{"*": egress.Public, "no.test": nil}.Dial)
+	c := containertest.Run(t, busybox(t), container.Config{Network: container.Out(d), Args: []string{"sleep", "1000"}})
+	out, err := c.Command(t.Context(), "busybox", "nslookup", "-type=txt", "no.test").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NoError(t, c.Close()) // nothing writes any more
+	var e egress.Decision
+	require.NoError(t, json.Unmarshal(log.Bytes(), &e), log.String())
+	require.Equal(t, []string{"dns", "no.test", c.ID()}, []string{e.Network, e.Address, e.Container})
+	require.Equal(t, egress.Refused, e.Verdict)
+}
+
 func TestOutBad(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []container.Config{
 		{Network: container.Out(egress.Allow("a b"))},
 		{Network: container.Out(egress.Mux{"x:http": egress.Public}.Dial)},
-		{Network: container.Out(egress.Public), Detach: true},
+		{Network: container.Out(egress.Handler(http.NotFoundHandler())), Detach: true},
+		{Network: container.Out(egress.Record(io.Discard, egress.Public)), Detach: true},
 	} {
 		_, err := busybox(t).New(t.Context(), cfg)
 		require.ErrorIs(t, err, ctor.ErrInvalid)

@@ -11,7 +11,10 @@ import (
 
 // Port makes a port of a container one of the host's: this program listens on
 // the host, and joins each connection with one inside the container, as Dial
-// makes it. What runs in the container sees its own loopback as the other end.
+// makes it. What runs in the container sees its own loopback as the other end. At
+// most 4096 connections, or 1024 senders of datagrams, are served at a time, fewer
+// where that would be more than a quarter of the descriptors that this program may
+// open; one more connection is reset, and one more sender's datagrams are lost.
 type Port struct {
 	// Host is where the program listens: "127.0.0.1:8080", "[::1]:8080", ":8080"
 	// for all addresses of the host, IPv4 and IPv6; port 0 is one that is free,

@@ -85,6 +85,9 @@ func (c *Container) hasKeeper() bool {
 // again begins the next life of a container that has ended, or of which there is
 // no process that this program could start.
 func (c *Container) again(ctx context.Context, s life.Status) (err error) {
+	if _, err := c.dialer(); err != nil {
+		return err
+	}
 	last := c.life()
 	if s.State == containerd.Stopped && s.Exit.Code != life.Unknown {
 		if _, err := last.Drained(ctx); err != nil {
@@ -104,7 +107,7 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 			return err
 		}
 	}
-	mounts, err := c.e.Client.SnapshotService(c.record.Snapshotter).Mounts(ctx, c.record.SnapshotKey)
+	mounts, err := c.layer(ctx)
 	if err != nil {
 		return err
 	}

@@ -30,9 +30,12 @@ func Allow(rules ...string) Dialer {
 type allow struct{ ruleSet }
 
 func (a *allow) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	switch {
-	case asked(ctx, a.err) != nil:
+	if q := asked(ctx, a.err); q != nil {
+		q.policy = &policy{Allow: &a.text}
+		q.forwards = a.names(q.name, func(rule) bool { return true })
 		return nil, errAsked
+	}
+	switch {
 	case a.err != nil:
 		return nil, a.err
 	case !a.matches(address):
@@ -59,9 +62,14 @@ type deny struct {
 }
 
 func (d *deny) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	switch {
-	case asked(ctx, d.err, d.next) != nil:
+	if q := asked(ctx, d.err, d.next); q != nil {
+		if next := q.below[0].policy; next != nil {
+			q.policy = &policy{Deny: &d.text, Next: next}
+		}
+		q.forwards = q.below[0].forwards && !d.names(q.name, func(r rule) bool { return r.port == 0 })
 		return nil, errAsked
+	}
+	switch {
 	case d.err != nil:
 		return nil, d.err
 	case d.matches(address):

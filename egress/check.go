@@ -16,15 +16,20 @@ func Check(d Dialer) error {
 	if d == nil {
 		return nil
 	}
-	return errors.Join(inquire(d).faults...)
+	return errors.Join(inquire(context.Background(), d, "").faults...)
 }
 
 // A question goes to a dialer of this package, which is a function and has no
 // other ears, by its context.
 type question struct {
-	faults  []error // what is wrong with it
-	answers bool    // it answers in another host's place
-	foreign bool    // it leads to a function of the program's own
+	faults  []error     // what is wrong with it
+	answers bool        // it answers in another host's place
+	foreign bool        // it leads to a function of the program's own
+	policy  *policy     // what it is, as data; nil: it is more than data
+	below   []*question // those that went to what stands behind it
+
+	name     string // what is to be looked up; "": nothing is
+	forwards bool   // it lets that pass
 }
 
 type questionKey struct{}
@@ -32,20 +37,16 @@ type questionKey struct{}
 var errAsked = errors.New("only asked")
 
 // inquire asks d, and what stands behind it.
-func inquire(d Dialer) *question {
-	q := &question{}
-	q.ask(context.WithValue(context.Background(), questionKey{}, q), d)
-	return q
-}
-
-func (q *question) ask(ctx context.Context, d Dialer) {
+func inquire(ctx context.Context, d Dialer, name string) *question {
+	q := &question{name: name}
 	switch {
 	case d == nil:
 	case ours(d):
-		_, _ = d(ctx, "", "")
+		_, _ = d(context.WithValue(ctx, questionKey{}, q), "", "")
 	default:
 		q.foreign = true
 	}
+	return q
 }
 
 // asked is not nil where a dialer was called by inquire. Then it has answered:
@@ -59,7 +60,11 @@ func asked(ctx context.Context, fault error, next ...Dialer) *question {
 		q.faults = append(q.faults, fault)
 	}
 	for _, d := range next {
-		q.ask(ctx, d)
+		b := inquire(ctx, d, q.name)
+		q.below = append(q.below, b)
+		q.faults = append(q.faults, b.faults...)
+		q.answers = q.answers || b.answers
+		q.foreign = q.foreign || b.foreign
 	}
 	return q
 }

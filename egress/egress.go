@@ -15,7 +15,7 @@
 // neighbours, not a cloud's metadata service. [Allow] does so for the hosts that
 // it names, [Deny] for all but those. [Mux] chooses another way for each host.
 // [Handler] answers by itself, [Secret] puts in what the container must not know,
-// [Limit] bounds, and [Record] writes down what was asked for. Any function of
+// [Limit] bounds, [Watch] tells of each decision, and [Record] writes them down. Any function of
 // the type [Dialer] is a way out too, such as another container's Dial.
 //
 // Decisions are made on the name that the container looked up. The name is

@@ -84,14 +84,26 @@ func ExampleBounds() {
 	// Output: <nil>
 }
 
-func ExampleEntry() {
+func ExampleDecision() {
 	r, w := io.Pipe()
 	out := egress.Record(w, egress.Allow())
 	go func() { _, _ = out(context.Background(), "tcp", "example.org:443") }()
-	var e egress.Entry
-	if err := json.NewDecoder(r).Decode(&e); err != nil {
+	var d egress.Decision
+	if err := json.NewDecoder(r).Decode(&d); err != nil {
 		fmt.Println(err)
 	}
-	fmt.Println(e.Address, "-", e.Refused)
-	// Output: example.org:443 - dial tcp: example.org:443: no rule allows it: refused by the egress policy
+	fmt.Println(d.Verdict, d.Address, "-", d.Reason)
+	// Output: refused example.org:443 - dial tcp: example.org:443: no rule allows it: refused by the egress policy
+}
+
+// A program that shows what its containers ask for, as it happens.
+func ExampleVerdict() {
+	out := egress.Watch(egress.Deny("*.tracker.test")(egress.Public), func(d egress.Decision) {
+		if d.Verdict != egress.Allowed {
+			fmt.Println(d.Container, "was not let through to", d.Address)
+		}
+	})
+	ctx := egress.WithSource(context.Background(), egress.Source{Container: "c1"})
+	_, _ = out(ctx, "tcp", "a.tracker.test:443")
+	// Output: c1 was not let through to a.tracker.test:443
 }

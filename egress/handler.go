@@ -12,7 +12,9 @@ import (
 // is [Asked]'s.
 //
 // It answers TCP alone and refuses UDP, with [ErrRefused]: a client that tries
-// HTTP/3 goes on with HTTP/2. A handler that panics ends its connection.
+// HTTP/3 goes on with HTTP/2. A handler that panics ends its connection. One
+// container has at most 1024 connections to it at a time, each with up to 64
+// requests at once, whose headers have up to 64 KiB.
 func Handler(h http.Handler) Dialer {
 	return (&handler{newServer(h)}).dial
 }
@@ -27,7 +29,7 @@ func (h *handler) dial(ctx context.Context, network, address string) (net.Conn, 
 	if !isTCP(network) {
 		return nil, refused(network, address, "a Handler answers TCP alone")
 	}
-	return h.server.serve(ctx, address)
+	return h.server.serve(ctx, network, address)
 }
 
 // Asked gives the "host:port" that the connection of a request to a [Handler]

@@ -38,7 +38,8 @@ type limit struct {
 }
 
 func (l *limit) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if asked(ctx, nil, l.next) != nil {
+	if q := asked(ctx, nil, l.next); q != nil {
+		q.forwards = q.below[0].forwards
 		return nil, errAsked
 	}
 	leave := func() {}
@@ -104,6 +105,9 @@ func (c *limited) Write(p []byte) (n int, err error) {
 	}
 	return n, nil
 }
+
+// NetConn gives the connection that it wraps.
+func (c *limited) NetConn() net.Conn { return c.Conn }
 
 // CloseWrite passes on the end of what the container sends.
 func (c *limited) CloseWrite() error { return closeWrite(c.Conn) }

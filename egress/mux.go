@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"net"
 	"slices"
 )
@@ -25,10 +24,12 @@ type Mux map[string]Dialer
 // it; [Check] finds that before.
 func (m Mux) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	table, err := m.table()
-	switch {
-	case asked(ctx, err, slices.Collect(maps.Values(m))...) != nil:
+	if q := asked(ctx, err, dials(table)...); q != nil {
+		q.policy = muxPolicy(table, q.below)
+		q.forwards = muxForwards(table, q)
 		return nil, errAsked
-	case err != nil:
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, e := range table {
@@ -45,7 +46,31 @@ func (m Mux) Dial(ctx context.Context, network, address string) (net.Conn, error
 
 type entry struct {
 	rule
+	key  string
 	dial Dialer
+}
+
+func dials(table []entry) (all []Dialer) {
+	for _, e := range table {
+		all = append(all, e.dial)
+	}
+	return all
+}
+
+// muxForwards asks the narrowest entries that name what is looked up.
+func muxForwards(table []entry, q *question) bool {
+	for i, e := range table {
+		if !e.names(q.name) {
+			continue
+		}
+		for j := i; j < len(table) && table[j].width() == e.width(); j++ {
+			if table[j].names(q.name) && q.below[j].forwards {
+				return true
+			}
+		}
+		return false
+	}
+	return false
 }
 
 // table gives the entries, the narrowest first.
@@ -59,7 +84,7 @@ func (m Mux) table() ([]entry, error) {
 		if err != nil {
 			faults = append(faults, err)
 		}
-		table = append(table, entry{r, d})
+		table = append(table, entry{r, key, d})
 	}
 	slices.SortFunc(table, func(a, b entry) int {
 		return cmp.Or(cmp.Compare(b.width(), a.width()), cmp.Compare(min(b.port, 1), min(a.port, 1)))

@@ -188,9 +188,9 @@ func TestRecord(t *testing.T) {
 	_, err = c.Get("http://elsewhere.test/")
 	require.ErrorIs(t, err, ErrRefused)
 	c.CloseIdleConnections()
-	var entries []Entry
+	var entries []Decision
 	for dec := json.NewDecoder(&log); ; {
-		var e Entry
+		var e Decision
 		if err := dec.Decode(&e); errors.Is(err, io.EOF) {
 			break
 		}
@@ -198,11 +198,49 @@ func TestRecord(t *testing.T) {
 	}
 	require.Len(t, entries, 2)
 	require.Equal(t, "elsewhere.test:80", entries[0].Address)
-	require.Contains(t, entries[0].Refused, "no key of the Mux")
+	require.Contains(t, entries[0].Reason, "no key of the Mux")
+	require.Equal(t, Refused, entries[0].Verdict)
 	require.Equal(t, "c1", entries[1].Container)
 	require.Positive(t, entries[1].Sent)
 	require.Positive(t, entries[1].Received)
-	require.Empty(t, entries[1].Refused)
+	require.Equal(t, Allowed, entries[1].Verdict)
+	require.Equal(t, s.Listener.Addr().String(), entries[1].Remote)
+}
+
+// A decision is told when it is made, and its end when that is.
+func TestWatch(t *testing.T) {
+	var got []Decision
+	there := func(_ context.Context, _, address string) (net.Conn, error) {
+		if address == "down.test:1" {
+			return nil, io.ErrUnexpectedEOF
+		}
+		here, there := net.Pipe()
+		go func() { _, _ = io.Copy(there, there) }()
+		return here, nil
+	}
+	d := Watch(Mux{"up.test": there, "down.test": there}.Dial, func(e Decision) { got = append(got, e) })
+	ctx := WithSource(t.Context(), Source{Container: "c1"})
+	for _, a := range []string{"no.test:1", "down.test:1"} {
+		_, err := d(ctx, "tcp", a)
+		require.Error(t, err)
+	}
+	c, err := d(ctx, "tcp", "up.test:1")
+	require.NoError(t, err)
+	require.Len(t, got, 3)
+	require.Equal(t, []Verdict{Refused, Failed, Allowed}, []Verdict{got[0].Verdict, got[1].Verdict, got[2].Verdict})
+	require.Equal(t, []bool{true, true, false}, []bool{got[0].Ended, got[1].Ended, got[2].Ended})
+	_, err = c.Write([]byte("hello"))
+	require.NoError(t, err)
+	_, err = io.ReadFull(c, make([]byte, 3))
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	_ = c.Close()
+	require.Len(t, got, 4)
+	require.True(t, got[3].Ended)
+	require.EqualValues(t, 5, got[3].Sent)
+	require.EqualValues(t, 3, got[3].Received)
+	require.Equal(t, "c1", got[3].Container)
+	require.Equal(t, "up.test:1", got[3].Address)
 }
 
 func TestLimit(t *testing.T) {

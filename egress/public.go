@@ -14,7 +14,8 @@ import (
 // resolved as the program's own are, and each address that it leads to is
 // checked when it is connected to.
 func Public(ctx context.Context, network, address string) (net.Conn, error) {
-	if asked(ctx, nil) != nil {
+	if q := asked(ctx, nil); q != nil {
+		q.policy, q.forwards = &policy{Public: true}, true
 		return nil, errAsked
 	}
 	return dial(ctx, network, address, nil)

@@ -106,9 +106,11 @@ func (r rule) matches(address string) bool {
 	if err != nil || host == "" {
 		return false
 	}
-	if r.port != 0 && port != strconv.Itoa(int(r.port)) {
-		return false
-	}
+	return (r.port == 0 || port == strconv.Itoa(int(r.port))) && r.names(host)
+}
+
+// names tells whether r names a host, at some port.
+func (r rule) names(host string) bool {
 	if r.any {
 		return true
 	}
@@ -121,15 +123,17 @@ func (r rule) matches(address string) bool {
 
 // ruleSet is what some rules say together. err is what is wrong with one.
 type ruleSet struct {
+	text  []string // as they were given
 	rules []rule
 	err   error
 }
 
 func parseAll(rules []string) (s ruleSet) {
+	s.text = append([]string{}, rules...)
 	for _, text := range rules {
 		r, err := parse(text)
 		if err != nil {
-			return ruleSet{err: err}
+			return ruleSet{text: s.text, err: err}
 		}
 		s.rules = append(s.rules, r)
 	}
@@ -138,6 +142,11 @@ func parseAll(rules []string) (s ruleSet) {
 
 func (s ruleSet) matches(address string) bool {
 	return slices.ContainsFunc(s.rules, func(r rule) bool { return r.matches(address) })
+}
+
+// names tells whether one of the rules that count names a host.
+func (s ruleSet) names(host string, counts func(rule) bool) bool {
+	return s.err == nil && slices.ContainsFunc(s.rules, func(r rule) bool { return counts(r) && r.names(host) })
 }
 
 // opened gives the addresses that the rules which match address's port name by

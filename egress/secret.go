@@ -14,6 +14,9 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Secret lets a container use a value that it must not know. The container is
@@ -64,7 +67,7 @@ type secret struct {
 
 func (s *secret) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if q := asked(ctx, s.err, s.next); q != nil {
-		q.answers = true
+		q.answers, q.forwards = true, q.below[0].forwards
 		return nil, errAsked
 	}
 	switch {
@@ -75,7 +78,7 @@ func (s *secret) dial(ctx context.Context, network, address string) (net.Conn, e
 	case !isTCP(network):
 		return nil, refused(network, address, "a host with a Secret is reached by TCP alone")
 	}
-	return s.server.serve(ctx, address)
+	return s.server.serve(ctx, network, address)
 }
 
 // ServeHTTP passes a request on.
@@ -102,8 +105,25 @@ func (s *secret) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, replace(err.Error(), sorted(back)), http.StatusBadGateway)
 		},
 	}
-	proxy.ServeHTTP(w, r)
+	proxy.ServeHTTP(&early{w, func() []swap { return sorted(back) }}, r)
 }
+
+// early takes the value out of headers that come before the answer's own
+// (RFC 9110, section 15.2), which ReverseProxy passes on without asking.
+type early struct {
+	http.ResponseWriter
+	back func() []swap
+}
+
+func (e *early) WriteHeader(code int) {
+	if code < http.StatusOK {
+		swapAll(e.Header(), e.back())
+	}
+	e.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap gives what can be flushed.
+func (e *early) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
 func hostname(hostport string) string {
 	return (&url.URL{Host: hostport}).Hostname()
@@ -175,28 +195,62 @@ func replaceBasic(header string, all []swap) (string, bool) {
 }
 
 // wholeBody is up to how many bytes a body is read before it is sent, so that
-// its length can be told: some servers take no other. A longer one is sent in
-// chunks.
-const wholeBody = 1 << 20
+// its length can be told: some servers take no other. It may grow by some when
+// the secret is put in. A longer one is sent in chunks, and so is one that comes
+// while many others wait.
+const (
+	wholeBody = 1 << 20
+	growth    = 16 << 10
+)
+
+// wholeBodies bounds what of bodies is held in this program.
+var wholeBodies = semaphore.NewWeighted(16 << 20)
 
 func (s *secret) body(out *http.Request, there []swap) {
 	if out.Body == nil || out.Body == http.NoBody || out.ContentLength == 0 {
 		return
 	}
-	body := newSwapping(out.Body, there)
-	if out.ContentLength < 0 || out.ContentLength > wholeBody {
-		out.Body, out.ContentLength = body, -1
-		out.Header.Del("Content-Length")
+	body, room := newSwapping(out.Body, there), out.ContentLength+growth
+	if out.ContentLength < 0 || out.ContentLength > wholeBody || !wholeBodies.TryAcquire(room) {
+		chunked(out, body)
 		return
 	}
-	whole, err := io.ReadAll(body)
-	if err != nil {
-		out.Body, out.ContentLength = io.NopCloser(failing{err}), -1
-		return
+	body = &held{body, sync.OnceFunc(func() { wholeBodies.Release(room) })}
+	whole, err := io.ReadAll(io.LimitReader(body, room))
+	switch {
+	case err != nil:
+		body.Close()
+		chunked(out, io.NopCloser(failing{err}))
+	case int64(len(whole)) == room:
+		chunked(out, behind{io.MultiReader(bytes.NewReader(whole), body), body})
+	default:
+		out.ContentLength = int64(len(whole))
+		out.Header.Set("Content-Length", fmt.Sprint(len(whole)))
+		out.Body = behind{bytes.NewReader(whole), body}
 	}
-	out.ContentLength = int64(len(whole))
-	out.Header.Set("Content-Length", fmt.Sprint(len(whole)))
-	out.Body = io.NopCloser(bytes.NewReader(whole))
+}
+
+// chunked sends a body without its length.
+func chunked(out *http.Request, body io.ReadCloser) {
+	out.Body, out.ContentLength = body, -1
+	out.Header.Del("Content-Length")
+}
+
+// held is a body that has taken room.
+type held struct {
+	io.ReadCloser
+	leave func()
+}
+
+func (h *held) Close() error {
+	h.leave()
+	return h.ReadCloser.Close()
+}
+
+// behind is read from one place and closed at another.
+type behind struct {
+	io.Reader
+	io.Closer
 }
 
 // failing is a body whose source broke off.
@@ -213,12 +267,11 @@ func (s *secret) in(resp *http.Response, back []swap) error {
 		return fmt.Errorf("the host compressed its answer unasked (%s), so the secret could not be looked for", e)
 	}
 	swapAll(resp.Header, back)
-	if resp.Request.Method == http.MethodHead || resp.ContentLength == 0 {
-		return nil
-	}
-	resp.ContentLength = -1
-	resp.Header.Del("Content-Length")
 	resp.Body = &trailing{newSwapping(resp.Body, back), resp, back}
+	if resp.Request.Method != http.MethodHead && resp.ContentLength != 0 {
+		resp.ContentLength = -1
+		resp.Header.Del("Content-Length")
+	}
 	return nil
 }
 

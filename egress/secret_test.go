@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/http/httputil"
+	"net/textproto"
 	"runtime"
 	"strings"
 	"sync"
@@ -266,4 +268,53 @@ func (c *counted) Close() error {
 		c.n.Add(-1)
 	}
 	return c.Conn.Close()
+}
+
+// The value is found wherever in an answer it stands: in headers that come
+// early or late, over the borders of chunks, and with HTTP/2 as well.
+func TestSecretHidden(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token := r.Header.Get("X-Token")
+		w.Header().Set("Link", "</"+token+">; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Set("Trailer", "X-Last")
+		w.Header().Set("Location", "/?q="+token)
+		if r.URL.Path == "/empty" {
+			w.Header().Set("X-Last", token)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+		for i := range token {
+			_, _ = io.WriteString(w, token[i:i+1])
+			w.(http.Flusher).Flush()
+		}
+		w.Header().Set("X-Last", token)
+	})
+	for _, http2 := range []bool{false, true} {
+		s := httptest.NewUnstartedServer(h)
+		s.EnableHTTP2 = http2
+		s.StartTLS()
+		defer s.Close()
+		c := client(t, Secret(to(s), "example.com", placeholder, value), authority(t), http2)
+		for _, path := range []string{"/", "/empty"} {
+			hints := 0
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+				hints++
+				require.Equal(t, "</"+placeholder+">; rel=preload", h.Get("Link"))
+				return nil
+			}})
+			req, err := http.NewRequestWithContext(ctx, "GET", "https://example.com"+path, nil)
+			require.NoError(t, err)
+			req.Header.Set("X-Token", placeholder)
+			resp, err := c.Do(req)
+			text := body(t, resp, err)
+			require.Equal(t, 1, hints)
+			require.NotContains(t, fmt.Sprint(resp.Header, resp.Trailer, text), "s3cr", "%s %s", resp.Proto, path)
+			require.Equal(t, "/?q="+placeholder, resp.Header.Get("Location"))
+			require.Equal(t, placeholder, resp.Trailer.Get("X-Last"), "%s %s", resp.Proto, path)
+			if path == "/" {
+				require.Equal(t, placeholder, text)
+			}
+		}
+	}
 }

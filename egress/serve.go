@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -15,14 +16,30 @@ import (
 
 // A server answers connections in this program, in the place of the host that a
 // container asked for.
-type server struct{ http http.Server }
+type server struct {
+	http http.Server
+
+	mu   sync.Mutex
+	open map[string]int // connections, by container
+}
+
+// What one container can have a server hold: connections, and for each of them
+// headers, requests at a time by HTTP/2, and bytes that a handler has not read.
+const (
+	mostAnswered = 1024
+	mostHeader   = 64 << 10
+	mostStreams  = 64
+	mostUnread   = 256 << 10
+)
 
 func newServer(h http.Handler) *server {
-	s := &server{}
+	s := &server{open: map[string]int{}}
 	s.http = http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: time.Minute, // a container that says nothing does not hold a connection
 		IdleTimeout:       5 * time.Minute,
+		MaxHeaderBytes:    mostHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: mostStreams, MaxReceiveBufferPerConnection: mostUnread, MaxReceiveBufferPerStream: mostUnread},
 		ErrorLog:          log.New(io.Discard, "", 0), // what a container does wrong is no news of the program's
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
@@ -51,6 +68,7 @@ type answered struct {
 	address string
 	source  Source
 	secure  bool // it speaks TLS
+	leave   func()
 
 	once sync.Once
 	pool *http.Transport // makes its connections to the host
@@ -123,9 +141,12 @@ func (o *owned) Close() error {
 
 func (c *answered) Close() error {
 	c.mu.Lock()
-	theirs := c.theirs
+	theirs, closed := c.theirs, c.closed
 	c.theirs, c.closed = nil, true
 	c.mu.Unlock()
+	if !closed {
+		defer c.leave()
+	}
 	for o := range theirs {
 		o.Conn.Close()
 	}
@@ -135,14 +156,38 @@ func (c *answered) Close() error {
 // connOf gives the connection that a request came by.
 func connOf(r *http.Request) *answered { return r.Context().Value(connKey{}).(*answered) }
 
-// serve gives a connection whose other end s answers. It ends with that end.
-func (s *server) serve(ctx context.Context, address string) (net.Conn, error) {
+// serve gives a connection whose other end s answers. It ends with that end. A
+// container that has too many is refused.
+func (s *server) serve(ctx context.Context, network, address string) (net.Conn, error) {
+	source := SourceOf(ctx)
+	if !s.enter(source.Container) {
+		return nil, refused(network, address, fmt.Sprintf("the container has %d connections open that are answered here", mostAnswered))
+	}
 	here, there, err := pair()
 	if err != nil {
+		s.leave(source.Container)
 		return nil, err
 	}
-	go s.answer(&answered{Conn: there, r: bufio.NewReader(there), address: address, source: SourceOf(ctx)})
+	go s.answer(&answered{Conn: there, r: bufio.NewReader(there), address: address, source: source, leave: func() { s.leave(source.Container) }})
 	return here, nil
+}
+
+func (s *server) enter(container string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[container] >= mostAnswered {
+		return false
+	}
+	s.open[container]++
+	return true
+}
+
+func (s *server) leave(container string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[container]--; s.open[container] == 0 {
+		delete(s.open, container)
+	}
 }
 
 // answer looks whether the container speaks TLS, and hands the connection to

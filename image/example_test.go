@@ -2,9 +2,11 @@ package image_test
 
 import (
 	"context"
+	"crypto/subtle"
 	"fmt"
 	"io/fs"
 	"log"
+	"net/http"
 	"os"
 	"strings"
 	"testing/fstest"
@@ -230,6 +232,46 @@ func ExampleFS() {
 }
 
 // A program of an image, as if it were one of this host: nothing of it is left.
+// A program publishes what it has made. Everybody may pull, and who knows the
+// password push.
+func ExampleHandler() {
+	images := image.Handler(engine)
+	log.Fatal(http.ListenAndServe("127.0.0.1:5000", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, password, _ := r.BasicAuth()
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		if !reads && subtle.ConstantTimeCompare([]byte(password), []byte(os.Getenv("PUSH_PASSWORD"))) != 1 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="images"`)
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		images.ServeHTTP(w, r)
+	})))
+}
+
+// One name for what was made for two platforms.
+func ExampleIndex() {
+	var imgs []*image.Image
+	for _, platform := range []string{"linux/amd64", "linux/arm64"} {
+		base, err := image.Pull(ctx, engine, "alpine:3.22", &image.PullOptions{Policy: image.PullAlways, Platform: platform})
+		if err != nil {
+			log.Fatal(err)
+		}
+		files := layer.FromFS(os.DirFS("build/"+platform), nil)
+		img, err := base.Derive(ctx, "app:"+strings.ReplaceAll(platform, "/", "-"), nil, files)
+		if err != nil {
+			log.Fatal(err)
+		}
+		imgs = append(imgs, img)
+	}
+	app, err := image.Index(ctx, engine, "ghcr.io/acme/app:v1", imgs...)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := app.Push(ctx, "", &image.PushOptions{All: true}); err != nil {
+		log.Fatal(err)
+	}
+}
+
 func ExampleImage_Command() {
 	img, err := image.Pull(ctx, engine, "alpine:3.22", nil)
 	if err != nil {

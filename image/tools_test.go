@@ -90,6 +90,48 @@ func TestSkopeo(t *testing.T) {
 	}
 }
 
+// Skopeo pushes to a program, and pulls from it: all platforms of an image, too.
+func TestSkopeoHandler(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("another program")
+	}
+	skopeo := tool(t, "skopeo", "skopeo")
+	e := open(t)
+	host := publishes(t, e)
+	one, two := rawImage(t, native, nil, tarOf(t, file("a", "a"))), rawImage(t, foreign, nil, tarOf(t, file("b", "b")))
+	both := indexOf(t, []raw{one, two}, &native, &foreign)
+	path := filepath.Join(t.TempDir(), "both.tar")
+	require.NoError(t, os.WriteFile(path, layoutOf(t, "both:v1", both), 0o600))
+	copies := func(from, to string, flags ...string) {
+		t.Helper()
+		run(t, skopeo, append([]string{"copy", "--insecure-policy", "--src-tls-verify=false", "--dest-tls-verify=false", "--all", from, to}, flags...)...)
+	}
+	copies("oci-archive:"+path, "docker://"+host+"/team/both:v1")
+	img, err := image.Get(t.Context(), e, "team/both:v1")
+	require.NoError(t, err)
+	require.Equal(t, both.manifest.Digest, img.Index())
+	require.Equal(t, one.manifest.Digest, img.Digest())
+	list, err := image.List(t.Context(), e)
+	require.NoError(t, err)
+	require.Len(t, list, 1, "the index's own images are part of it")
+
+	copies("docker://"+host+"/team/both:v1", "docker://"+host+"/ghcr.io/acme/both:v2")
+	img, err = image.Get(t.Context(), e, "ghcr.io/acme/both:v2")
+	require.NoError(t, err)
+	require.Equal(t, both.manifest.Digest, img.Index())
+	require.Contains(t, run(t, skopeo, "list-tags", "--tls-verify=false", "docker://"+host+"/team/both"), `"v1"`)
+
+	// Docker's own formats as well.
+	copies("docker://"+host+"/team/both:v1", "docker://"+host+"/team/docker:v1", "--format", "v2s2")
+	img, err = image.Get(t.Context(), e, "team/docker:v1")
+	require.NoError(t, err)
+	require.Equal(t, native.Architecture, img.Spec().Architecture)
+	run(t, skopeo, "delete", "--tls-verify=false", "docker://"+host+"/team/docker:v1")
+	_, err = image.Get(t.Context(), e, "team/docker:v1")
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+}
+
 // Debian's containerd runs what we write. It is started here, for this test.
 func TestContainerd(t *testing.T) {
 	t.Parallel()
@@ -145,6 +187,21 @@ func dialled(t *testing.T, socket string) {
 		require.ErrorIs(t, err, ctor.ErrInvalid)
 		require.NoError(t, more.Remove(t.Context()))
 		require.NoError(t, img.Remove(t.Context()))
+	})
+	// The daemon's images, as a registry.
+	host := publishes(t, e)
+	unchanged(t, e, func() {
+		other := open(t)
+		img, err := image.New(t.Context(), other, "app:v1", ocispec.ImageConfig{}, text("x", "x"))
+		require.NoError(t, err)
+		require.NoError(t, img.Push(t.Context(), host+"/app:v1", nil))
+		got, err := image.Get(t.Context(), e, "app:v1")
+		require.NoError(t, err)
+		require.Equal(t, img.Digest(), got.Digest())
+		back, err := image.Pull(t.Context(), open(t), host+"/app:v1", nil)
+		require.NoError(t, err)
+		require.Equal(t, img.Digest(), back.Digest())
+		require.NoError(t, got.Remove(t.Context()))
 	})
 }
 

@@ -180,6 +180,19 @@ func TestOut(t *testing.T) {
 	serve(t, b, 80, "b")
 	require.Equal(t, "b", say(t, a, "nc b 80 </dev/null"), "a neighbour's name is not the way out's")
 
+	require.ErrorIs(t, a.SetOut(t.Context(), says("its own")), ctor.ErrInvalid)
+	require.NoError(t, b.SetOut(t.Context(), func(ctx context.Context, network, address string) (net.Conn, error) {
+		if err := b.SetOut(ctx, says("the third")); err != nil { // a dialer may change things too
+			return nil, err
+		}
+		return says("the second")(ctx, network, address)
+	}))
+	require.Equal(t, "the second example.org:80", say(t, b, "nc example.org 80 </dev/null"))
+	require.Equal(t, "the third example.org:80", say(t, b, "nc example.org 80 </dev/null"))
+	require.Equal(t, "b", say(t, a, "nc b 80 </dev/null"))
+	require.NoError(t, b.SetOut(t.Context(), nil))
+	require.Contains(t, say(t, b, "nc example.org 80 </dev/null"), "Connection refused")
+
 	require.NoError(t, n.Connect(t.Context(), c))
 	require.Equal(t, "the network's example.org:80", say(t, c, "nc example.org 80 </dev/null"))
 	require.NoError(t, n.Disconnect(t.Context(), c))

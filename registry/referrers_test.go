@@ -18,7 +18,14 @@ import (
 )
 
 func TestReferrers(t *testing.T) {
-	r := open(t, registrytest.NewServer(t, nil))
+	for name, m := range map[string]registrytest.Middleware{"API": nil, "tag": withoutReferrers(http.StatusNotFound)} {
+		t.Run(name, func(t *testing.T) {
+			testReferrers(t, open(t, registrytest.NewServer(t, &registrytest.Options{Middleware: m})))
+		})
+	}
+}
+
+func testReferrers(t *testing.T, r *registry.Registry) {
 	ctx := t.Context()
 	image, layer := publish(t, r, "app:v1")
 	require.Empty(t, all(t, r.Referrers(ctx, "app:v1", "")))

@@ -37,7 +37,7 @@ func (e *Engine) Sweep(ctx context.Context) error {
 func (e *Engine) In(namespace string) *Engine {
 	return &Engine{
 		Client: e.Client, Namespace: namespace, Snapshotter: e.Snapshotter, Snapshotters: e.Snapshotters,
-		Root: e.Root, Files: e.Files, Runtime: e.Runtime, Backend: e.Backend, entry: e.entry,
+		Root: e.Root, Files: e.Files, Volumes: e.Volumes, Runtime: e.Runtime, Backend: e.Backend, entry: e.entry,
 	}
 }
 
@@ -54,7 +54,7 @@ func (e *Engine) sweep(ctx context.Context) error {
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, e.sweepKept(ctx), e.sweepNames(ctx), e.sweepViews(ctx), e.sweepCalls(ctx))...)
+	return errors.Join(append(errs, e.sweepKept(ctx), e.sweepNames(ctx), e.sweepViews(ctx), e.sweepCalls(ctx), e.Store().Sweep())...)
 }
 
 // orphan tells of an owner's things whether anybody is still there for them.

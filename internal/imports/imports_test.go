@@ -22,7 +22,7 @@ import (
 )
 
 // core is what a user's program links. deps holds for these and all they reach.
-var core = []string{".", "image", "container", "network", "layer", "registry", "egress"}
+var core = []string{".", "image", "container", "network", "volume", "layer", "registry", "egress"}
 
 // public is the core and the helpers for tests: api, docs and examples hold here.
 var public = append(slices.Clone(core), "container/containertest", "registry/registrytest")
@@ -44,6 +44,8 @@ var rules = []rule{
 		"image is the top of the library, but helpers for tests and examples stand above it"},
 	{"network", []string{".", "container", "egress", "internal/..."},
 		"a network takes containers in that are there, and knows no images"},
+	{"volume", []string{".", "container", "internal/..."},
+		"a volume is there before and after its containers, and knows no images: container attaches it, by its name"},
 	{"egress", nil,
 		"a policy is a value that any program can make and test, without an engine: it knows no containers"},
 	{"layer", nil,
@@ -66,12 +68,16 @@ var rules = []rule{
 		"streams are carried for any process of any backend: what they belong to is none of their business"},
 	{"internal/ready", []string{"internal/logfile", "internal/stdio"},
 		"what is looked at is its caller's business: a look is a function, and it knows no containers"},
+	{"internal/volumes", []string{"internal/rootfs", "internal/unwind"},
+		"a volume is a directory and a lock, whatever engine has it: who uses it, and what is copied into it, its caller knows"},
 	{"internal/mountinfo", nil, "as internal/shim/task"},
 	{"internal/pidfd", nil, "as internal/shim/task"},
 	{"internal/cgroup", []string{"internal/mountinfo", "internal/pidfd"},
 		"the shim and the engine kill, count and remove by the same code, and the shim links it: nothing of the host's survey may come along"},
 	{"internal/bundle", []string{"internal/cgroup", "internal/unwind"}, "as internal/shim/task"},
 	{"internal/reexec", nil, "as internal/shim/task"},
+	{"internal/distribution", nil,
+		"it is the protocol of registries over whatever keeps the content: the registry of tests speaks it without an engine"},
 	{"internal/slate", []string{"internal/reexec", "internal/thread"}, "as internal/shim/task"},
 	{"internal/shim/criu", nil,
 		"what CRIU's images look like is a matter of files: it needs to know no containers, and the shim links it, as internal/shim/task says"},
@@ -82,19 +88,21 @@ var rules = []rule{
 	{"internal/sealed", nil, "as internal/shim/task"},
 	{"internal/shim/native/forker", []string{"internal/sealed"},
 		"it forks what it is told to, and knows no configuration"},
-	{"internal/shim/native", []string{"internal/cgroup", "internal/pidfd", "internal/shim/native/forker", "internal/shim/seccomp", "internal/shim/task", "internal/unwind"}, "as internal/shim/task"},
+	{"internal/shim/native", []string{"internal/cgroup", "internal/pidfd", "internal/rootfs", "internal/shim/native/forker", "internal/shim/seccomp", "internal/shim/task", "internal/unwind"}, "as internal/shim/task"},
 	{"internal/shim/serve", []string{"internal/shim/link", "internal/shim/task", "internal/slate"}, "as internal/shim/task"},
 	{"internal/shim/stock", []string{"internal/bundle", "internal/shim/link", "internal/shim/task"}, "as internal/shim/task"},
 	{"internal/lan", []string{"egress", "internal/..."}, "as internal/engine: a network has a way out"},
 	{"internal/netns/netnstest", nil, "a helper for tests of what works in namespaces"},
 	{"internal/engine", []string{"egress", "internal/..."},
 		"as internal/...; and an engine has one certificate authority for all ways out"},
+	{"internal/porter", []string{"egress", "internal/..."},
+		"as internal/...; and a porter makes connections by a policy of egress, where no public package can do it"},
 	{"internal/...", []string{"internal/..."},
 		"imports point one way: the public packages are made of the internal ones; what both need moves down"},
 	{"hack", nil, "scripts and their test: nothing is built of them"},
 	{"hack/clientsuite", []string{"layer", "registry/registrytest"},
 		"it compiles what it tests, the library too, as another program: what it links itself only serves the images"},
-	{"examples/...", []string{".", "image", "container", "network", "layer", "registry", "egress", "container/containertest", "registry/registrytest"},
+	{"examples/...", []string{".", "image", "container", "network", "volume", "layer", "registry", "egress", "container/containertest", "registry/registrytest"},
 		"an example is what a user can write, and a user cannot import internal"},
 }
 
@@ -107,7 +115,8 @@ type gate struct {
 }
 
 var gates = []gate{
-	{"internal/wayout", []string{"internal/reach"}, "as internal/netns"},
+	{"internal/wayout", []string{"internal/reach", "internal/porter"}, "as internal/netns"},
+	{"internal/porter", []string{"internal/reach"}, "as internal/netns"},
 	{"internal/router", []string{"internal/reach"}, "as internal/netns"},
 	{"internal/netns", []string{"internal/reach", "internal/router", "internal/wayout"},
 		"a socket in a container's network needs privilege over it: what needs that is behind the door, so that another process can do it for a program without root"},
@@ -117,8 +126,8 @@ var gates = []gate{
 	{"internal/shim/...", []string{".", "internal/..."}, "as internal/tasks"},
 	{"github.com/containerd/containerd/v2/cmd/...", nil,
 		"cmd/ is outside containerd's stable API and sets TMPDIR, timeouts and stream processors for the whole process"},
-	{"github.com/distribution/distribution/v3/...", []string{"registry/registrytest"},
-		"a registry server is some 350 packages: only the helper that runs one for tests pays for it"},
+	{"github.com/distribution/distribution/v3/...", nil,
+		"as a server it is some 350 packages, and forty lines of every user's go.mod: internal/distribution passes the same conformance suite"},
 }
 
 // A ban names what no core package may depend on, over any distance.
@@ -137,7 +146,7 @@ var bans = []ban{
 	{"github.com/docker/docker", "there is no Docker daemon to speak to, and its module breaks its importers with each release"},
 	{"github.com/moby/moby", "as github.com/docker/docker, its new name"},
 	{"github.com/opencontainers/runc", "libcontainer needs cgo and build tags, and runs the program's own init functions as PID 1 of each container: it lives in the nested module of the shim"},
-	{"github.com/distribution/distribution/v3", "a registry server is some 350 packages; only registrytest runs one"},
+	{"github.com/distribution/distribution/v3", "a registry server is some 350 packages; ours is internal/distribution"},
 	{"github.com/stretchr/testify", "an assertion library has no business in a user's binary"},
 	{"testing", "test helpers belong in containertest and registrytest: linked into a program, testing brings its flags and profilers"},
 	{"net/http/httptest", "as testing; it even defines a flag, -httptest.serve, in the user's program"},

@@ -9,19 +9,19 @@ import (
 const create = unix.NLM_F_ACK | unix.NLM_F_CREATE | unix.NLM_F_EXCL
 
 // Address gives a link an address, which is good at once: no other host is asked
-// whether it has it too.
+// whether it has it too. One alone has no route to others of its prefix: the
+// loopback's would be one that rejects, and would be found for as long as the
+// kernel has not made the address's own, which it does a moment later.
 func (b *Batch) Address(index int, p netip.Prefix) *Batch {
 	a := p.Addr().AsSlice()
-	header := []byte{family(p.Addr()), byte(p.Bits()), unix.IFA_F_NODAD, 0, 0, 0, 0, 0}
-	native.PutUint32(header[4:], uint32(index))
-	b.Begin("add address "+p.String(), unix.RTM_NEWADDR, create, header).
-		Attr(unix.IFA_LOCAL, a).Attr(unix.IFA_ADDRESS, a)
+	flags := uint32(unix.IFA_F_NODAD)
 	if p.IsSingleIP() {
-		// Else loopback has a route to it that refuses, until the kernel has made the
-		// address its own.
-		b.Uint32(unix.IFA_FLAGS, unix.IFA_F_NODAD|unix.IFA_F_NOPREFIXROUTE)
+		flags |= unix.IFA_F_NOPREFIXROUTE
 	}
-	return b
+	header := []byte{family(p.Addr()), byte(p.Bits()), byte(flags), 0, 0, 0, 0, 0}
+	native.PutUint32(header[4:], uint32(index))
+	return b.Begin("add address "+p.String(), unix.RTM_NEWADDR, create, header).
+		Attr(unix.IFA_LOCAL, a).Attr(unix.IFA_ADDRESS, a).Uint32(unix.IFA_FLAGS, flags)
 }
 
 // Own makes all addresses of p the namespace's own, by way of a link: whatever is

@@ -36,3 +36,37 @@ func Await(pidfd int, end time.Time) error {
 		}
 	}
 }
+
+// File makes a file of a pidfd, whose owner it becomes, for Wait.
+func File(fd int) (*os.File, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
+// Wait waits until a process is dead, in Go's poller: it holds no thread.
+// Closing the file ends it with os.ErrClosed.
+func Wait(f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	})
+}
+
+// Reap frees what the kernel has still of a child that is dead.
+func Reap(f *os.File) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		for unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED|unix.WNOHANG, nil) == unix.EINTR {
+		}
+	})
+}

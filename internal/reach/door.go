@@ -40,9 +40,15 @@ type Doors interface {
 	Hold(pid int) (process *os.File, err error)
 
 	// Out makes the way out of the network of a container with this first process,
-	// which stays open as long as the way: dial makes its connections, but for those to its
-	// neighbours. It ends when it is closed, and with this program.
-	Out(process *os.File, dial wayout.Dialer, neighbours Neighbours) (Way, error)
+	// which stays open as long as the way: dial makes its connections, but for those
+	// to its neighbours, and forwards tells what may be looked up for it. It ends when
+	// it is closed, and with this program.
+	Out(process *os.File, dial wayout.Dialer, forwards wayout.Forwards, neighbours Neighbours) (Way, error)
+
+	// Porter has a process of its own make the way out, for a container that
+	// outlives this program: by a policy, as egress.Marshal gives it. It ends with
+	// the container's first process. dir is the process's working directory.
+	Porter(process *os.File, container string, policy []byte, dir string) error
 
 	// Router makes a network for containers, of which it has an address in each
 	// subnet itself.

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ctorhq/ctor/internal/porter"
 	"github.com/ctorhq/ctor/internal/wayout"
 )
 
@@ -24,10 +25,15 @@ func (h *here) Hold(pid int) (*os.File, error) {
 }
 
 // Out implements Doors.
-func (h *here) Out(process *os.File, dial wayout.Dialer, neighbours Neighbours) (Way, error) {
-	w, err := wayout.Open(process, dial, neighbours)
+func (h *here) Out(process *os.File, dial wayout.Dialer, forwards wayout.Forwards, neighbours Neighbours) (Way, error) {
+	w, err := wayout.Open(process, dial, forwards, neighbours)
 	if err != nil {
 		return nil, err
 	}
 	return w, nil
+}
+
+// Porter implements Doors.
+func (h *here) Porter(process *os.File, container string, policy []byte, dir string) error {
+	return porter.Start(h.life, process, container, policy, dir)
 }

@@ -34,8 +34,15 @@ type Record struct {
 	// container; nil: none.
 	Health json.RawMessage `json:",omitempty"`
 
+	// Volumes names those that the container has.
+	Volumes []string `json:",omitempty"`
+
 	// LogLimit is that of the container's Config.
 	LogLimit int64 `json:",omitempty"`
+
+	// Out tells what makes the container's connections to the outside; nil: it
+	// has no way out.
+	Out *Out `json:",omitempty"`
 
 	// Detached containers outlive their program, and of Kept ones all but the
 	// processes does.
@@ -46,6 +53,13 @@ type Record struct {
 	// it: the container goes with it. "" is none. One that is detached or kept
 	// has an owner while it is made.
 	Owner string `json:",omitempty"`
+}
+
+// Out is a way out.
+type Out struct {
+	// Policy is it, as package egress has it as data; nil: a function of the
+	// program that gave it.
+	Policy json.RawMessage `json:",omitempty"`
 }
 
 // extension is what containerd calls it.

@@ -1,14 +1,15 @@
 // Package relay passes bytes on between connections, so that the ends of each
 // see what they would see if there was nothing between them: an end of one
 // direction, or that the connection was broken off.
+//
+// What one end does not read costs this program nothing: it stays in the
+// kernel's buffers, whose size is bounded, until the end takes it.
 package relay
 
 import (
-	"errors"
-	"io"
 	"net"
 	"sync"
-	"syscall"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,16 +18,27 @@ import (
 // as an end, and what breaks one off breaks both.
 func Join(a, b net.Conn) {
 	var other sync.WaitGroup
-	other.Go(func() { pass(a, b) })
-	pass(b, a)
+	toA, toB := &end{Conn: a}, &end{Conn: b}
+	other.Go(func() { pass(toA, toB) })
+	pass(toB, toA)
 	other.Wait()
 }
 
+// end is one end of a joint.
+type end struct {
+	net.Conn
+	over atomic.Bool // nothing more is sent to it
+}
+
 // pass copies one direction.
-func pass(to, from net.Conn) {
-	err := copyLazily(to, from)
+func pass(to, from *end) {
+	err := copyAll(to.Conn, from.Conn)
+	if err == nil && from.broken() {
+		err = unix.ECONNRESET
+	}
 	if err == nil {
-		if h, ok := to.(interface{ CloseWrite() error }); ok {
+		to.over.Store(true)
+		if h, ok := to.Conn.(interface{ CloseWrite() error }); ok {
 			err = h.CloseWrite()
 		} else {
 			// It has only one end for both directions.
@@ -34,90 +46,26 @@ func pass(to, from net.Conn) {
 		}
 	}
 	if err != nil {
-		Reset(to)
-		Reset(from)
+		Reset(to.Conn)
+		Reset(from.Conn)
 	}
 }
 
-// chunk is how much is copied at once.
-const chunk = 64 << 10
-
-// chunks are buffers that are not in use. A connection has one only while there
-// is something to copy: thousands that wait cost no memory.
-var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
-
-// copyLazily copies until the end, which is nil.
-func copyLazily(to io.Writer, from net.Conn) error {
-	raw, ok := from.(syscall.Conn)
-	if !ok {
-		return copyWith(to, from)
-	}
-	waiting, err := raw.SyscallConn()
-	if err != nil {
-		return err
-	}
-	for {
-		n, err := readLazily(to, waiting)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return nil
-		}
-	}
-}
-
-// readLazily waits until there is something, and only then takes a buffer.
-func readLazily(to io.Writer, from syscall.RawConn) (n int, err error) {
-	var held *[chunk]byte
-	defer func() {
-		if held != nil {
-			chunks.Put(held)
-		}
-	}()
-	rerr := from.Read(func(fd uintptr) bool {
-		held = chunks.Get().(*[chunk]byte)
-		for {
-			if n, err = unix.Read(int(fd), held[:]); !errors.Is(err, unix.EINTR) {
-				break
-			}
-		}
-		if !errors.Is(err, unix.EAGAIN) {
-			return true
-		}
-		chunks.Put(held)
-		held = nil
+// broken tells of an end at which nothing more comes whether it was broken off.
+// The kernel says so once, and may have said it to the other direction.
+func (e *end) broken() bool {
+	t, ok := e.Conn.(*net.TCPConn)
+	if !ok || e.over.Load() {
 		return false
-	})
-	if rerr != nil {
-		return 0, rerr
 	}
-	if err != nil || n <= 0 {
-		return 0, err
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return true
 	}
-	_, err = to.Write(held[:n])
-	return n, err
-}
-
-// copyWith is for what is no descriptor, such as a connection inside TLS.
-func copyWith(to io.Writer, from io.Reader) error {
-	held := chunks.Get().(*[chunk]byte)
-	defer chunks.Put(held)
-	// Not io.CopyBuffer: a *net.TCPConn would take a buffer of its own.
-	for {
-		n, err := from.Read(held[:])
-		if n > 0 {
-			if _, werr := to.Write(held[:n]); werr != nil {
-				return werr
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
+	const closed = 7 // TCP_CLOSE of linux/tcp_states.h: an end of one direction leaves CLOSE_WAIT
+	var info *unix.TCPInfo
+	cerr := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO) })
+	return cerr != nil || err != nil || info.State == closed // closed here: the other direction was broken off
 }
 
 // Reset closes a connection so that the other end sees that it was broken off.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,27 +22,25 @@ type Server struct {
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 
+	waiting atomic.Int64 // bytes of datagrams, for a dialer
+
 	mu     sync.Mutex
 	closed bool
 	open   map[net.Conn]struct{}
-	flows  map[string]net.Conn // of datagrams, by who sends them
+	flows  map[string]*sender // of datagrams, by who sends them
 }
 
-const (
-	patience  = 30 * time.Second // of a dialer
-	idle      = time.Minute      // of a flow of datagrams
-	mostFlows = 1024
-)
-
 func newServer(addr net.Addr, from io.Closer, dial Dialer) *Server {
-	s := &Server{addr: addr, from: from, dial: dial, open: map[net.Conn]struct{}{}, flows: map[string]net.Conn{}}
+	s := &Server{addr: addr, from: from, dial: dial, open: map[net.Conn]struct{}{}, flows: map[string]*sender{}}
 	s.life, s.end = context.WithCancel(context.Background())
 	return s
 }
 
-// Serve joins the connections that l accepts. A dialer that fails resets them.
+// Serve joins the connections that l accepts, up to [Connections] at a time;
+// one more is reset, and so is one for which the dialer fails.
 func Serve(l net.Listener, dial Dialer) *Server {
 	s := newServer(l.Addr(), l, dial)
+	places := make(chan struct{}, Connections())
 	s.tasks.Go(func() {
 		for {
 			in, err := l.Accept()
@@ -56,28 +55,14 @@ func Serve(l net.Listener, dial Dialer) *Server {
 					continue
 				}
 			}
-			s.tasks.Go(func() { s.join(in) })
-		}
-	})
-	return s
-}
-
-// ServeDatagrams joins the flows of datagrams that come to p, each with a
-// connection of its own.
-func ServeDatagrams(p net.PacketConn, dial Dialer) *Server {
-	s := newServer(p.LocalAddr(), p, dial)
-	s.tasks.Go(func() {
-		buf := make([]byte, Largest)
-		for {
-			n, from, err := p.ReadFrom(buf)
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err != nil {
-				continue
-			}
-			if out := s.flow(p, from); out != nil {
-				_, _ = out.Write(buf[:n]) // a datagram may be lost
+			select {
+			case places <- struct{}{}:
+				s.tasks.Go(func() {
+					defer func() { <-places }()
+					s.join(in)
+				})
+			default:
+				Reset(in)
 			}
 		}
 	})
@@ -141,41 +126,4 @@ func (s *Server) join(in net.Conn) {
 	}
 	defer s.drop(out)
 	Join(in, out)
-}
-
-// flow gives the connection of a sender, and makes it with the first datagram.
-func (s *Server) flow(p net.PacketConn, from net.Addr) net.Conn {
-	key := from.String()
-	s.mu.Lock()
-	out, full := s.flows[key], len(s.flows) >= mostFlows
-	s.mu.Unlock()
-	if out != nil || full {
-		return out
-	}
-	out, err := s.connect()
-	if err != nil || !s.keep(out) {
-		return nil
-	}
-	s.mu.Lock()
-	s.flows[key] = out
-	s.mu.Unlock()
-	s.tasks.Go(func() {
-		defer func() {
-			s.mu.Lock()
-			delete(s.flows, key)
-			s.mu.Unlock()
-			s.drop(out)
-		}()
-		buf := chunks.Get().(*[chunk]byte)
-		defer chunks.Put(buf)
-		for {
-			_ = out.SetReadDeadline(time.Now().Add(idle))
-			n, err := out.Read(buf[:])
-			if err != nil {
-				return
-			}
-			_, _ = p.WriteTo(buf[:n], from)
-		}
-	})
-	return out
 }

@@ -39,6 +39,19 @@ func Bind(source, target string, readOnly bool) (specs.Mount, error) {
 	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: options}, nil
 }
 
+// Volume is a mount of a directory that is the engine's, and not known yet.
+func Volume(target string, readOnly bool) (specs.Mount, error) {
+	target, err := mountOn(target)
+	if err != nil {
+		return specs.Mount{}, err
+	}
+	options := []string{"rbind", "rprivate"}
+	if readOnly {
+		options = append(options, "ro") // nothing is mounted below
+	}
+	return specs.Mount{Type: "bind", Destination: target, Options: options}, nil
+}
+
 // Tmpfs is a mount of memory, of so many bytes at most; 0 is the kernel's default.
 func Tmpfs(target string, size int64, readOnly bool) (specs.Mount, error) {
 	target, err := mountOn(target)

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -55,7 +56,43 @@ func Trust(root *rootfs.Root, dir string, certificate []byte) (mounts []specs.Mo
 	for _, v := range storeVariables {
 		env = append(env, v+"="+stores[0])
 	}
-	return mounts, env, nil
+	return mounts, env, os.WriteFile(authority(dir), certificate, 0o600)
+}
+
+// authority is where the certificate is kept that Trust was given last.
+func authority(dir string) string { return filepath.Join(dir, "authority") }
+
+// Trusts tells whether Trust was called for a container whose files are in dir.
+func Trusts(dir string) bool {
+	_, err := os.Stat(authority(dir))
+	return err == nil
+}
+
+// Retrust puts another certificate in the place of the one that Trust has added,
+// in the files that a container has mounted or will have.
+func Retrust(dir string, certificate []byte) error {
+	old, err := os.ReadFile(authority(dir))
+	if err != nil || bytes.Equal(old, certificate) {
+		return err
+	}
+	for i := range stores {
+		name := filepath.Join(dir, fmt.Sprintf("certificates-%d", i))
+		bundle, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if bytes.HasSuffix(bundle, certificate) {
+			continue // an earlier call was cut off
+		}
+		bundle, _ = bytes.CutSuffix(bundle, old)
+		if err := writeReadable(name, append(bundle, certificate...)); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(authority(dir), certificate, 0o600)
 }
 
 // readStore reads a store that is a file of its own. A store that is a link is

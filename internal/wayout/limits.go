@@ -2,18 +2,27 @@ package wayout
 
 import "time"
 
-// What a container can have this program hold.
+// What a container can have this program hold, beside the connections and flows
+// that package relay bounds.
 const (
-	mostConns = 4096 // connections; one more is refused
-	mostFlows = 1024 // pairs of addresses that exchange datagrams; one more is lost
-	mostHeld  = 64   // SYNs that wait for a dialer; one more is accepted first
+	mostHeld    = 64      // SYNs that wait for a dialer, or whose connection was dialled and not opened; one more is accepted first
+	mostFirst   = 1 << 20 // bytes of first datagrams that wait for a dialer; more are lost
+	mostNames   = 1 << 16 // names that have an address
+	mostLetters = 4 << 20 // bytes of those names
+	mostQuery   = 1 << 10 // bytes of a query
 
 	// patience is how long a dialer may take. Linux gives up a connection after
 	// about two minutes of silence.
 	patience = 2 * time.Minute
 
-	// idle is how long a flow of datagrams is kept when nothing is sent.
-	idle = time.Minute
+	// opening is how long a connection that was dialled waits for the container
+	// to open its half, which it does at once.
+	opening = 3 * time.Second
+
+	// idle is how long a flow of datagrams is kept when nothing is sent, and
+	// asking how long a connection to the resolver is.
+	idle   = time.Minute
+	asking = 10 * time.Second
 
 	// buffer is what one direction holds of a connection. The kernel's own,
 	// which grow, make a local connection slower, not faster.

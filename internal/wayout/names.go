@@ -11,17 +11,15 @@ var reserved = netip.MustParsePrefix("198.18.0.0/15")
 
 // names are what a container has looked up. An address stands for one name for
 // as long as the way is open: what a container remembers of a name is never
-// another's.
+// another's. There are at most mostNames, of mostLetters together: some 8 MiB.
 type names struct {
 	neighbours Neighbours // nil: there are none
 
-	mu     sync.Mutex
-	byName map[string]netip.Addr
-	byAddr map[netip.Addr]string
+	mu      sync.Mutex
+	all     []string
+	places  map[string]uint32 // in all
+	letters int
 }
-
-// mostNames bounds them. At some 150 bytes each that is 10 MB.
-const mostNames = 1 << 16
 
 // firstName is where addresses of names begin: before it are this package's own.
 var firstName = netip.MustParseAddr("198.18.1.0")
@@ -32,32 +30,41 @@ func (n *names) address(name string) (netip.Addr, bool) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if a, ok := n.byName[name]; ok {
-		return a, true
+	if i, ok := n.places[name]; ok {
+		return nth(i), true
 	}
-	if len(n.byName) >= mostNames {
+	if len(n.all) >= mostNames || n.letters+len(name) > mostLetters {
 		return netip.Addr{}, false
 	}
-	if n.byName == nil {
-		n.byName, n.byAddr = map[string]netip.Addr{}, map[netip.Addr]string{}
+	if n.places == nil {
+		n.places = map[string]uint32{}
 	}
-	a := nth(firstName, len(n.byName))
-	n.byName[name], n.byAddr[a] = a, name
-	return a, true
+	i := uint32(len(n.all))
+	name = strings.Clone(name) // and not what it was cut from
+	n.all, n.places[name], n.letters = append(n.all, name), i, n.letters+len(name)
+	return nth(i), true
 }
 
 // name gives what an address stands for.
 func (n *names) name(a netip.Addr) (string, bool) {
+	if !a.Is4() || a.Less(firstName) {
+		return "", false
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	name, ok := n.byAddr[a]
-	return name, ok
+	if i := number(a) - number(firstName); i < uint32(len(n.all)) {
+		return n.all[i], true
+	}
+	return "", false
 }
 
-// nth counts addresses.
-func nth(from netip.Addr, i int) netip.Addr {
-	b := from.As4()
-	v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-	v += uint32(i)
+// nth counts the addresses of names.
+func nth(i uint32) netip.Addr {
+	v := number(firstName) + i
 	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+}
+
+func number(a netip.Addr) uint32 {
+	b := a.As4()
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }

@@ -53,8 +53,11 @@ func (n *names) neighbour(name string, typ dnsmessage.Type) (_ dnsmessage.Resour
 		return nil, 0, false
 	}
 	at, known := n.neighbours.Lookup(name)
+	if !known && !n.neighbours.Only() {
+		return nil, dnsmessage.RCodeSuccess, false
+	}
 	if len(at) == 0 {
-		return nil, dnsmessage.RCodeNameError, known || n.neighbours.Only()
+		return nil, dnsmessage.RCodeNameError, true
 	}
 	for _, a := range at {
 		switch {

@@ -109,7 +109,6 @@ var howToQueue struct {
 
 // hold answers the packets in the queue until that is closed.
 func (w *Way) hold() {
-	held := &held{way: w, busy: map[flow]struct{}{}}
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := w.queue.file.Read(buf)
@@ -121,21 +120,14 @@ func (w *Way) hold() {
 		}
 		for typ, body := range netlink.Messages(buf[:n]) {
 			if typ == queueType(queuePacket) && len(body) > generalHeader {
-				held.packet(body[generalHeader:])
+				w.packet(body[generalHeader:])
 			}
 		}
 	}
 }
 
-// held are the flows whose first packet waits.
-type held struct {
-	way  *Way
-	mu   sync.Mutex
-	busy map[flow]struct{}
-}
-
 // packet has the dialer asked, and lets the packet go with the answer.
-func (h *held) packet(attrs []byte) {
+func (w *Way) packet(attrs []byte) {
 	var id uint32
 	var f flow
 	known := false
@@ -149,65 +141,42 @@ func (h *held) packet(attrs []byte) {
 	}
 	switch {
 	case !known:
-		h.verdict(id, verdictDrop, 0)
-	case f.to.Port() == dnsPort || h.way.crowded():
-		h.verdict(id, verdictRepeat, markAccept) // it is answered, or reset, when it is accepted
+		w.queue.verdict(id, verdictDrop, 0)
+	case f.to.Port() == dnsPort || len(w.places) == cap(w.places):
+		w.queue.verdict(id, verdictRepeat, markAccept) // it is answered, or reset, when it is accepted
 	default:
-		switch h.begin(f) {
-		case waits:
-			h.verdict(id, verdictDrop, 0) // the same packet again
-		case full:
-			h.verdict(id, verdictRepeat, markAccept)
+		switch w.held.begin(f) {
+		case dialing:
+			w.queue.verdict(id, verdictDrop, 0) // the first one will have the answer
+		case dialled, full:
+			w.queue.verdict(id, verdictRepeat, markAccept)
 		case begun:
-			h.way.tasks.Go(func() { h.ask(id, f) })
+			w.tasks.Go(func() { w.queue.verdict(id, verdictRepeat, w.dialFirst(f)) })
 		}
 	}
 }
 
-type place int
-
-const (
-	begun place = iota
-	waits
-	full
-)
-
-func (h *held) begin(f flow) place {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, ok := h.busy[f]; ok {
-		return waits
+// dialFirst has the dialer asked before the container's half is open, and gives
+// the mark that tells the answer.
+func (w *Way) dialFirst(f flow) uint32 {
+	out, err := w.ask("tcp", f)
+	if err == nil {
+		w.held.offer(f, out)
+		return markAccept
 	}
-	if len(h.busy) >= mostHeld {
-		return full
+	w.held.take(f)
+	if unreachable(err) {
+		return markUnreachable
 	}
-	h.busy[f] = struct{}{}
-	return begun
-}
-
-func (h *held) ask(id uint32, f flow) {
-	out, err := h.way.ask("tcp", f)
-	mark := uint32(markAccept)
-	switch {
-	case err == nil:
-		h.way.offer(f, out)
-	case unreachable(err):
-		mark = markUnreachable
-	default:
-		mark = markRefuse
-	}
-	h.mu.Lock()
-	delete(h.busy, f)
-	h.mu.Unlock()
-	h.verdict(id, verdictRepeat, mark)
+	return markRefuse
 }
 
 // verdict says what becomes of a packet. A queue that is closed has let it go.
-func (h *held) verdict(id, verdict, mark uint32) {
+func (q *queue) verdict(id, verdict, mark uint32) {
 	var b netlink.Batch
 	header := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, verdict), id)
 	b.Begin("", queueType(queueVerdict), 0, queueHeader()).Attr(verdictHeader, header).Big32(verdictMark, mark)
-	_, _ = h.way.queue.file.Write(b.Bytes())
+	_, _ = q.file.Write(b.Bytes())
 }
 
 // flowOf reads the addresses and ports of a TCP packet. The kernel has checked

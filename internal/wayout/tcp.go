@@ -29,29 +29,38 @@ func (w *Way) accept(l *net.TCPListener) {
 				continue
 			}
 		}
-		w.tasks.Go(func() { w.connect(in) })
+		select {
+		case w.places <- struct{}{}:
+			w.tasks.Go(func() {
+				defer func() { <-w.places }()
+				w.connect(in)
+			})
+		default:
+			if out := w.held.take(ends(in)); out != nil {
+				out.Close()
+			}
+			relay.Reset(in)
+		}
 	}
+}
+
+// ends tells who speaks to whom by a connection of the container.
+func ends(in *net.TCPConn) flow {
+	return flow{plain(in.RemoteAddr().(*net.TCPAddr).AddrPort()), plain(in.LocalAddr().(*net.TCPAddr).AddrPort())}
 }
 
 // connect joins a connection of the container with one of the dialer.
 func (w *Way) connect(in *net.TCPConn) {
-	f := flow{plain(in.RemoteAddr().(*net.TCPAddr).AddrPort()), plain(in.LocalAddr().(*net.TCPAddr).AddrPort())}
-	if w.crowded() {
-		relay.Reset(in)
-		if out := w.take(f); out != nil {
-			out.Close()
-		}
-		return
-	}
 	if !w.keep(in) {
 		return
 	}
 	defer w.drop(in)
+	f := ends(in)
 	if f.to.Port() == dnsPort {
-		w.names.serveStream(in)
+		w.answerStream(in, f.from)
 		return
 	}
-	out := w.take(f)
+	out := w.held.take(f)
 	if out == nil {
 		var err error
 		if out, err = w.ask("tcp", f); err != nil {
@@ -66,46 +75,6 @@ func (w *Way) connect(in *net.TCPConn) {
 	_ = in.SetReadBuffer(buffer)
 	_ = in.SetWriteBuffer(buffer)
 	relay.Join(in, out)
-}
-
-// crowded tells whether there are as many connections as there may be.
-func (w *Way) crowded() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.conns) >= 2*mostConns // each with its other half
-}
-
-// take gives the connection that was dialled while the SYN waited, if there is
-// one.
-func (w *Way) take(f flow) net.Conn {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	out := w.ready[f]
-	delete(w.ready, f)
-	return out
-}
-
-// offer keeps a connection for the one that the container now opens. It is
-// closed if that does not come soon.
-func (w *Way) offer(f flow, out net.Conn) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		out.Close()
-		return
-	}
-	if old := w.ready[f]; old != nil {
-		old.Close()
-	}
-	w.ready[f] = out
-	time.AfterFunc(5*time.Second, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if w.ready[f] == out {
-			delete(w.ready, f)
-			out.Close()
-		}
-	})
 }
 
 // unreachable tells whether a dialer's error says that the host, and not the

@@ -37,7 +37,7 @@ func (w *Way) receive(u *net.UDPConn) {
 			w.answerName(f, buf[:n])
 			continue
 		}
-		if w.enterFlow(f) {
+		if w.enterFlow(f, n) {
 			first := append([]byte(nil), buf[:n]...)
 			w.tasks.Go(func() {
 				defer w.leaveFlow(f)
@@ -64,14 +64,16 @@ func destination(oob []byte) (netip.AddrPort, bool) {
 	return netip.AddrPort{}, false
 }
 
-// enterFlow is false where the flow is known, or one too many.
-func (w *Way) enterFlow(f flow) bool {
+// enterFlow is false where the flow is known, or one too many. Its first
+// datagram waits for the dialer.
+func (w *Way) enterFlow(f flow, first int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, ok := w.flows[f]; ok || w.closed || len(w.flows) >= mostFlows {
+	if _, ok := w.flows[f]; ok || w.closed || len(w.flows) >= w.room || w.first+first > mostFirst {
 		return false
 	}
 	w.flows[f] = struct{}{}
+	w.first += first
 	return true
 }
 
@@ -81,26 +83,41 @@ func (w *Way) leaveFlow(f flow) {
 	delete(w.flows, f)
 }
 
+// sent frees the room of a first datagram.
+func (w *Way) sent(first int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.first -= first
+}
+
 // exchange passes the datagrams of a flow both ways, until none has come for
 // long.
 func (w *Way) exchange(f flow, first []byte) {
-	out, err := w.ask("udp", f)
-	if err != nil {
-		return
-	}
-	in, err := w.impersonate(f)
-	if err != nil {
-		out.Close()
-		return
-	}
-	if !w.keep(in, out) {
+	in, out := w.begin(f, first)
+	if in == nil {
 		return
 	}
 	defer w.drop(in, out)
-	if _, err := out.Write(first); err != nil {
-		return
-	}
 	relay.JoinDatagrams(in, out, idle)
+}
+
+// begin makes the two connections of a flow, and sends the first datagram. It
+// gives none where one of them can't be had.
+func (w *Way) begin(f flow, first []byte) (in, out net.Conn) {
+	defer w.sent(len(first))
+	out, err := w.ask("udp", f)
+	if err != nil {
+		return nil, nil
+	}
+	if in, err = w.impersonate(f); err != nil {
+		out.Close()
+		return nil, nil
+	}
+	if !w.keep(in, out) {
+		return nil, nil
+	}
+	_, _ = out.Write(first) // a datagram may be lost
+	return in, out
 }
 
 // impersonate makes a socket in the container's network that speaks with the

@@ -13,7 +13,8 @@
 //
 // Names are answered by the package, with addresses of 198.18.0.0/15, which no
 // host has (RFC 2544). The dialer is given the name that an address stands for.
-// No query leaves the program.
+// No query for an address leaves the program; what else a name has is looked up
+// where the policy lets it.
 //
 // All of it lives in file descriptors of this program: when they are closed, or
 // the program is killed, nothing is left to undo, and what the container still
@@ -42,6 +43,10 @@ import (
 // own end.
 type Dialer func(ctx context.Context, network, address string, from netip.AddrPort) (net.Conn, error)
 
+// Forwards tells whether the program's own resolver may be asked for what a name
+// has beside addresses.
+type Forwards func(ctx context.Context, name string, from netip.AddrPort) bool
+
 // The addresses that mean something to a container with a way out.
 var (
 	// Resolver answers queries of names, at port 53. So does every other
@@ -62,30 +67,42 @@ var (
 
 // A Way is a container's way out, while it is open.
 type Way struct {
-	process *os.File // pidfd
-	dial    Dialer
-	names   names
-	life    context.Context
-	end     context.CancelFunc
-	tasks   sync.WaitGroup
+	process  *os.File // pidfd
+	dial     Dialer
+	forwards Forwards // nil: never
+	names    names
+	life     context.Context
+	end      context.CancelFunc
+	tasks    sync.WaitGroup
 
 	tcp   []*net.TCPListener
 	udp   []*net.UDPConn
 	queue *queue // nil: the kernel can't hold a SYN
+	held  held
+
+	places  chan struct{} // one is taken for each connection
+	lookups chan struct{} // and one for each lookup that a datagram asked for
 
 	mu     sync.Mutex
 	closed bool
 	conns  map[net.Conn]struct{} // to be closed with the way
 	flows  map[flow]struct{}     // of datagrams
-	ready  map[flow]net.Conn     // dialled, whose SYN was let through
+	room   int                   // for flows
+	first  int                   // bytes of first datagrams that wait for a dialer
 }
 
 // Open makes the way out of the network namespace of process, which is named by
-// a pidfd and must have no other way. A kernel without what it needs is
+// a pidfd and must have no other way. Whatever the container does, the way has a
+// bounded number of connections, flows of datagrams and names, and keeps no bytes
+// for an end that does not read. A kernel without what it needs is
 // errdefs.ErrUnavailable, and the error names the module.
-func Open(process *os.File, dial Dialer, neighbours Neighbours) (_ *Way, err error) {
-	w := &Way{process: process, dial: dial, conns: map[net.Conn]struct{}{}, flows: map[flow]struct{}{}, ready: map[flow]net.Conn{}}
-	w.names.neighbours = neighbours
+func Open(process *os.File, dial Dialer, forwards Forwards, neighbours Neighbours) (_ *Way, err error) {
+	w := &Way{
+		process: process, dial: dial, forwards: forwards, names: names{neighbours: neighbours},
+		lookups: make(chan struct{}, mostLookups), conns: map[net.Conn]struct{}{},
+		held: held{flows: map[flow]*half{}}, places: make(chan struct{}, relay.Connections()),
+		flows: map[flow]struct{}{}, room: relay.Flows(),
+	}
 	w.life, w.end = context.WithCancel(context.Background())
 	var undo unwind.Stack
 	defer func() {
@@ -122,11 +139,8 @@ func (w *Way) Close() error {
 	for c := range w.conns {
 		relay.Reset(c)
 	}
-	for _, c := range w.ready {
-		c.Close()
-	}
-	clear(w.ready)
 	w.mu.Unlock()
+	w.held.close()
 	w.end()
 	for _, l := range w.tcp {
 		l.Close()

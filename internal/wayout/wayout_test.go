@@ -1,7 +1,6 @@
 package wayout
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,56 +8,18 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/netns"
 )
-
-// helperEnv has the test binary be a process in a network of its own, until its
-// standard input ends.
-const helperEnv = "CTOR_TEST_WAYOUT"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(helperEnv) == "" {
-		os.Exit(m.Run())
-	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-}
-
-// process starts one in a network of its own, and gives its pidfd.
-func process(t testing.TB) *os.File {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("it needs root")
-	}
-	fd := -1
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), helperEnv+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, PidFD: &fd}
-	stdin, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	pidfd := os.NewFile(uintptr(fd), "pidfd")
-	t.Cleanup(func() { stdin.Close(); _ = cmd.Wait(); pidfd.Close() })
-	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "ready\n", line)
-	return pidfd
-}
 
 // calls are what a dialer was asked for.
 type calls struct {
@@ -119,17 +80,6 @@ func echoes(c *calls) Dialer {
 		}()
 		return net.Dial("tcp", l.Addr().String())
 	}
-}
-
-func open(t testing.TB, dial Dialer) (*os.File, *Way) {
-	p := process(t)
-	w, err := Open(p, dial, nil)
-	if errors.Is(err, errdefs.ErrUnavailable) {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, w.Close()) })
-	return p, w
 }
 
 func TestTCP(t *testing.T) {
@@ -313,7 +263,7 @@ func FuzzAnswer(f *testing.F) {
 		reply := n.answer(query)
 		var m dnsmessage.Message
 		if reply != nil {
-			require.NoError(t, m.Unpack(reply))
+			require.NoError(t, m.Unpack(reply.pack(reply.room)))
 			require.True(t, m.Response)
 		}
 	})
@@ -340,7 +290,7 @@ func TestClose(t *testing.T) {
 			return nil, ctx.Err()
 		}
 		return echo(ctx, network, address, from)
-	}, nil)
+	}, nil, nil)
 	require.NoError(t, err)
 	c, err := netns.Dial(t.Context(), p, "tcp", "192.0.2.80:80")
 	require.NoError(t, err)
@@ -397,6 +347,8 @@ func TestMany(t *testing.T) {
 	require.Eventually(t, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return len(w.conns) == 0 && len(w.ready) == 0
+		w.held.mu.Lock()
+		defer w.held.mu.Unlock()
+		return len(w.conns) == 0 && len(w.held.flows) == 0
 	}, 30*time.Second, time.Millisecond)
 }

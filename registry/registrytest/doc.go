@@ -1,5 +1,6 @@
 // Package registrytest is a registry for tests, after net/http/httptest: a
-// real one, the CNCF's distribution, on a loopback port of this process.
+// real one, that passes the OCI's conformance suite, on a loopback port of this
+// process.
 //
 //	func TestPull(t *testing.T) {
 //		srv := registrytest.NewServer(t, nil)
@@ -12,8 +13,8 @@
 //
 //	srv.SetMiddleware(registrytest.On(registrytest.Blobs, registrytest.Cut(1, 1000)))
 //
-// Like any distribution it wants an image's blobs before its manifest, and an
-// index's manifests before the index.
+// Like most it wants an image's blobs before its manifest, and an index's
+// manifests before the index.
 //
 // [Handler] is for programs that are no tests, and serve a registry of their
 // own.

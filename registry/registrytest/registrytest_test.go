@@ -15,7 +15,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ctorhq/ctor/registry"
@@ -56,7 +55,7 @@ func TestServers(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() {
-		_, err := os.Stat(filepath.Join(root, "docker/registry/v2/blobs"))
+		_, err := os.Stat(filepath.Join(root, "repositories.json"))
 		require.NoError(t, err)
 	})
 }
@@ -80,24 +79,6 @@ func TestAuth(t *testing.T) {
 		resp.Body.Close()
 		require.Equal(t, want, resp.StatusCode, userinfo)
 	}
-}
-
-// TestQuiet: the registry logs every request, but not to the process's logger.
-func TestQuiet(t *testing.T) {
-	var out bytes.Buffer
-	std := logrus.StandardLogger()
-	was, level := std.Out, std.GetLevel()
-	logrus.SetOutput(&out)
-	logrus.SetLevel(logrus.TraceLevel)
-	defer func() { logrus.SetOutput(was); logrus.SetLevel(level) }()
-
-	srv := registrytest.NewServer(t, &registrytest.Options{Root: t.TempDir()})
-	use(t, srv)
-	srv.Close()
-	require.Empty(t, out.String())
-	require.Same(t, &out, std.Out)
-	require.Equal(t, logrus.TraceLevel, std.GetLevel())
-	require.Empty(t, std.Hooks)
 }
 
 // TestCloseLeavesNothing counts goroutines, and waits for those that are on

@@ -43,6 +43,7 @@ int file(struct args *a); // a descriptor by its place in the request; -1 stays 
 _Noreturn void fail(const char *what, const char *on, long error);
 long must(long answer, const char *what, const char *on);
 void say(u32 kind, int descriptor);
+int heard(void);
 void await_start(void);
 _Noreturn void leave(int status);
 

@@ -9,13 +9,19 @@
 
 #define LINKS 40 // that one path may lead through, as the kernel has it
 #define NAME_SIZE 256
+#define TRIES 1000 // of a look-up: somebody may interfere without end
 
 long lookup(int dir, const char *path, u64 flags, u64 resolve)
 {
 	struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve};
+	long fd = -EAGAIN;
 	while (*path == '/')
 		path++;
-	return call(openat2, dir, *path ? path : ".", &how, sizeof how);
+	// Where ".." is on the way the kernel gives up if anything on the host was
+	// renamed or mounted meanwhile.
+	for (int i = 0; i < TRIES && fd == -EAGAIN; i++)
+		fd = call(openat2, dir, *path ? path : ".", &how, sizeof how);
+	return fd;
 }
 
 // kind tells what a descriptor is (S_IFMT), and of a device which one.
@@ -150,7 +156,7 @@ static long resolve(const char *path)
 }
 
 // make makes a directory or an empty file in dir, unless it is there, and opens it.
-static long make(long dir, const char *name, int directory)
+static long make(int dir, const char *name, int directory)
 {
 	const u64 no_links = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
 	long fd = lookup(dir, name, O_PATH, no_links);
@@ -177,7 +183,7 @@ static long make_all(int directory)
 		long n = next(name);
 		if (n <= 0)
 			return n < 0 ? n : dir;
-		long below = make(dir, name, directory || *way.rest);
+		long below = make((int)dir, name, directory || *way.rest);
 		call(close, dir);
 		dir = below;
 	}

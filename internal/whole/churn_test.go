@@ -123,16 +123,17 @@ func TestChurnForkersKilled(t *testing.T) {
 	churnUnder(t, forkers)
 }
 
-// forkers are a shim's.
+// forkers are a shim's. A container's process has their name until it executes its
+// command, but is in another pid namespace.
 func forkers(shim int) (pids []int) {
+	own, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", shim))
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", shim))
 	for _, l := range lists {
 		b, _ := os.ReadFile(l) // it may be gone: threads end
 		for _, field := range strings.Fields(string(b)) {
-			// A container's process is called so until it has executed its command.
 			line, _ := os.ReadFile("/proc/" + field + "/cmdline")
-			pid, err := strconv.Atoi(field)
-			if err == nil && strings.HasPrefix(string(line), forker.Name) {
+			in, _ := os.Readlink("/proc/" + field + "/ns/pid")
+			if pid, err := strconv.Atoi(field); err == nil && in == own && strings.HasPrefix(string(line), forker.Name) {
 				pids = append(pids, pid)
 			}
 		}

@@ -142,13 +142,13 @@ static _Noreturn void serve(void)
 	}
 }
 
-#ifndef HARNESS
-__attribute__((used)) static _Noreturn void begin(void)
+_Noreturn void begin(void)
 {
 	become();
 	serve();
 }
 
+#ifndef HARNESS
 // The kernel starts a program with the stack aligned, and without a caller.
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tcall begin\n");

@@ -72,6 +72,9 @@ long new_mount(const char *type, struct args *options, u32 mode, u32 attributes)
 long attach(long mount, long at);
 long copy(long fd, int recursive);
 
+// forker.c
+_Noreturn void begin(void);
+
 // run.c
 _Noreturn void run(const u8 *at, u64 size);
 

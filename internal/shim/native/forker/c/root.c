@@ -35,6 +35,7 @@ u64 kind(long fd, u64 *device)
 	return st.stx_mode & S_IFMT;
 }
 
+// file_system tells which type of one a file is in; 0 is that it is not known.
 u64 file_system(long fd)
 {
 	struct statfs st;
@@ -190,11 +191,18 @@ static long make_all(int directory)
 	return dir;
 }
 
+// in_proc tells whether a file is a procfs's, or nothing is known of it.
+static int in_proc(long fd)
+{
+	u64 type = file_system(fd);
+	return !type || type == PROC_SUPER_MAGIC;
+}
+
 // admit refuses what nothing may be mounted on: the root itself, and the inside of
 // a procfs, where programs that ask the kernel would believe the image instead.
 static long admit(long fd, u32 flags)
 {
-	if (fd >= 0 && (is_root(fd) || (!(flags & TARGET_IN_PROC) && file_system(fd) == PROC_SUPER_MAGIC))) {
+	if (fd >= 0 && (is_root(fd) || (!(flags & TARGET_IN_PROC) && in_proc(fd)))) {
 		call(close, fd);
 		return -EPERM;
 	}

@@ -27,12 +27,13 @@ import (
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/container/containertest"
 	"github.com/ctorhq/ctor/egress"
+	"github.com/ctorhq/ctor/internal/nft/nfttest"
 )
 
 // outside is what the host has of networks: links, routes, rules and settings.
 func outside(t testing.TB) string {
 	var all strings.Builder
-	for _, command := range [][]string{{"ip", "link"}, {"ip", "route", "show", "table", "all"}, {"nft", "list", "ruleset"}, {"ip", "netns"}} {
+	for _, command := range [][]string{{"ip", "link"}, {"ip", "route", "show", "table", "all"}, {"ip", "netns"}} {
 		if _, err := exec.LookPath(command[0]); err != nil {
 			continue
 		}
@@ -40,6 +41,7 @@ func outside(t testing.TB) string {
 		require.NoError(t, err, "%s", out)
 		all.Write(out)
 	}
+	all.WriteString(nfttest.Ruleset(t))
 	return all.String()
 }
 

@@ -8,12 +8,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
@@ -21,6 +23,8 @@ import (
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/internal/netns"
+	"github.com/ctorhq/ctor/internal/nft/nfttest"
 	"github.com/ctorhq/ctor/network"
 )
 
@@ -152,6 +156,53 @@ func TestNetAdmin(t *testing.T) {
 	require.NoError(t, n.Connect(t.Context(), c))
 	require.Equal(t, "victim", say(t, c, "nc victim 80 </dev/null"))
 	require.Equal(t, "peer", say(t, victim, "nc peer 80 </dev/null"))
+}
+
+// A container that takes the rules of its way out away, as CAP_NET_ADMIN allows, is
+// shut off from the outside and from this host, and gets no nearer to other networks
+// or to its neighbours, which notice nothing.
+func TestNetAdminFlush(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	outside := func(context.Context, string, string) (net.Conn, error) {
+		asked.Add(1)
+		return nil, syscall.EHOSTUNREACH
+	}
+	host, err := net.Listen("tcp", ":0") // what must not be reached
+	require.NoError(t, err)
+	defer host.Close()
+	_, hostPort, _ := net.SplitHostPort(host.Addr().String())
+	n, other := open(t, network.Config{Out: outside}), open(t, network.Config{})
+	c, victim, peer, far := idle(t, n.Join("c")), idle(t, n.Join("victim")), idle(t, n.Join("peer")), idle(t, other.Join("far"))
+	serve(t, victim, 80, "victim")
+	serve(t, far, 80, "far")
+	at := func(c *container.Container, n *network.Network) string {
+		i, err := c.Info(t.Context())
+		require.NoError(t, err)
+		return i.Addresses[n.Name()][0].String()
+	}
+	require.Equal(t, "victim", say(t, c, "nc victim 80 </dev/null"))
+	require.Contains(t, say(t, c, "nc example.org 80 </dev/null"), "No route to host")
+	require.EqualValues(t, 1, asked.Swap(0))
+
+	info, err := c.Info(t.Context())
+	require.NoError(t, err)
+	pidfd, err := unix.PidfdOpen(info.Pid, 0)
+	require.NoError(t, err)
+	process := os.NewFile(uintptr(pidfd), "pidfd")
+	defer process.Close()
+	require.NoError(t, netns.Within(process, nfttest.Flush))
+
+	require.Contains(t, say(t, c, "nc -w 1 victim 80 </dev/null"), "bad address")
+	for _, address := range []string{"192.0.2.1 80", "169.254.169.254 80", "10.208.0.1 " + hostPort, at(far, other) + " 80", "127.0.0.1 " + hostPort} {
+		require.NotContains(t, say(t, c, "nc -w 1 "+address+" </dev/null && echo reached"), "reached", address)
+	}
+	require.Empty(t, say(t, c, "nc -w 1 -s 127.0.0.1 "+at(victim, n)+" 80 </dev/null 2>/dev/null"), "by another's address")
+	require.Zero(t, asked.Load())
+	require.Equal(t, "victim", say(t, peer, "nc victim 80 </dev/null"))
+	require.Contains(t, say(t, peer, "nc example.org 80 </dev/null"), "No route to host")
+	require.EqualValues(t, 1, asked.Load())
+	require.NoError(t, c.Close())
 }
 
 // A program that is killed at any step of a network's life leaves nothing of it.

@@ -23,6 +23,7 @@ import (
 	"github.com/ctorhq/ctor/container/containertest"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/internal/nft/nfttest"
 	"github.com/ctorhq/ctor/network"
 )
 
@@ -105,7 +106,7 @@ func answer(l net.Listener, text string) {
 // settings, and namespaces with a name.
 func outside(t testing.TB) string {
 	var all bytes.Buffer
-	for _, command := range [][]string{{"ip", "link"}, {"ip", "address"}, {"ip", "route", "show", "table", "all"}, {"ip", "-6", "route", "show", "table", "all"}, {"ip", "rule"}, {"ip", "netns"}, {"nft", "list", "ruleset"}} {
+	for _, command := range [][]string{{"ip", "link"}, {"ip", "address"}, {"ip", "route", "show", "table", "all"}, {"ip", "-6", "route", "show", "table", "all"}, {"ip", "rule"}, {"ip", "netns"}} {
 		if _, err := exec.LookPath(command[0]); err != nil {
 			continue
 		}
@@ -113,6 +114,7 @@ func outside(t testing.TB) string {
 		require.NoError(t, err, "%s", out)
 		fmt.Fprintf(&all, "%s\n%s", strings.Join(command, " "), out)
 	}
+	all.WriteString(nfttest.Ruleset(t))
 	settings, err := filepath.Glob("/proc/sys/net/ipv[46]/*")
 	require.NoError(t, err)
 	more, err := filepath.Glob("/proc/sys/net/ipv[46]/conf/*/*")

@@ -93,6 +93,7 @@ var rules = []rule{
 	{"internal/shim/stock", []string{"internal/bundle", "internal/shim/link", "internal/shim/task"}, "as internal/shim/task"},
 	{"internal/lan", []string{"egress", "internal/..."}, "as internal/engine: a network has a way out"},
 	{"internal/netns/netnstest", nil, "a helper for tests of what works in namespaces"},
+	{"internal/nft/nfttest", []string{"internal/netlink"}, "as internal/netns/netnstest"},
 	{"internal/engine", []string{"egress", "internal/..."},
 		"as internal/...; and an engine has one certificate authority for all ways out"},
 	{"internal/porter", []string{"egress", "internal/..."},

@@ -155,21 +155,20 @@ type pool struct {
 	last   netip.Addr // that was given out
 }
 
-// take gives the next address that is not taken.
+// take gives the next address that is not taken, at last the one that was given out
+// last.
 func (p *pool) take(taken func(netip.Addr) bool) (netip.Addr, error) {
-	first := p.subnet.Addr().Next() // the router's
-	for a := p.last.Next(); a != p.last; a = a.Next() {
+	router := p.subnet.Addr().Next()
+	for a := p.last.Next(); ; a = a.Next() {
 		if !p.subnet.Contains(a) || a.Is4() && !p.subnet.Contains(a.Next()) { // beyond, or the broadcast address
-			a = first
-			if a == p.last {
-				break
-			}
-			continue
+			a = router.Next()
 		}
 		if !taken(a) {
 			p.last = a
 			return a, nil
 		}
+		if a == p.last {
+			return netip.Addr{}, fmt.Errorf("no address of %s is left: %w", p.subnet, errdefs.ErrUnavailable)
+		}
 	}
-	return netip.Addr{}, fmt.Errorf("no address of %s is left: %w", p.subnet, errdefs.ErrUnavailable)
 }

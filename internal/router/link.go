@@ -63,7 +63,7 @@ func (l *Link) enter(name string) error {
 	var outer netlink.Batch
 	outer.Veth(netlink.End{Name: fmt.Sprintf("c%d", l.index), Index: l.index}, netlink.End{Name: name, Index: l.index}, here, address, mtu)
 	if err := l.do(&outer); err != nil {
-		return missing(err, "veth")
+		return netlink.Missing(err, "veth")
 	}
 	var inner netlink.Batch
 	for _, p := range l.at {

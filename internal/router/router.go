@@ -23,7 +23,6 @@ import (
 	"os"
 	"sync"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/netlink"
@@ -104,7 +103,7 @@ func guard(s *netlink.Socket, of netip.Addr) error {
 		// such host, and tries again after a second; not so a reset.
 		t.Rule(chain, nft.All(nft.Protocol(unix.IPPROTO_TCP), nft.ToNone(), []nft.Expression{nft.Reset()})...)
 	}
-	return missing(t.Commit(s), module)
+	return netlink.Missing(t.Commit(s), module)
 }
 
 // forward has the namespace of the calling thread pass packets of a family on.
@@ -119,14 +118,6 @@ func forward(of netip.Addr) error {
 		}
 	}
 	return nil
-}
-
-// missing says which module the kernel lacks, if that is why err came.
-func missing(err error, module string) error {
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) {
-		return fmt.Errorf("the kernel lacks %s: %w: %w; load it: modprobe %s", module, err, errdefs.ErrUnavailable, module)
-	}
-	return err
 }
 
 // Close ends the network: the links into the containers go with it.

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 
-	"github.com/ctorhq/ctor/internal/netlink"
+	"github.com/ctorhq/ctor/internal/nft/nfttest"
 )
 
 // attacks are what a hostile container does. They run in a process of its
@@ -199,16 +199,7 @@ func mapped(port int) error {
 }
 
 // flush takes all rules away, as CAP_NET_ADMIN allows.
-func flush(int) error {
-	edge := func(b *netlink.Batch, typ uint16) {
-		b.Begin("", typ, 0, []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES})
-	}
-	var b netlink.Batch
-	edge(&b, unix.NFNL_MSG_BATCH_BEGIN)
-	b.Begin("flush", unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE, unix.NLM_F_ACK, []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0})
-	edge(&b, unix.NFNL_MSG_BATCH_END)
-	return netlink.Do(unix.NETLINK_NETFILTER, &b)
-}
+func flush(int) error { return nfttest.Flush() }
 
 // stalledQueries opens connections to the resolver and sends the beginning of a
 // query.

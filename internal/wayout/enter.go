@@ -152,7 +152,7 @@ func (w *Way) capture(s *netlink.Socket, tcp, udp netip.AddrPort) error {
 			}
 		}
 	}
-	return missing(t.Commit(s), "nft_tproxy")
+	return netlink.Missing(t.Commit(s), "nft_tproxy")
 }
 
 // The codes of RFC 792 and of RFC 4443, section 3.1.

@@ -25,13 +25,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"sync"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/netns"
@@ -211,12 +209,3 @@ func (f flow) String() string { return f.from.String() + " to " + f.to.String() 
 
 // plain is an address without what tells IPv4 from IPv4 in IPv6.
 func plain(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
-
-// missing says which module the kernel lacks, if that is why a table of rules
-// was refused.
-func missing(err error, module string) error {
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the kernel lacks %s: %w: %w; load it: modprobe %s", module, err, errdefs.ErrUnavailable, module)
-	}
-	return err
-}

@@ -1,0 +1,130 @@
+package nft
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/netlink"
+	"github.com/ctorhq/ctor/internal/netns"
+	"github.com/ctorhq/ctor/internal/nft/nfttest"
+)
+
+// inNew runs f in a network namespace of its own, with a socket to its nftables. f
+// runs on another goroutine: it must not call t.FailNow.
+func inNew(t *testing.T, f func(*netlink.Socket) error) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("it needs root")
+	}
+	namespace, err := netns.New(func() error {
+		s, err := netlink.Open(unix.NETLINK_NETFILTER)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return f(s)
+	})
+	if errdefs.IsUnavailable(err) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	namespace.Close()
+}
+
+// full is a table with each kind of rule that the kernel need load nothing for.
+func full(family byte, own netip.Addr) *Table {
+	t := New("ctor", family)
+	t.Addresses("own")
+	t.Prerouting("in")
+	t.Rule("in", All(NotFrom(netlink.Loopback), []Expression{Accept()})...)
+	t.Rule("in", All(t.ToOne("own"), []Expression{Accept()})...)
+	t.Rule("in", All(To(netip.PrefixFrom(own, own.BitLen()-3)), []Expression{Accept()})...)
+	t.Rule("in", All(Protocol(unix.IPPROTO_TCP), Opening(), Mark(0), []Expression{Reset()})...)
+	t.Rule("in", Drop())
+	t.Add("own", own)
+	return t
+}
+
+// A table is made whole, also one of each family, and the kernel has of it what was
+// said; addresses come into its set and go.
+func TestTable(t *testing.T) {
+	var before, after, restored string
+	own4, own6 := netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")
+	other := netip.MustParseAddr("192.0.2.8")
+	inNew(t, func(s *netlink.Socket) error {
+		before = nfttest.Ruleset(t)
+		if err := netlink.Missing(full(unix.NFPROTO_IPV4, own4).Commit(s), "nf_tables"); err != nil {
+			return err
+		}
+		if err := full(unix.NFPROTO_IPV6, own6).Commit(s); err != nil {
+			return err
+		}
+		after = nfttest.Ruleset(t)
+		if err := Add(s, "ctor", "own", other); err != nil {
+			return err
+		}
+		require.ErrorIs(t, Remove(s, "ctor", "own", netip.MustParseAddr("192.0.2.9")), unix.ENOENT)
+		require.ErrorIs(t, Add(s, "none", "own", other), unix.ENOENT)
+		if err := Remove(s, "ctor", "own", other); err != nil {
+			return err
+		}
+		restored = nfttest.Ruleset(t)
+		return nil
+	})
+	require.Empty(t, before)
+	for _, family := range []int{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
+		require.Equal(t, 1+1+5+1, strings.Count(after, fmt.Sprintf("of family %d:", family)), "a table, a chain, rules and a set: %s", after)
+	}
+	require.Equal(t, after, restored)
+}
+
+// What the kernel refuses leaves nothing half made.
+func TestRefused(t *testing.T) {
+	var before, after string
+	var again, unknown, late error
+	at := netip.MustParseAddr("192.0.2.7")
+	inNew(t, func(s *netlink.Socket) error {
+		if err := netlink.Missing(full(unix.NFPROTO_IPV4, at).Commit(s), "nf_tables"); err != nil {
+			return err
+		}
+		before = nfttest.Ruleset(t)
+		again = full(unix.NFPROTO_IPV4, at).Commit(s)
+		b := New("other", unix.NFPROTO_IPV4)
+		b.Prerouting("in")
+		b.Rule("in", func(b *netlink.Batch) { expression(b, "ctor_none").End() })
+		unknown = netlink.Missing(b.Commit(s), "nft_ctor_none")
+		c := New("third", unix.NFPROTO_IPV4)
+		c.Rule("nowhere", Drop())
+		late = c.Commit(s)
+		after = nfttest.Ruleset(t)
+		return nil
+	})
+	require.ErrorIs(t, again, unix.EEXIST)
+	require.ErrorContains(t, again, "nftables: new table")
+	require.ErrorIs(t, unknown, errdefs.ErrUnavailable)
+	require.ErrorContains(t, unknown, "load it: modprobe nft_ctor_none")
+	require.ErrorContains(t, late, "nftables: new rule")
+	require.Equal(t, before, after)
+	require.NotEmpty(t, after)
+}
+
+// A prefix is matched by its bits, whatever its length.
+func TestTo(t *testing.T) {
+	for prefix, mask := range map[string]uint32{"10.0.0.0/8": 0xff000000, "198.18.0.0/15": 0xfffe0000, "192.0.2.1/32": 0xffffffff, "0.0.0.0/0": 0} {
+		var b netlink.Batch
+		b.Begin("", 0, 0, nil)
+		for _, add := range To(netip.MustParsePrefix(prefix)) {
+			add(&b)
+		}
+		want := binary.BigEndian.AppendUint32(nil, mask)
+		require.Contains(t, string(b.Bytes()), string(want), prefix)
+	}
+}

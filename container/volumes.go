@@ -47,6 +47,11 @@ func (b *builder) mounts(img ocispec.ImageConfig) (all []specs.Mount, err error)
 	}
 	nameless := 0
 	for _, m := range slices.Concat(declared, b.cfg.Mounts) {
+		undo, err := m.createSource()
+		if err != nil {
+			return nil, err
+		}
+		b.undo.Push(func() error { undo(); return nil })
 		s, err := m.spec()
 		if err != nil {
 			return nil, err

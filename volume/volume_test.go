@@ -236,7 +236,7 @@ func TestBad(t *testing.T) {
 	for name, b := range map[string]bad{
 		"a name":       {m: container.Mount{Type: container.Volume, Source: "../x", Target: "/x"}, says: `mount on "/x": volume: identifier "../x"`},
 		"a path":       {m: container.Mount{Type: container.Volume, Source: "/tmp", Target: "/x"}, says: `identifier "/tmp"`},
-		"a size":       {m: container.Mount{Type: container.Volume, Source: "a", Target: "/x", Size: 1}, says: `a volume has no size`},
+		"a size":       {m: container.Mount{Type: container.Volume, Source: "a", Target: "/x", Size: 1}, says: `only Tmpfs has a size`},
 		"a target":     {m: container.Mount{Type: container.Volume, Source: "a", Target: "x"}, says: `the target must be an absolute path`},
 		"proc":         {m: container.Mount{Type: container.Volume, Source: "a", Target: "/proc/x"}, says: `must not be in /proc`},
 		"on a file":    {m: container.Mount{Type: container.Volume, Source: "a", Target: "/etc/one-file"}, says: `it is no directory`},

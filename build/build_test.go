@@ -18,6 +18,7 @@ import (
 	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/tools/txtar"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/build"
@@ -469,4 +470,19 @@ func credentials(_ *testing.T, host, username, password string) *registry.Option
 		}
 		return registry.Credential{Username: username, Password: password}, nil
 	}}
+}
+
+// A host without overlay has copies instead.
+func TestNative(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	e := fixture.Engine(t, ctor.Config{Root: root, Snapshotter: "native"})
+	base := fixture.Busybox(t, e)
+	for _, name := range []string{"mounts", "stages", "hello"} {
+		a, err := txtar.ParseFile("testdata/" + name + ".txtar")
+		require.NoError(t, err)
+		c := newTestCase(t, a, base.Ref())
+		img, err := build.Build(t.Context(), e, c.context, &c.options)
+		c.check(t, img, err)
+	}
 }

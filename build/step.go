@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -91,7 +92,31 @@ func (c *commandOp) Exec(ctx context.Context, job solver.JobContext, inputs []so
 		return nil, err
 	}
 	s := step{network: o.Network, mounts: c.secrets, secrets: o.Secrets}
-	return c.runs.Exec(context.WithValue(ctx, stepKey{}, s), job, inputs)
+	out, err := c.runs.Exec(context.WithValue(ctx, stepKey{}, s), job, inputs)
+	if err != nil {
+		return nil, err
+	}
+	return finished(ctx, out)
+}
+
+// finished commits the snapshots that a step has made, before another build can find
+// them. BuildKit would do so when the first step that needs them begins, and read
+// meanwhile, for another build, what it then changes (cache/refs.go, finalize and
+// isDead, v0.34.2).
+func finished(ctx context.Context, out []solver.Result) ([]solver.Result, error) {
+	for _, r := range out {
+		w, ok := r.Sys().(*worker.WorkerRef)
+		if !ok || w.ImmutableRef == nil {
+			continue
+		}
+		if err := w.ImmutableRef.Finalize(ctx); err != nil {
+			for _, r := range out {
+				_ = r.Release(context.WithoutCancel(ctx))
+			}
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // step is what a command must know of the build that it is of.
@@ -150,8 +175,8 @@ func (f *fileOp) Exec(ctx context.Context, job solver.JobContext, inputs []solve
 		out, err = f.Op.Exec(ctx, job, inputs)
 		return nil
 	})
-	if terr != nil {
-		return nil, terr
+	if err = cmp.Or(terr, err); err != nil {
+		return nil, err
 	}
-	return out, err
+	return finished(ctx, out)
 }

@@ -50,7 +50,7 @@ test: ## vet, and run all tests: with the runc command, and with the fast shim
 	go vet ./...
 	@$(MAKE) --no-print-directory images
 	$(TEST) ./...
-	@$(MAKE) --no-print-directory testshim database conformance
+	@$(MAKE) --no-print-directory testshim database conformance dockerfile
 
 # Tests run Debian's own Redis, PostgreSQL and nginx. Whichever test comes first
 # makes the images; here none has to wait for it.
@@ -69,6 +69,12 @@ database: ## run the example with 40 databases (part of test)
 .PHONY: conformance
 conformance: ## run the conformance suite of registries against ours (part of test)
 	cd hack/conformance && $(TEST) .
+
+# BuildKit takes a minute to compile, once.
+.PHONY: dockerfile
+dockerfile: ## test builds from Dockerfiles (part of test)
+	@hack/setup test
+	cd build && $(TEST) ./...
 
 # Engines find the shim on PATH, as users' do. So what runs containers is tested
 # once more, as it is: without one the test binary is its own shim.
@@ -102,7 +108,7 @@ check: ## the gate: formatting, mistakes, imports, go.mod, data races
 	CGO_ENABLED=0 go build ./...
 	@$(MAKE) --no-print-directory nested images
 	$(RACE) ./...
-	@$(MAKE) --no-print-directory testshim database conformance
+	@$(MAKE) --no-print-directory testshim database conformance dockerfile
 
 # Times mean nothing on a machine that is busy with something else. BENCH is
 # for flags: make bench BENCH='-rounds 10 -only life'.

@@ -67,11 +67,12 @@ func Dial(ctx context.Context, address string, cfg Config) (_ *Engine, err error
 	}
 	// An engine that Open made may live in the same root, or one of another
 	// containerd: each has a directory of its own.
-	id := sha256.Sum256([]byte(address))
+	sum := sha256.Sum256([]byte(address))
+	id := hex.EncodeToString(sum[:6])
 	in := &engine.Engine{
 		Client: client, Namespace: cfg.Namespace,
 		Snapshotter: cfg.Snapshotter, Snapshotters: []string{cfg.Snapshotter},
-		Root: cfg.Root, Files: filepath.Join(cfg.Root, "dialed", hex.EncodeToString(id[:6])),
+		Root: cfg.Root, Files: filepath.Join(cfg.Root, "dialed", id), Volumes: filepath.Join(cfg.Root, "dialed-volumes", id),
 		Runtime: plugins.RuntimeRuncV2, Logger: cfg.Logger,
 		Backend: backend.Running{},
 	}

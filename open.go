@@ -92,7 +92,7 @@ func takeRoot(root string) (*engine.Lock, error) {
 	}
 	// The root may have been there, open to all. What is in it is not: images
 	// hold files that only their owner should read.
-	for _, name := range []string{"containerd", "state", "containers"} {
+	for _, name := range []string{"containerd", "state", "containers", "volumes"} {
 		dir := filepath.Join(root, name)
 		err := host.CheckOwn(dir)
 		if err == nil {
@@ -123,7 +123,7 @@ func (o *opening) start(ctx context.Context) error {
 	}
 	o.in = &engine.Engine{
 		Namespace: o.cfg.Namespace, Snapshotter: o.cfg.Snapshotter,
-		Root: o.cfg.Root, Files: filepath.Join(o.cfg.Root, "containers"),
+		Root: o.cfg.Root, Files: filepath.Join(o.cfg.Root, "containers"), Volumes: filepath.Join(o.cfg.Root, "volumes"),
 		Runtime: link.Runtime, Logger: o.cfg.Logger,
 	}
 	o.shim, o.in.Preflight = path, preflight(path)

@@ -30,7 +30,7 @@ func newBench(o options) (*bench, error) {
 		return nil, err
 	}
 	// Short, as sockets are below it.
-	dir, err := os.MkdirTemp("/tmp", "ctor-bench-")
+	dir, err := os.MkdirTemp(o.below, "ctor-bench-")
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (b *bench) measure(ctx context.Context) error {
 		return err
 	}
 	for _, p := range allPeers() {
-		if !b.wantsPeer(p.name()) {
+		if !b.wantsPeer(p.name()) || b.only == "pull" {
 			continue
 		}
 		if err := b.start(ctx, p); err != nil {
@@ -74,7 +74,7 @@ func (b *bench) measure(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"life", b.lives}, {"exec", b.execs}, {"rate", b.rates}, {"idle", b.idles}, {"open", b.opens}} {
+	}{{"life", b.lives}, {"exec", b.execs}, {"rate", b.rates}, {"idle", b.idles}, {"open", b.opens}, {"pull", b.pulls}} {
 		if !b.wants(part.name) {
 			continue
 		}
@@ -98,15 +98,20 @@ func (b *bench) start(ctx context.Context, p peer) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		b.results.Missing = append(b.results.Missing, absent{p.name(), err.Error()})
-		var m *missing
-		if !errors.As(err, &m) {
-			b.failed = errors.Join(b.failed, fmt.Errorf("%s: %w", p.name(), err))
-		}
+		b.absent(p.name(), err)
 		return nil
 	}
 	b.peers = append(b.peers, p)
 	return nil
+}
+
+// absent puts a peer on record that can't be measured.
+func (b *bench) absent(peer string, err error) {
+	b.results.Missing = append(b.results.Missing, absent{peer, err.Error()})
+	var m *missing
+	if !errors.As(err, &m) {
+		b.failed = errors.Join(b.failed, fmt.Errorf("%s: %w", peer, err))
+	}
 }
 
 // say tells a person what is going on.

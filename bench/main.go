@@ -22,7 +22,7 @@ import (
 )
 
 // parts are what can be measured, in the order in which they are.
-var parts = []string{"life", "exec", "rate", "idle", "open"}
+var parts = []string{"life", "exec", "rate", "idle", "open", "pull"}
 
 // options are the command line's.
 type options struct {
@@ -31,13 +31,22 @@ type options struct {
 	only      string
 	peers     string
 	shim      string
+	below     string
 	json, png string
 	profile   string
+
+	pullRounds int
+	pullShapes string
+	pullScale  float64
 }
 
 func (o *options) parse() error {
 	flag.IntVar(&o.rounds, "rounds", 40, "lives and execs of each peer")
 	flag.IntVar(&o.idle, "idle", 200, "idle containers in the memory measurement, and at the opening of an engine")
+	flag.IntVar(&o.pullRounds, "pull-rounds", 5, "pulls of each shape by each peer")
+	flag.StringVar(&o.pullShapes, "pull-shapes", "", "pull only images whose shape contains one of these words, such as 10x100-gzip (comma separated); empty is all")
+	flag.Float64Var(&o.pullScale, "pull-scale", 1, "how large the layers are that are pulled; at 1 the largest image has 1 GB, and there are two at a time")
+	flag.StringVar(&o.below, "dir", "/tmp", "directory, with a short name, for all that the peers make: its file system counts")
 	flag.StringVar(&o.only, "only", "", "what to measure, some of "+strings.Join(parts, ",")+"; empty is all")
 	flag.StringVar(&o.peers, "peers", "", "measure only peers whose name contains one of these words (comma separated); empty is all")
 	flag.StringVar(&o.shim, "shim", "", "path of containerd-shim-ctor-v2; empty looks in ./bin, ../bin and PATH")
@@ -65,8 +74,11 @@ func (o *options) wants(part string) bool {
 }
 
 // wantsPeer tells whether a peer is to be measured.
-func (o *options) wantsPeer(name string) bool {
-	return o.peers == "" || slices.ContainsFunc(strings.Split(o.peers, ","), func(w string) bool { return strings.Contains(name, w) })
+func (o *options) wantsPeer(name string) bool { return mentions(o.peers, name) }
+
+// mentions tells whether one of some words is in a name, or there are none.
+func mentions(words, name string) bool {
+	return words == "" || slices.ContainsFunc(strings.Split(words, ","), func(w string) bool { return strings.Contains(name, w) })
 }
 
 func main() {
@@ -74,6 +86,10 @@ func main() {
 	if err := o.parse(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
+	}
+	if dir := os.Getenv(loopbackEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, "bench:", loopback(dir))
+		os.Exit(1)
 	}
 	if err := apart(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

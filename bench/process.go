@@ -31,17 +31,31 @@ func parent(pid int) int {
 	return ppid
 }
 
+// resident gives what a line of this process's status says of its memory, in
+// KiB. reset makes VmHWM, the most that it was, begin again.
+func resident(line string, reset bool) (int, error) {
+	if reset {
+		if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+			return 0, err
+		}
+	}
+	return kib(os.Getpid(), "status", line)
+}
+
 // pss is what a process holds of the machine's memory, in KiB: its own pages,
 // and of each shared one its share.
-func pss(pid int) (int, error) {
-	b, err := os.ReadFile(procFile(pid, "smaps_rollup"))
+func pss(pid int) (int, error) { return kib(pid, "smaps_rollup", "Pss:") }
+
+// kib reads a number of KiB in a file of a process.
+func kib(pid int, file, name string) (int, error) {
+	b, err := os.ReadFile(procFile(pid, file))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, "Pss:"); ok {
+		if v, ok := strings.CutPrefix(line, name); ok {
 			return strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(v), "kB")))
 		}
 	}
-	return 0, fmt.Errorf("process %d: no Pss in smaps_rollup", pid)
+	return 0, fmt.Errorf("process %d: no %s in %s", pid, name, file)
 }

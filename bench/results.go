@@ -23,6 +23,7 @@ type results struct {
 	Rate    []rate            `json:"lives_per_second"`
 	Idle    []idle            `json:"idle"`
 	Open    []series          `json:"open_ms"`
+	Pull    []pull            `json:"pull"`
 }
 
 // series are samples of one thing.
@@ -48,6 +49,13 @@ type idle struct {
 	HelperKiB  int     `json:"helper_pss_kib"`
 	DaemonKiB  int     `json:"daemon_growth_kib"` // this program's, for an engine
 	Seconds    float64 `json:"start_seconds"`     // that all took to start, eight at a time
+}
+
+// pull is what pulls of an image of one shape took.
+type pull struct {
+	Shape   string   `json:"shape"` // layers x MiB each, unpacked
+	Times   []series `json:"pull_ms"`
+	PeakMiB []series `json:"pull_peak_mib"` // growth of this process
 }
 
 // absent is a peer that could not be measured.

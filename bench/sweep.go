@@ -29,7 +29,7 @@ func (b *bench) sweep() error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return errors.Join(b.removeCgroups(), b.unmount(), os.RemoveAll(b.dir))
+	return errors.Join(b.removeCgroups(), unmount(b.dir), os.RemoveAll(b.dir))
 }
 
 // leftovers are the live processes of peers: those in their cgroups, and
@@ -87,9 +87,9 @@ func removeCgroup(top string) error {
 
 // unmount removes the mounts that are left below the bench's directory. They
 // go with the mount namespace too, but then the directory could not.
-func (b *bench) unmount() error {
+func unmount(dir string) error {
 	for range 10 {
-		mounts, err := b.mounts()
+		mounts, err := mountsBelow(dir)
 		if err != nil || len(mounts) == 0 {
 			return err
 		}
@@ -97,17 +97,17 @@ func (b *bench) unmount() error {
 			_ = syscall.Unmount(m, syscall.MNT_DETACH) // it may have gone with another
 		}
 	}
-	return fmt.Errorf("mounts below %s can't be removed", b.dir)
+	return fmt.Errorf("mounts below %s can't be removed", dir)
 }
 
-func (b *bench) mounts() ([]string, error) {
+func mountsBelow(dir string) ([]string, error) {
 	info, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
 	var mounts []string
 	for line := range strings.Lines(string(info)) {
-		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], b.dir) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir) {
 			mounts = append(mounts, f[4])
 		}
 	}

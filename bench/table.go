@@ -21,6 +21,10 @@ func (r *results) print(w io.Writer) {
 	r.printRates(w)
 	r.printIdle(w)
 	r.table(w, "Opening an engine, ms", r.Open)
+	for _, p := range r.Pull {
+		r.table(w, "Pull of "+p.Shape+", ms", p.Times, "containerd client.Pull", "docker pull")
+		r.table(w, "Memory that this process grew by meanwhile, MiB", p.PeakMiB[:min(2, len(p.PeakMiB))])
+	}
 }
 
 // table writes medians, and their ratios to those of some of the series.

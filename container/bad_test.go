@@ -3,6 +3,7 @@ package container_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os/exec"
 	"strings"
 	"testing"
@@ -31,10 +32,11 @@ func TestBadConfig(t *testing.T) {
 		"opt/tool":     "#!/bin/sh\n",
 	}))
 	require.NoError(t, err)
-	taken, err := img.Run(t.Context(), container.Config{Name: "taken"})
+	// Not started: what the runtime has of one that has ended goes a little later,
+	// and would be missed below.
+	taken, err := img.New(t.Context(), container.Config{Name: "taken"})
 	require.NoError(t, err)
 	defer taken.Close()
-	_ = taken.Wait(t.Context()) // a name stays taken until Close
 	before := fixture.Count(t, e)
 
 	for group, tests := range map[string][]badConfig{
@@ -115,6 +117,14 @@ var badMounts = []badConfig{
 	{mounts(container.Mount{Source: "/tmp", Target: "/x", Size: 1}), ctor.ErrInvalid, `only Tmpfs has a size`},
 	{mounts(container.Mount{Type: container.Tmpfs, Target: "/x", Source: "/tmp"}), ctor.ErrInvalid, `Tmpfs has no source`},
 	{mounts(container.Mount{Type: container.Tmpfs, Target: "/x", Size: -1}), ctor.ErrInvalid, `no negative size`},
+	{mounts(container.Mount{Source: "/tmp", Target: "/x", Exec: true}), ctor.ErrInvalid, `only Tmpfs has Mode and Exec`},
+	{mounts(container.Mount{Source: "/tmp", Target: "/x", Mode: 0o700}), ctor.ErrInvalid, `only Tmpfs has Mode and Exec`},
+	{mounts(container.Mount{Type: container.Tmpfs, Target: "/x", Mode: 0o700 | fs.ModeSetuid}), ctor.ErrInvalid, `it may have permissions and fs.ModeSticky`},
+	{mounts(container.Mount{Type: container.Tmpfs, Target: "/x", CreateSource: true}), ctor.ErrInvalid, `only Bind has CreateSource and Propagation`},
+	{mounts(container.Mount{Type: container.Volume, Target: "/x", Propagation: container.PropagateSlave}), ctor.ErrInvalid, `only Bind has CreateSource and Propagation`},
+	{mounts(container.Mount{Source: "/tmp", Target: "/x", Propagation: "rshared"}), ctor.ErrInvalid, `propagation "rshared": it must be "rprivate" or "rslave"`},
+	{mounts(container.Mount{Source: "relative", Target: "/x", CreateSource: true}), ctor.ErrInvalid, `the source "relative" must be an absolute path`},
+	{mounts(container.Mount{Source: "/etc/passwd/x", Target: "/x", CreateSource: true}), ctor.ErrInvalid, `not a directory`},
 	{mounts(container.Mount{Type: "nfs", Target: "/x"}), ctor.ErrInvalid, `unknown type "nfs"`},
 }
 

@@ -90,7 +90,9 @@ type Config struct {
 	Labels map[string]string
 
 	// Mounts are added to the container's file system, in this order: a later
-	// one hides what it covers.
+	// one hides what it covers. Before them comes a volume without a name for each
+	// directory that the image declares as one (VOLUME), unless one of Mounts has
+	// the same Target.
 	Mounts []Mount
 
 	// Network is the container's: its own without a way out, if zero; with one
@@ -211,13 +213,6 @@ func (cfg Config) options(id string) (spec.Options, error) {
 	}
 	if o.Hostname == "" {
 		o.Hostname = spec.Hostname(cmp.Or(cfg.Name, id))
-	}
-	for _, m := range cfg.Mounts {
-		s, err := m.spec()
-		if err != nil {
-			return o, err
-		}
-		o.Mounts = append(o.Mounts, s)
 	}
 	return o, nil
 }

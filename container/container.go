@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 
 	ctor "github.com/ctorhq/ctor"
@@ -38,6 +39,7 @@ type Container struct {
 	passing  sync.Mutex                    // held while the runtime lets go of a life, and until the next one
 	past     life.Life                     // that the runtime has let go of; guarded by passing
 	door     reach.Door
+	root     []mount.Mount                 // of Over; nil: a snapshot's
 	network  Network                       // that it was made with, by this program
 	out      atomic.Pointer[egress.Dialer] // what makes its connections; nil: what the record says, else a network's
 	ports    []published

@@ -67,8 +67,10 @@ type builder struct {
 	cfg      Config
 	ref      string
 	manifest ocispec.Descriptor
+	over     *given        // nil: the files are those of the manifest's layers
 	instead  *replacement  // nil: the first process is what the image says
 	members  []*lan.Member // of its networks
+	volumes  []attached    // in the order of their mounts
 	undo     unwind.Stack
 }
 
@@ -108,10 +110,16 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if options.Mounts, err = b.mounts(class.Image.Config); err != nil {
+		return nil, err
+	}
 	// From here on ctx is looked at between the steps: what a step has left that
 	// was cut off is not known, so it could not be undone.
 	own, cancel := b.own(ctx)
 	defer cancel()
+	if err := b.makeVolumes(own); err != nil {
+		return nil, err
+	}
 	b.push(own, func(ctx context.Context) error {
 		return b.in.Remove(ctx, containers.Container{ID: b.id, Snapshotter: b.in.Snapshotter})
 	})
@@ -136,6 +144,11 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err := spec.OutlineOf(s).Shift(mounts); err != nil {
 		return nil, err
 	}
+	release, err := b.useVolumes(ctx, mounts, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -155,6 +168,9 @@ func (b *builder) instance(ctx, own context.Context, r containers.Container, o *
 	c.outline = func() (*spec.Outline, error) { return o, nil }
 	c.network, c.links.members = b.cfg.Network, b.members
 	c.handed = b.instead != nil
+	if b.over != nil {
+		c.root = b.over.root
+	}
 	if d := b.cfg.Network.dial; d != nil {
 		c.out.Store(&d)
 	}
@@ -197,6 +213,9 @@ func (b *builder) source() containerd.Image {
 
 // class reads the image's configuration.
 func (b *builder) class(ctx context.Context) (engine.Class, error) {
+	if b.over != nil {
+		return b.over.class, nil
+	}
 	class, err := b.in.Class(ctx, b.source())
 	if err != nil {
 		return class, err
@@ -215,6 +234,9 @@ func (b *builder) class(ctx context.Context) (engine.Class, error) {
 // layer makes the writable layer over the image's layers. ctx can cut off their
 // unpacking, but not the making.
 func (b *builder) layer(ctx context.Context, class engine.Class) (mounts []mount.Mount, err error) {
+	if b.over != nil {
+		return b.over.root, nil
+	}
 	err = b.in.WithLayers(ctx, b.source(), class.Image.RootFS.DiffIDs, func(ctx context.Context, chain string) error {
 		own, cancel := b.own(ctx)
 		defer cancel()
@@ -310,6 +332,9 @@ func (b *builder) record(ctx context.Context, class engine.Class, s *specs.Spec)
 	r = containers.Container{
 		ID: b.id, Image: b.ref, Spec: encoded, Runtime: containers.RuntimeInfo{Name: b.in.Runtime},
 		Snapshotter: b.in.Snapshotter, SnapshotKey: b.id,
+	}
+	if b.over != nil {
+		r.SnapshotKey = ""
 	}
 	if err := b.about(class.Image, health).Put(&r); err != nil {
 		return r, err

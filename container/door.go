@@ -44,7 +44,15 @@ func (i inside) Running(ctx context.Context) error {
 }
 
 func (i inside) Layer(ctx context.Context) ([]mount.Mount, error) {
-	return i.c.e.Client.SnapshotService(i.c.record.Snapshotter).Mounts(ctx, i.c.record.SnapshotKey)
+	return i.c.layer(ctx)
+}
+
+// layer is what the root is mounted from.
+func (c *Container) layer(ctx context.Context) ([]mount.Mount, error) {
+	if c.root != nil {
+		return c.root, nil
+	}
+	return c.e.Client.SnapshotService(c.record.Snapshotter).Mounts(ctx, c.record.SnapshotKey)
 }
 
 // whyNot says that the container has ended, if that is why the door gave err.

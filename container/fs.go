@@ -9,10 +9,12 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/rootfs"
+	"github.com/ctorhq/ctor/internal/volumes"
 )
 
 // FS is a container's root file system, live: what the program writes the
-// container has, and the other way round. It is a [fs.ReadFileFS],
+// container has, and the other way round. Or it is a volume's: see
+// volume.Volume.FS, which tells what is different there. It is a [fs.ReadFileFS],
 // [fs.ReadDirFS], [fs.StatFS] and [fs.ReadLinkFS], and has the writing
 // functions of package os as methods. It works on a container in any state,
 // attached or detached, and never executes anything of it. It is safe for use
@@ -21,7 +23,7 @@ import (
 // As long as the container's first process is there, from New to its end, FS
 // shows what that process sees, with all that is mounted there: /proc, /dev,
 // Config.Mounts. Afterwards it shows what stays: the image and what the
-// container has changed.
+// container has changed, without what was mounted.
 //
 // Names are those of io/fs ([fs.ValidPath]): "etc/passwd", and "." for the
 // root; others are fs.ErrInvalid. Names that are not UTF-8 can't be said, and
@@ -44,7 +46,10 @@ import (
 // caller's to close.
 //
 // [fs.ValidPath]: https://pkg.go.dev/io/fs#ValidPath
-type FS struct{ c *Container }
+type FS struct {
+	what  func() string // whose files they are, for errors
+	visit volumes.Visit // its own errors name them
+}
 
 var (
 	_ fs.ReadFileFS = (*FS)(nil)
@@ -54,7 +59,7 @@ var (
 )
 
 // FS gives the container's files.
-func (c *Container) FS() *FS { return &FS{c} }
+func (c *Container) FS() *FS { return &FS{c.quoted, c.visit} }
 
 // Open opens a regular file or a directory for reading.
 func (f *FS) Open(name string) (fs.File, error) { return get(f, "open", name, (*rootfs.Root).Open) }
@@ -104,34 +109,46 @@ func (f *FS) doContext(ctx context.Context, op, name string, act func(context.Co
 	return rootfs.Failure(op, name, f.visit(ctx, act))
 }
 
-func (f *FS) visit(ctx context.Context, act func(context.Context, *rootfs.Root) error) error {
-	inside, leave, err := f.c.enter(ctx)
+// visit is a use of the container's files.
+func (c *Container) visit(ctx context.Context, act func(context.Context, *rootfs.Root) error) error {
+	inside, leave, err := c.enter(ctx)
 	if err != nil && ctx.Err() == nil {
 		err = &closedError{err}
 	}
 	if err != nil {
-		return fmt.Errorf("container %q: %w", f.c.Name(), err)
+		return fmt.Errorf("%s: %w", c.quoted(), err)
 	}
 	defer leave()
-	v, err := f.c.door.Visit(inside)
+	v, err := c.door.Visit(inside)
 	if errors.Is(err, reach.ErrClosed) || errors.Is(err, fs.ErrClosed) {
-		return fmt.Errorf("container %q: %w", f.c.Name(), errClosed)
+		return fmt.Errorf("%s: %w", c.quoted(), errClosed)
 	}
 	if err != nil {
-		return fmt.Errorf("container %q: %w", f.c.Name(), engine.Cause(inside, err))
+		return fmt.Errorf("%s: %w", c.quoted(), engine.Cause(inside, err))
 	}
 	defer v.End()
 	if err = act(v.Context, v.Root); err != nil && v.Over() {
-		return fmt.Errorf("container %q: %w: %w", f.c.Name(), errClosed, err)
+		return fmt.Errorf("%s: %w: %w", c.quoted(), errClosed, err)
 	}
 	return engine.Cause(inside, err)
 }
+
+// quoted is the container in an error.
+func (c *Container) quoted() string { return fmt.Sprintf("container %q", c.Name()) }
 
 var errClosed = &closedError{reach.ErrClosed}
 
 // closedError is the error of calls after the end: fs.ErrClosed as well as what
 // other calls give then.
 type closedError struct{ error }
+
+// asClosed makes the error of a call on an engine that is closed one of these.
+func asClosed(err error) error {
+	if errors.Is(err, engine.ErrClosed) {
+		return &closedError{err}
+	}
+	return err
+}
 
 func (e *closedError) Unwrap() error   { return e.error }
 func (*closedError) Is(err error) bool { return err == fs.ErrClosed }

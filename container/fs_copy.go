@@ -69,7 +69,7 @@ func (f *FS) cause(ctx context.Context) error {
 	if err := context.Cause(ctx); err != fs.ErrClosed {
 		return err
 	}
-	return fmt.Errorf("container %q: %w", f.c.Name(), errClosed)
+	return fmt.Errorf("%s: %w", f.what(), errClosed)
 }
 
 // packed is a tar that is being made.

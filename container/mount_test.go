@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 )
 
@@ -74,6 +76,66 @@ func TestTmpfs(t *testing.T) {
 	_, eout, err = output(t, img, cfg)
 	require.Error(t, err)
 	require.Contains(t, eout, "Read-only file system")
+}
+
+func TestTmpfsMode(t *testing.T) {
+	t.Parallel()
+	img := busybox(t)
+	cfg := sh("ls -ld /a /b /c | while read mode rest; do echo $mode; done; cp /bin/busybox /a/true; /a/true && echo executed")
+	cfg.Mounts = []container.Mount{
+		{Type: container.Tmpfs, Target: "/a", Exec: true},
+		{Type: container.Tmpfs, Target: "/b", Mode: 0o750},
+		{Type: container.Tmpfs, Target: "/c", Mode: 0o700 | fs.ModeSticky},
+	}
+	require.Equal(t, "drwxrwxrwt\ndrwxr-x---\ndrwx-----T\nexecuted\n", stdout(t, img, cfg))
+}
+
+func TestCreateSource(t *testing.T) {
+	t.Parallel()
+	img := busybox(t)
+	dir := t.TempDir()
+	source := filepath.Join(dir, "a/b/c")
+	cfg := sh("echo x > /data/file")
+	cfg.Mounts = []container.Mount{{Source: source, Target: "/data", CreateSource: true}}
+	cfg.User = "nobody-there"
+	_, err := img.New(t.Context(), cfg)
+	require.Error(t, err)
+	require.NoDirExists(t, filepath.Join(dir, "a"), "nothing half made")
+	cfg.User = ""
+	require.Equal(t, "", stdout(t, img, cfg))
+	require.FileExists(t, filepath.Join(source, "file"))
+	info, err := os.Stat(source)
+	require.NoError(t, err)
+	require.EqualValues(t, 0o755, info.Mode().Perm())
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o600))
+	cfg.Mounts[0].Source = filepath.Join(dir, "f/x")
+	_, err = img.New(t.Context(), cfg)
+	require.ErrorIs(t, err, ctor.ErrInvalid)
+}
+
+// What the host mounts later comes to a container that follows it, and to no other.
+func TestPropagation(t *testing.T) {
+	t.Parallel()
+	img := busybox(t)
+	dir := t.TempDir()
+	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	require.NoError(t, unix.Mount("", dir, "", unix.MS_SHARED, ""))
+	below := filepath.Join(dir, "below")
+	require.NoError(t, os.Mkdir(below, 0o755))
+	run := func(p container.Propagation) *container.Container {
+		cfg := sh("echo ready; sleep 1000")
+		cfg.Mounts = []container.Mount{{Source: dir, Target: "/data", Propagation: p}}
+		return start(t, img, cfg)
+	}
+	follows, stays := run(container.PropagateSlave), run("")
+	require.NoError(t, unix.Mount("tmpfs", below, "tmpfs", 0, ""))
+	t.Cleanup(func() { _ = unix.Unmount(below, unix.MNT_DETACH) })
+	require.NoError(t, os.WriteFile(filepath.Join(below, "file"), nil, 0o644))
+	require.NoError(t, follows.Command(t.Context(), "ls", "/data/below/file").Run())
+	require.Error(t, stays.Command(t.Context(), "ls", "/data/below/file").Run())
+	require.NoError(t, unix.Unmount(below, 0))
+	require.Error(t, follows.Command(t.Context(), "ls", "/data/below/file").Run())
 }
 
 // A command may come out of a mount.

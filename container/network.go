@@ -1,8 +1,11 @@
 package container
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"slices"
+	"syscall"
 
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/lan"
@@ -83,6 +86,30 @@ func Host() Network { return Network{whole: []string{hostNetwork}} }
 const hostNetwork = "the host's network"
 
 func (n Network) host() bool { return slices.Contains(n.whole, hostNetwork) }
+
+// DialContext connects as a container with this network does to the outside, but
+// from the program, as net.Dialer's does: a client of its own then reaches what the
+// container reaches. Other containers of a network it joins are not reached.
+// Without a way out each connection is refused, with syscall.ECONNREFUSED.
+func (n Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if n.share != nil {
+		return n.share.network.DialContext(ctx, network, address)
+	}
+	if n.host() {
+		var d net.Dialer
+		return d.DialContext(ctx, network, address)
+	}
+	out := n.dial
+	for _, j := range n.joins {
+		if out == nil {
+			out = j.Network.Out
+		}
+	}
+	if out != nil {
+		return out(ctx, network, address)
+	}
+	return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: there is no way out of the network: %w", address, syscall.ECONNREFUSED)}
+}
 
 // check finds what is wrong with a network before anything is made.
 func (n Network) check(cfg Config) error {

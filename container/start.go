@@ -107,7 +107,7 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 			return err
 		}
 	}
-	mounts, err := c.e.Client.SnapshotService(c.record.Snapshotter).Mounts(ctx, c.record.SnapshotKey)
+	mounts, err := c.layer(ctx)
 	if err != nil {
 		return err
 	}

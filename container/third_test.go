@@ -46,6 +46,7 @@ var _ engine.Backend = third{}
 func (third) Sole() bool                                                 { return false }
 func (third) Gone(err error) bool                                        { return errdefs.IsPermissionDenied(err) }
 func (third) Reaches(string) bool                                        { return true }
+func (third) Drafts(string) bool                                         { return false }
 func (third) Permits(*specs.Spec) error                                  { return nil }
 func (third) Clear(context.Context, string, string, error) error         { return errRefused }
 func (third) Relays(bool) bool                                           { return true }

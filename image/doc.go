@@ -34,9 +34,10 @@
 // An image of several platforms is an index (OCI image-spec, image-index.md). An
 // Image is what the index has for one of them: this machine's, unless
 // [PullOptions] says otherwise. Only what is for this machine can be run here;
-// the rest can be read, derived, exported and pushed all the same. What an index
-// says of a manifest's platform is believed, whatever the configuration says:
-// old tools left it out there, or wrote their own machine's.
+// the rest can be read, derived, exported and pushed all the same, and [Index]
+// makes one of several. What an index says of a manifest's platform is believed,
+// whatever the configuration says: old tools left it out there, or wrote their own
+// machine's.
 //
 // # What an image says is hostile
 //

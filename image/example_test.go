@@ -248,6 +248,30 @@ func ExampleHandler() {
 	})))
 }
 
+// One name for what was made for two platforms.
+func ExampleIndex() {
+	var imgs []*image.Image
+	for _, platform := range []string{"linux/amd64", "linux/arm64"} {
+		base, err := image.Pull(ctx, engine, "alpine:3.22", &image.PullOptions{Policy: image.PullAlways, Platform: platform})
+		if err != nil {
+			log.Fatal(err)
+		}
+		files := layer.FromFS(os.DirFS("build/"+platform), nil)
+		img, err := base.Derive(ctx, "app:"+strings.ReplaceAll(platform, "/", "-"), nil, files)
+		if err != nil {
+			log.Fatal(err)
+		}
+		imgs = append(imgs, img)
+	}
+	app, err := image.Index(ctx, engine, "ghcr.io/acme/app:v1", imgs...)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := app.Push(ctx, "", &image.PushOptions{All: true}); err != nil {
+		log.Fatal(err)
+	}
+}
+
 func ExampleImage_Command() {
 	img, err := image.Pull(ctx, engine, "alpine:3.22", nil)
 	if err != nil {

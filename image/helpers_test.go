@@ -89,6 +89,18 @@ func collect(t testing.TB, e *ctor.Engine) {
 	require.NoError(t, m.Delete(e.Context(t.Context()), l, leases.SynchronousDelete))
 }
 
+// dayLater lets go of what pulls that were cut off have brought, as the end of a
+// day does.
+func dayLater(t testing.TB, e *ctor.Engine) {
+	t.Helper()
+	ctx, m := e.Context(t.Context()), e.Containerd().LeasesService()
+	list, err := m.List(ctx, `labels."io.ctor.pull"`)
+	require.NoError(t, err)
+	for _, l := range list {
+		require.NoError(t, m.Delete(ctx, l, leases.SynchronousDelete))
+	}
+}
+
 // output runs a container of img and gives what it prints.
 func output(t testing.TB, img *image.Image, args ...string) string {
 	t.Helper()

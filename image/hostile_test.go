@@ -98,11 +98,11 @@ func refusals(t testing.TB) map[string]refusal {
 		"wrong diff id":        {one(func(_ *ocispec.Manifest, c *ocispec.Image) { c.RootFS.DiffIDs[0] = digest.FromString("x") }), "wrong diff id"},
 		"diff id that is none": {one(func(_ *ocispec.Manifest, c *ocispec.Image) { c.RootFS.DiffIDs[0] = "../../x" }), "wrong diff id"},
 		"layer is no tar": {rawOf(t, ocispec.Image{Platform: native, RootFS: ocispec.RootFS{DiffIDs: []digest.Digest{digest.FromString("x")}}}, nil,
-			newBlob(ocispec.MediaTypeImageLayerGzip, gzipped(t, bytes.Repeat([]byte("no tar"), 1000)))), "failed to extract layer"},
+			newBlob(ocispec.MediaTypeImageLayerGzip, gzipped(t, bytes.Repeat([]byte("no tar"), 1000)))), "unpack layer"},
 		"layer is no gzip": {rawOf(t, ocispec.Image{Platform: native, RootFS: ocispec.RootFS{DiffIDs: []digest.Digest{digest.FromString("x")}}}, nil,
-			newBlob(ocispec.MediaTypeImageLayerGzip, bytes.Repeat([]byte("no gzip"), 1000))), "failed to extract layer"},
+			newBlob(ocispec.MediaTypeImageLayerGzip, bytes.Repeat([]byte("no gzip"), 1000))), "unpack layer"},
 		"layer is cut off": {rawOf(t, ocispec.Image{Platform: native, RootFS: ocispec.RootFS{DiffIDs: []digest.Digest{digest.FromString("x")}}}, nil,
-			newBlob(ocispec.MediaTypeImageLayerGzip, gzipped(t, good)[:30])), "failed to extract layer"},
+			newBlob(ocispec.MediaTypeImageLayerGzip, gzipped(t, good)[:30])), "unpack layer"},
 		"configuration is no JSON": {one(func(m *ocispec.Manifest, _ *ocispec.Image) {
 			m.Config = m.Layers[0]
 			m.Config.MediaType = ocispec.MediaTypeImageConfig
@@ -179,6 +179,7 @@ func TestPullFaults(t *testing.T) {
 				require.ErrorIs(t, err, c.class)
 				require.ErrorContains(t, err, `pull image "`+ref+`": `)
 				require.ErrorContains(t, err, c.says)
+				dayLater(t, e)
 			})
 		})
 	}

@@ -27,6 +27,8 @@ const (
 	maxNesting  = 4       // of indexes
 )
 
+var errNested = fmt.Errorf("more than %d indexes in one another: %w", maxNesting, errdefs.ErrInvalidArgument)
+
 // octetStream is what Docker called configurations before 1.11.
 const octetStream = "application/octet-stream"
 
@@ -114,6 +116,10 @@ func load(ctx context.Context, e *ctor.Engine, r reference.Reference, target oci
 	return found, nil
 }
 
+func notImage(d ocispec.Descriptor) error {
+	return fmt.Errorf("media type %.80q is no image: %w", d.MediaType, errdefs.ErrInvalidArgument)
+}
+
 // plain is a descriptor without annotations and the like, which are not trusted.
 func plain(d ocispec.Descriptor) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
@@ -126,10 +132,10 @@ func candidates(ctx context.Context, cs content.Store, target ocispec.Descriptor
 		return []ocispec.Descriptor{target}, nil
 	}
 	if !images.IsIndexType(target.MediaType) {
-		return nil, fmt.Errorf("media type %.80q is no image: %w", target.MediaType, errdefs.ErrInvalidArgument)
+		return nil, notImage(target)
 	}
 	if depth == maxNesting {
-		return nil, fmt.Errorf("more than %d indexes in one another: %w", maxNesting, errdefs.ErrInvalidArgument)
+		return nil, errNested
 	}
 	var index ocispec.Index
 	if err := readJSON(ctx, cs, target, &index); err != nil {

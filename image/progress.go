@@ -65,6 +65,8 @@ func follows(p, last Progress) bool {
 		return false
 	case p.Phase == Exists:
 		return last.Phase == Waiting
+	case p.Phase == Extracting && (slices.Contains(phases[:2], last.Phase)):
+		return false // what is extracted while it arrives is told of when it is there
 	case p.Phase == last.Phase:
 		return p.Bytes > last.Bytes
 	}
@@ -77,13 +79,6 @@ func (r *report) complete(layers ...ocispec.Descriptor) {
 	for _, d := range layers {
 		r.say(d, Complete, d.Size)
 	}
-}
-
-// count reports what is read as fetched or sent.
-func (r *report) count(d ocispec.Descriptor, rc io.ReadCloser) io.ReadCloser {
-	c := &counter{ReadCloser: rc}
-	c.read = func(int) { r.say(d, Fetching, min(c.n, d.Size)) }
-	return c.seeker()
 }
 
 // countAt reports how far it has been read.
@@ -100,45 +95,3 @@ func (r *report) countAt(d ocispec.Descriptor, ra io.ReaderAt) io.ReaderAt {
 type readerAt func([]byte, int64) (int, error)
 
 func (f readerAt) ReadAt(p []byte, off int64) (int, error) { return f(p, off) }
-
-// counted calls read with the number of bytes of each Read.
-func counted(rc io.ReadCloser, read func(int)) io.ReadCloser {
-	c := &counter{ReadCloser: rc, read: read}
-	return c.seeker()
-}
-
-type counter struct {
-	io.ReadCloser
-	n    int64
-	read func(int)
-}
-
-func (c *counter) seeker() io.ReadCloser {
-	if s, ok := c.ReadCloser.(io.Seeker); ok {
-		return &seekCounter{c, s}
-	}
-	return c
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
-	if n > 0 {
-		c.n += int64(n)
-		c.read(n)
-	}
-	return n, err
-}
-
-// seekCounter lets the content store take up an ingest where it broke off.
-type seekCounter struct {
-	*counter
-	io.Seeker
-}
-
-func (c *seekCounter) Seek(offset int64, whence int) (int64, error) {
-	n, err := c.Seeker.Seek(offset, whence)
-	if err == nil {
-		c.n = n
-	}
-	return n, err
-}

@@ -3,14 +3,10 @@ package image
 import (
 	"context"
 	"fmt"
-	"io"
 	"sync"
-	"time"
+	"sync/atomic"
 
-	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/containerd/v2/core/remotes"
-	"github.com/containerd/containerd/v2/core/unpack"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -50,13 +46,13 @@ type PullOptions struct {
 	Progress func(Progress)
 }
 
-// concurrent is how many blobs of an image are fetched at a time, and how many
-// connections that takes.
-const concurrent = 4
-
 // Pull gets an image from its registry, unless the store has it. Everything
-// that arrives is checked against its digest and size. If it fails, nothing
-// stays.
+// that arrives is checked against its digest and size, and layers are unpacked
+// while they arrive.
+//
+// If a pull is cut off, by ctx, by the registry or by the end of the program, what
+// has arrived stays in the store for a day, and the next pull of the same ref asks
+// only for the rest. Of an image that is refused nothing stays.
 //
 // Errors are ctor.ErrInvalid for a ref that can't be read and for content that
 // is not what it must be, ctor.ErrNotFound where there is no such image, or
@@ -116,13 +112,10 @@ type puller struct {
 	want   platforms.MatchComparer
 	native bool // want is this machine's
 	report *report
-	cs     *apart // what is fetched
+	bytes  atomic.Int64 // that have arrived of layers
 
-	// fetching is held, for reading, by each fetch. containerd's unpacker
-	// does not wait for all of them when it fails.
-	fetching sync.RWMutex
-	over     bool
-	arrivals arrivals
+	mu   sync.Mutex
+	refs []string // of ingests
 }
 
 func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
@@ -130,13 +123,16 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, release, err := p.in.Lease(ctx)
+	ctx, release, err := p.in.PullLease(ctx, p.ref.String(), p.worthwhile)
 	if err != nil {
 		return nil, err
 	}
 	defer release(&err)
-	p.cs = newApart(p.in.Client.ContentStore())
-	defer p.cs.abort(ctx)
+	defer func() {
+		if err != nil && !p.worthwhile(err) {
+			p.abort(ctx)
+		}
+	}()
 	if err := p.fetchAll(ctx, target); err != nil {
 		return nil, err
 	}
@@ -156,90 +152,83 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 		return nil, err
 	}
 	p.report.complete(i.parts.Layers...)
-	p.cs.keep()
 	return i, nil
+}
+
+// worthwhile tells of the error of a pull whether another one may need what has
+// arrived: it was cut off, rather than refused.
+func (p *puller) worthwhile(err error) bool {
+	err = refused(err)
+	return p.bytes.Load() > 0 && !errdefs.IsInvalidArgument(err) && !errdefs.IsNotFound(err)
 }
 
 // fetchAll brings the image into the content store, and its layers, where
 // they can be of use, into the snapshotter, while others are still on the way.
 func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer p.wait()
-	defer cancel()
+	parts, err := p.documents(ctx, target)
+	if err != nil {
+		return err
+	}
+	config, layers := parts[0], parts[1:]
+	for n := range layers {
+		layers[n].Annotations = nil // a stranger has written them
+	}
+	if !p.native {
+		return images.Dispatch(ctx, images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+			return nil, p.fetch(ctx, d, nil)
+		}), semaphore.NewWeighted(engine.Concurrent), layers...)
+	}
+	var image struct{ RootFS ocispec.RootFS }
+	if err := readJSON(ctx, p.in.Client.ContentStore(), config, &image); err != nil {
+		return err
+	}
+	return p.in.Lay(ctx, engine.Layers{
+		Blobs: layers, DiffIDs: image.RootFS.DiffIDs, Config: config.Digest,
+		Fetch: p.fetch, Progress: p.report.extracted,
+	})
+}
+
+// documents fetches the image's manifest, what leads to it, and the configuration,
+// and gives what the manifest lists.
+func (p *puller) documents(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	cs := p.in.Client.ContentStore()
-	limit := semaphore.NewWeighted(concurrent)
 	// All that is listed is linked, or one platform's pull would unlink
 	// another's; only one platform is followed.
 	link := images.SetChildrenLabels(cs, func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		return children(ctx, cs, d)
 	})
-	follow := images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	for depth := 0; ; depth++ {
+		manifest := images.IsManifestType(d.MediaType)
+		if !manifest && depth >= maxNesting {
+			return nil, errNested
+		}
+		if !manifest && !images.IsIndexType(d.MediaType) {
+			return nil, notImage(d)
+		}
+		if err := p.fetch(ctx, d, nil); err != nil {
+			return nil, err
+		}
 		list, err := link(ctx, d)
 		if err != nil {
 			return nil, err
 		}
-		if images.IsManifestType(d.MediaType) {
-			return announced(list), checkTypes(list[0], list[1:])
-		}
-		if !images.IsIndexType(d.MediaType) {
-			return list, nil
+		if manifest {
+			if err := checkTypes(list[0], list[1:]); err != nil {
+				return nil, err
+			}
+			return list, p.fetch(ctx, list[0], nil)
 		}
 		if list, err = choose(list, p.want); err != nil {
 			return nil, err
 		}
-		return list[:1], nil
-	})
-	handler := images.Handlers(images.HandlerFunc(p.fetch), follow)
-	if !p.native {
-		return images.Dispatch(ctx, handler, limit, target)
+		d = list[0]
 	}
-	u, err := unpack.NewUnpacker(ctx, cs, unpack.WithLimiter(limit), unpack.WithFetchAllContent(),
-		unpack.WithUnpackPlatform(unpack.Platform{
-			Platform:       platforms.All, // follow has chosen
-			SnapshotterKey: p.in.Snapshotter,
-			Snapshotter: &unpacking{
-				Snapshotter: p.in.Client.SnapshotService(p.in.Snapshotter),
-				in:          p.in, arrivals: &p.arrivals, turns: map[string]string{},
-			},
-			Applier:   p.in.Client.DiffService(),
-			ApplyOpts: []diff.ApplyOpt{diff.WithProgress(p.report.extracted)},
-		}))
-	if err != nil {
-		return err
-	}
-	err = images.Dispatch(ctx, u.Unpack(handler), limit, target)
-	if err != nil {
-		cancel()
-	}
-	// Also after an error: what is under way must have ended.
-	if _, uerr := u.Wait(); err == nil {
-		err = uerr
-	}
-	return p.arrivals.cause(err)
 }
 
-// wait returns when no fetch is under way, nor will be. Their context has
-// ended, if they are not.
-func (p *puller) wait() {
-	p.fetching.Lock()
-	defer p.fetching.Unlock()
-	p.over = true
-}
-
-// stall is how long a registry may send next to nothing of a blob before another
-// pull that waits for the same blob asks for it as well.
-const stall = 5 * time.Second
-
-// fetch brings one blob into the content store.
-func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.Descriptor, err error) {
-	defer func() { p.arrivals.tell(d.Digest, err) }()
+// fetch brings one blob into the content store, and passes on what arrives.
+func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor, to *engine.Tap) error {
 	if err := acceptable(d); err != nil {
-		return nil, err
-	}
-	p.fetching.RLock()
-	defer p.fetching.RUnlock()
-	if p.over {
-		return nil, context.Canceled
+		return err
 	}
 	layer := images.IsLayerType(d.MediaType)
 	if layer {
@@ -247,27 +236,23 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.D
 	}
 	// One registry must not affect what is pulled from another. The image says
 	// how long a blob is.
-	turn, err := p.in.Take(ctx, fmt.Sprintf("fetch %s %d from %s", d.Digest, d.Size, p.from), stall)
+	turn, err := p.in.Take(ctx, fmt.Sprintf("fetch %s %d from %s", d.Digest, d.Size, p.from), engine.Patience)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer turn.End()
-	d.Annotations = nil // they would be part of the ingest's name
-	err = remotes.Fetch(ctx, p.cs, remotes.FetcherFunc(func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-		rc, err := p.from.Fetch(ctx, p.ref.Repository, d)
-		if err != nil {
-			return nil, err
-		}
+	err = p.ingest(ctx, d, func(at int64, b []byte) {
+		turn.Advance(len(b))
 		if layer {
-			rc = p.report.count(d, rc)
+			p.bytes.Add(int64(len(b)))
+			p.report.say(d, Fetching, min(at+int64(len(b)), d.Size))
 		}
-		return counted(rc, turn.Advance), nil
-	}), d)
+		to.Pass(at, b)
+	})
 	there := errdefs.IsAlreadyExists(err)
 	if err != nil && !there {
-		abort(ctx, p.cs.Store, p.cs.prefix+remotes.MakeRefKey(ctx, d))
 		if there = p.brought(ctx, d); !there {
-			return nil, other(err)
+			return other(err)
 		}
 	}
 	if layer && there {
@@ -275,7 +260,7 @@ func (p *puller) fetch(ctx context.Context, d ocispec.Descriptor) (_ []ocispec.D
 	} else if layer {
 		p.report.say(d, Fetched, d.Size)
 	}
-	return nil, nil
+	return nil
 }
 
 // other gives the store's error on content that has another digest or size than

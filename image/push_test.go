@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
@@ -58,6 +59,47 @@ func TestPush(t *testing.T) {
 	got, err := image.Pull(t.Context(), other, srv.Host+"/app@"+img.Digest().String(), &image.PullOptions{Registry: srv.Options()})
 	require.NoError(t, err)
 	require.Equal(t, img.Digest(), got.Digest())
+}
+
+// TestPushMounts: what an image was derived from is not sent again to the registry
+// that it came from.
+func TestPushMounts(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	srv := registrytest.NewServer(t, &registrytest.Options{Username: "u", Password: "p"})
+	o := &image.PushOptions{Registry: srv.Options()}
+	base, err := image.New(t.Context(), e, srv.Host+"/base:v1", ocispec.ImageConfig{}, text("one", "1"), text("two", "2"))
+	require.NoError(t, err)
+	require.NoError(t, base.Push(t.Context(), "", o))
+	app, err := base.Derive(t.Context(), "app:v1", nil, text("three", "3"))
+	require.NoError(t, err)
+	srv.ResetRequests()
+	var last image.Progress
+	done := map[digest.Digest]bool{}
+	o.Progress = func(p image.Progress) {
+		last = p
+		done[p.Layer] = p.Phase == image.Complete
+	}
+	require.NoError(t, app.Push(t.Context(), srv.Host+"/team/app:v1", o))
+	require.Equal(t, 4, count(srv, http.MethodPost, ""), "two mounts, a layer and the configuration")
+	require.Equal(t, 3, count(srv, http.MethodPut, ""), "a layer, the configuration and the manifest")
+	require.Equal(t, image.Complete, last.Phase)
+	require.Len(t, done, 3)
+	got, err := image.Pull(t.Context(), open(t), srv.Host+"/team/app:v1", &image.PullOptions{Registry: srv.Options()})
+	require.NoError(t, err)
+	require.Equal(t, app.Digest(), got.Digest())
+
+	// A repository that hasn't got the layer after all, and a registry that mounts
+	// nothing.
+	other := registrytest.NewServer(t, nil)
+	_, err = base.Tag(t.Context(), other.Host+"/base:v1")
+	require.NoError(t, err)
+	require.NoError(t, app.Push(t.Context(), other.Host+"/app:v1", nil))
+	refuses := registrytest.NewServer(t, nil)
+	refuses.SetMiddleware(registrytest.On(func(r *http.Request) bool { return r.URL.Query().Has("mount") }, registrytest.Fail(-1, http.StatusForbidden)))
+	_, err = base.Tag(t.Context(), refuses.Host+"/base:v1")
+	require.NoError(t, err)
+	require.NoError(t, app.Push(t.Context(), refuses.Host+"/app:v1", nil))
 }
 
 func TestPushFails(t *testing.T) {

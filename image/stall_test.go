@@ -76,6 +76,7 @@ func TestPullStalled(t *testing.T) {
 				pulled(t, e, good)
 				cancel()
 				require.ErrorIs(t, <-first, context.Canceled)
+				dayLater(t, e)
 			})
 		})
 	}

@@ -28,13 +28,22 @@ import (
 // A blob that the registry doesn't have is asked for at d.URLs, if there are
 // any, without credentials: layers that may not be distributed are elsewhere.
 func (r *Registry) Fetch(ctx context.Context, repo string, d ocispec.Descriptor) (io.ReadCloser, error) {
+	return r.FetchFrom(ctx, repo, d, 0)
+}
+
+// FetchFrom is [Registry.Fetch] from a byte on, from 0 to d.Size, of content whose
+// beginning is there.
+func (r *Registry) FetchFrom(ctx context.Context, repo string, d ocispec.Descriptor, at int64) (io.ReadCloser, error) {
 	const op = "fetch"
 	name, err := r.content(repo, d)
+	if err == nil && (at < 0 || at > d.Size) {
+		err = fmt.Errorf("byte %d of %d: %w", at, d.Size, errdefs.ErrInvalidArgument)
+	}
 	if err != nil {
 		return nil, r.failed(ctx, op, "", err)
 	}
 	b := &body{
-		ctx: ctx, size: d.Size, retries: r.retries,
+		ctx: ctx, size: d.Size, retries: r.retries, at: at, resumed: at,
 		class: func(err error) error {
 			if e := (*Error)(nil); errors.As(err, &e) {
 				return err
@@ -51,7 +60,7 @@ func (r *Registry) Fetch(ctx context.Context, repo string, d ocispec.Descriptor)
 			return rc, err
 		},
 	}
-	if b.rc, err = b.open(0); err != nil {
+	if b.rc, err = b.open(at); err != nil {
 		return nil, err
 	}
 	return b, nil

@@ -25,6 +25,9 @@ var known = map[string]map[string]string{
 	},
 }
 
+// panicking are the tests that panic against an engine.
+var panicking = []string{"TestNewTaskWithRuntimeOption"}
+
 // unfit is the part of a test that wants an image by its digest, which no image
 // but the real one has.
 const unfit = "^TestExportAllCases$/ocispec.AnnotationRefName$"

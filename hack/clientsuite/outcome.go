@@ -51,6 +51,12 @@ func (o *outcome) note(verdict, test string) {
 	}
 }
 
+// add adds what came of others.
+func (o *outcome) add(more *outcome) {
+	o.passed, o.failed = append(o.passed, more.passed...), append(o.failed, more.failed...)
+	o.skipped, o.parts = append(o.skipped, more.skipped...), append(o.parts, more.parts...)
+}
+
 // tell says what came out, and reports whether nothing failed that may not.
 func (o *outcome) tell(w io.Writer, may map[string]string) bool {
 	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", len(o.passed), len(o.failed), len(o.skipped))

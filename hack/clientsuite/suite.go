@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -105,22 +106,44 @@ func (s suite) embed(ctx context.Context) error {
 	return s.tool(ctx, "mod", "edit", "-require="+library+"@v0.0.0", "-replace="+library+"="+here)
 }
 
-// run runs the tests that match pattern.
+// run runs the tests that match pattern. One that panics takes those with it that run
+// at the same time, so it runs by itself.
 func (s suite) run(ctx context.Context, pattern string, environment []string) (*outcome, error) {
 	log, err := os.Create(s.path("log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	args := []string{s.path("suite"), "-test.v=test2json", "-test.root", "-test.timeout=8m", "-test.run", pattern}
+	fmt.Println("log:", log.Name())
+	skip := []string{unfit}
+	if s.way != "engine" {
+		return s.test(ctx, log, environment, pattern, skip)
+	}
+	skip = append(skip, anyOf(daemons))
+	all, err := s.test(ctx, log, environment, pattern, append(skip, anyOf(panicking)))
+	if err != nil {
+		return nil, err
+	}
+	named := regexp.MustCompile(pattern)
+	for _, t := range slices.DeleteFunc(slices.Clone(panicking), func(t string) bool { return !named.MatchString(t) }) {
+		one, err := s.test(ctx, log, environment, "^"+t+"$", skip)
+		if err != nil {
+			return nil, err
+		}
+		all.add(one)
+	}
+	return all, nil
+}
+
+// anyOf is the pattern of any of these tests.
+func anyOf(names []string) string { return "^(" + strings.Join(names, "|") + ")$" }
+
+// test runs the test binary once.
+func (s suite) test(ctx context.Context, log *os.File, environment []string, pattern string, skip []string) (*outcome, error) {
+	args := []string{s.path("suite"), "-test.v=test2json", "-test.root", "-test.timeout=8m", "-test.run", pattern, "-test.skip", strings.Join(skip, "|")}
 	if os.Getenv("CRIU") == "" {
 		args = append(args, "-no-criu")
 	}
-	skip := unfit
-	if s.way == "engine" {
-		skip += "|^(" + strings.Join(daemons, "|") + ")$"
-	}
-	args = append(args, "-test.skip", skip)
 	// The shell reaps what loses its parent, as process 1 has to. All that is
 	// mounted and all that runs ends with it.
 	const script = `mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/lib && "$@"; exit $?`
@@ -149,6 +172,5 @@ func (s suite) run(ctx context.Context, pattern string, environment []string) (*
 	if werr := cmd.Wait(); err == nil && werr != nil && len(got.failed) == 0 {
 		err = fmt.Errorf("%w: see %s", werr, log.Name())
 	}
-	fmt.Println("log:", log.Name())
 	return got, err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
+	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
@@ -35,6 +36,10 @@ func (*Own) Gone(err error) bool { return errdefs.IsNotFound(err) || errdefs.IsU
 // Reaches implements engine.Backend. This host may lack what another one, or
 // this one once, has made layers with.
 func (o *Own) Reaches(snapshotter string) bool { return slices.Contains(o.Snapshotters, snapshotter) }
+
+// Drafts implements engine.Backend. In a user namespace there is no making
+// overlay's marks without overlay.
+func (*Own) Drafts(snapshotter string) bool { return snapshotter == "overlayfs" && !rootfs.Mapped() }
 
 // Permits implements engine.Backend. The shim has this program's capabilities.
 func (*Own) Permits(s *specs.Spec) error {

@@ -26,6 +26,9 @@ func (Running) Gone(err error) bool { return errdefs.IsNotFound(err) }
 // Reaches implements engine.Backend: that containerd has made them.
 func (Running) Reaches(string) bool { return true }
 
+// Drafts implements engine.Backend: layers are the daemon's to unpack.
+func (Running) Drafts(string) bool { return false }
+
 // Permits implements engine.Backend: that containerd finds out by itself.
 func (Running) Permits(*specs.Spec) error { return nil }
 

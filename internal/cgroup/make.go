@@ -210,6 +210,30 @@ func Open(path string) (d Doors, err error) {
 	return d, nil
 }
 
+// Leaf opens version 2's cgroup of a process that has moved within the one at path,
+// as Doors.Two.
+func Leaf(path string, pid int) (int, error) {
+	all, err := mounted()
+	if err != nil {
+		return -1, err
+	}
+	at := read(fmt.Sprintf("/proc/%d/cgroup", pid))[""]
+	if at != path && !strings.HasPrefix(at, path+"/") {
+		return -1, fmt.Errorf("process %d is in cgroup %q, outside of %s: %w", pid, at, path, errdefs.ErrFailedPrecondition)
+	}
+	for _, h := range all {
+		if !h.two {
+			continue
+		}
+		fd, err := unix.Open(filepath.Join(h.dir, at), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, &fs.PathError{Op: "open", Path: filepath.Join(h.dir, at), Err: err}
+		}
+		return fd, nil
+	}
+	return -1, fmt.Errorf("cgroups of version 2: %w", errdefs.ErrUnavailable)
+}
+
 // Close closes the descriptors.
 func (d Doors) Close() {
 	for _, fd := range d.Lists {

@@ -251,8 +251,8 @@ func TestReferrersPaged(t *testing.T) {
 		a := c.want(c.do("PUT", "/v2/app/manifests/"+digest.FromString(m).String(), strings.NewReader(m)), 201)
 		require.Equal(t, subject.String(), a.Header.Get("OCI-Subject"))
 	}
-	count := func(query string) (n, pages int) {
-		for path := "/v2/app/referrers/" + subject.String() + query; path != ""; pages++ {
+	count := func() (n, pages int) {
+		for path := "/v2/app/referrers/" + subject.String(); path != ""; pages++ {
 			a := c.want(c.do("GET", path, nil), 200)
 			require.Less(t, len(a.body), 5<<20)
 			n += strings.Count(a.body, `"digest"`)
@@ -260,9 +260,7 @@ func TestReferrersPaged(t *testing.T) {
 		}
 		return n, pages
 	}
-	n, pages := count("")
+	n, pages := count()
 	require.Equal(t, 10, n)
 	require.Equal(t, 2, pages)
-	n, _ = count("?artifactType=a/1")
-	require.Equal(t, 5, n)
 }

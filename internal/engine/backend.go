@@ -27,6 +27,11 @@ type Backend interface {
 	// Reaches tells whether layers that a snapshotter has made are in reach.
 	Reaches(snapshotter string) bool
 
+	// Drafts tells whether the directories of a snapshotter's layers are in
+	// reach, and a layer may be unpacked into its own before those below it are
+	// there. See [rootfs.Draft].
+	Drafts(snapshotter string) bool
+
 	// Permits tells what the host can't give a container with this
 	// configuration, as far as that is known before the runtime tries.
 	Permits(s *specs.Spec) error

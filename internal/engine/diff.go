@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/rootfs"
@@ -21,6 +22,9 @@ import (
 func (e *Engine) Diff(ctx context.Context, c containers.Container) (d *rootfs.Diff, end func() error, err error) {
 	var undo unwind.Stack
 	defer undo.OnError(&err)
+	if c.SnapshotKey == "" {
+		return nil, nil, fmt.Errorf("its files are the program's, and no image's: %w", errdefs.ErrInvalidArgument)
+	}
 	var s specs.Spec
 	if err := json.Unmarshal(c.Spec.GetValue(), &s); err != nil {
 		return nil, nil, fmt.Errorf("record: %w", err)

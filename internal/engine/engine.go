@@ -40,6 +40,7 @@ type Engine struct {
 	Snapshotters []string
 	Root         string       // absolute
 	Files        string       // below it: where the files of containers are
+	Volumes      string       // likewise: where volumes are, by namespace
 	Runtime      string       // of new containers
 	Backend      Backend      // what Client can't tell of what is behind it
 	Doors        reach.Doors  // nil: Init makes those of this process
@@ -67,6 +68,7 @@ type Engine struct {
 	attached map[string]Attached
 
 	turns turns
+	pulls pulls
 	debt  unwind.Debt
 }
 

@@ -8,19 +8,21 @@ import (
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // Dir is where the engine keeps the files of a container.
 func (e *Engine) Dir(id string) string { return filepath.Join(e.Files, e.Namespace, id) }
 
-// filesPart is that directory.
+// filesPart is that directory, with the volumes that have no name.
 type filesPart struct{ e *Engine }
 
 func (filesPart) String() string { return "files" }
 
 // Remove implements Part.
 func (p filesPart) Remove(_ context.Context, c containers.Container) error {
-	return os.RemoveAll(p.e.Dir(c.ID))
+	return rootfs.Discard(p.e.Dir(c.ID)) // the container has written to its volumes
 }
 
 // Orphans implements Part: directories of containers that have no record. A

@@ -23,9 +23,17 @@ const leaseLabel = "io.ctor.call"
 //	...
 //	defer release(&err)
 func (e *Engine) Lease(ctx context.Context) (_ context.Context, release func(*error), err error) {
+	return e.lease(ctx, nil)
+}
+
+// leaseTime is how long a lease lasts that its call does not end.
+const leaseTime = 24 * time.Hour
+
+func (e *Engine) lease(ctx context.Context, labels map[string]string) (_ context.Context, release func(*error), err error) {
 	m := e.Client.LeasesService()
 	l, err := m.Create(ctx, leases.WithRandomID(),
-		leases.WithExpiration(24*time.Hour),
+		leases.WithLabels(labels),
+		leases.WithExpiration(leaseTime),
 		leases.WithLabel(leaseLabel, Owner()))
 	if err != nil {
 		return nil, nil, err

@@ -37,7 +37,7 @@ func (e *Engine) Sweep(ctx context.Context) error {
 func (e *Engine) In(namespace string) *Engine {
 	return &Engine{
 		Client: e.Client, Namespace: namespace, Snapshotter: e.Snapshotter, Snapshotters: e.Snapshotters,
-		Root: e.Root, Files: e.Files, Runtime: e.Runtime, Backend: e.Backend, entry: e.entry,
+		Root: e.Root, Files: e.Files, Volumes: e.Volumes, Runtime: e.Runtime, Backend: e.Backend, entry: e.entry,
 	}
 }
 
@@ -54,7 +54,7 @@ func (e *Engine) sweep(ctx context.Context) error {
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, e.sweepKept(ctx), e.sweepNames(ctx), e.sweepViews(ctx), e.sweepCalls(ctx))...)
+	return errors.Join(append(errs, e.sweepKept(ctx), e.sweepNames(ctx), e.sweepViews(ctx), e.sweepCalls(ctx), e.Store().Sweep())...)
 }
 
 // orphan tells of an owner's things whether anybody is still there for them.
@@ -97,6 +97,10 @@ func (e *Engine) sweepCalls(ctx context.Context) error {
 	var errs []error
 	for _, l := range list {
 		if !e.orphan(l.Labels[leaseLabel]) {
+			continue
+		}
+		if young(l) {
+			errs = append(errs, e.cutOff(ctx, l))
 			continue
 		}
 		if err := m.Delete(ctx, leases.Lease{ID: l.ID}); err != nil && !errdefs.IsNotFound(err) {

@@ -29,6 +29,19 @@ func (e *Engine) Take(ctx context.Context, name string, patience time.Duration) 
 	return &Turn{&e.turns, name, t}, nil
 }
 
+// Try is Take, if no other call has the turn; else nil.
+func (e *Engine) Try(name string) *Turn {
+	t := e.turns.join(name)
+	select {
+	case <-t.token:
+		t.advance()
+		return &Turn{&e.turns, name, t}
+	default:
+		e.turns.leave(name, t)
+		return nil
+	}
+}
+
 // Turn is a turn that can be lost.
 type Turn struct {
 	of   *turns

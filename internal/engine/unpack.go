@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 )
@@ -74,30 +76,12 @@ func (e *Engine) unpack(ctx context.Context, img containerd.Image, layers []dige
 	if err := e.HoldContent(ctx, img.Target().Digest); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
-	if err := e.holdLayers(ctx, layers); err != nil {
+	manifest, err := images.Manifest(ctx, e.Client.ContentStore(), img.Target(), platforms.All)
+	if err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
-	if err := img.Unpack(ctx, e.Snapshotter); err != nil {
+	if err := e.Lay(ctx, Layers{Blobs: manifest.Layers, DiffIDs: layers, Config: manifest.Config.Digest}); err != nil {
 		return fmt.Errorf("unpack: %w", err)
-	}
-	return nil
-}
-
-// holdLayers keeps those layers that are unpacked already: containerd looks
-// whether they are there, and then relies on it.
-func (e *Engine) holdLayers(ctx context.Context, layers []digest.Digest) error {
-	sn := e.Client.SnapshotService(e.Snapshotter)
-	for n := len(layers); n > 0; n-- {
-		chain := identity.ChainID(layers[:n]).String()
-		if err := e.hold(ctx, "snapshots/"+e.Snapshotter, chain); err != nil {
-			return err
-		}
-		// One that is there keeps those below it.
-		if _, err := sn.Stat(ctx, chain); err == nil {
-			return nil
-		} else if !errdefs.IsNotFound(err) {
-			return err
-		}
 	}
 	return nil
 }

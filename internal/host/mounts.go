@@ -15,7 +15,7 @@ import (
 
 // SweepMounts undoes the mounts that a killed program has left of the engine
 // in root: containerd mounts what it compares for a moment, in the system's
-// temporary directory.
+// temporary directory, and so does BuildKit with what it copies.
 func SweepMounts(root string) error {
 	all, err := mountinfo.Read()
 	if err != nil {
@@ -44,7 +44,8 @@ func leftMounts(all []mountinfo.Mount, root string) []string {
 	inner := filepath.Join(home.Root, strings.TrimPrefix(root, home.At))
 	var left []string
 	for _, m := range slices.Backward(all) {
-		temporary := strings.HasPrefix(filepath.Base(m.At), "containerd-mount")
+		name := filepath.Base(m.At)
+		temporary := strings.HasPrefix(name, "containerd-mount") || strings.HasPrefix(name, "buildkit")
 		bound := m.Device == home.Device && mountinfo.Below(m.Root, inner)
 		layered := m.Kind == "overlay" && strings.Contains(m.Options, "="+root+"/")
 		if temporary && (bound || layered) {

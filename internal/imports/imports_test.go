@@ -22,7 +22,7 @@ import (
 )
 
 // core is what a user's program links. deps holds for these and all they reach.
-var core = []string{".", "image", "container", "network", "layer", "registry", "egress"}
+var core = []string{".", "image", "container", "network", "volume", "layer", "registry", "egress"}
 
 // public is the core and the helpers for tests: api, docs and examples hold here.
 var public = append(slices.Clone(core), "container/containertest", "registry/registrytest")
@@ -44,6 +44,8 @@ var rules = []rule{
 		"image is the top of the library, but helpers for tests and examples stand above it"},
 	{"network", []string{".", "container", "egress", "internal/..."},
 		"a network takes containers in that are there, and knows no images"},
+	{"volume", []string{".", "container", "internal/..."},
+		"a volume is there before and after its containers, and knows no images: container attaches it, by its name"},
 	{"egress", nil,
 		"a policy is a value that any program can make and test, without an engine: it knows no containers"},
 	{"layer", nil,
@@ -66,6 +68,8 @@ var rules = []rule{
 		"streams are carried for any process of any backend: what they belong to is none of their business"},
 	{"internal/ready", []string{"internal/logfile", "internal/stdio"},
 		"what is looked at is its caller's business: a look is a function, and it knows no containers"},
+	{"internal/volumes", []string{"internal/rootfs", "internal/unwind"},
+		"a volume is a directory and a lock, whatever engine has it: who uses it, and what is copied into it, its caller knows"},
 	{"internal/mountinfo", nil, "as internal/shim/task"},
 	{"internal/pidfd", nil, "as internal/shim/task"},
 	{"internal/cgroup", []string{"internal/mountinfo", "internal/pidfd"},
@@ -84,7 +88,7 @@ var rules = []rule{
 	{"internal/sealed", nil, "as internal/shim/task"},
 	{"internal/shim/native/forker", []string{"internal/sealed"},
 		"it forks what it is told to, and knows no configuration"},
-	{"internal/shim/native", []string{"internal/cgroup", "internal/pidfd", "internal/shim/native/forker", "internal/shim/seccomp", "internal/shim/task", "internal/unwind"}, "as internal/shim/task"},
+	{"internal/shim/native", []string{"internal/cgroup", "internal/pidfd", "internal/rootfs", "internal/shim/native/forker", "internal/shim/seccomp", "internal/shim/task", "internal/unwind"}, "as internal/shim/task"},
 	{"internal/shim/serve", []string{"internal/shim/link", "internal/shim/task", "internal/slate"}, "as internal/shim/task"},
 	{"internal/shim/stock", []string{"internal/bundle", "internal/shim/link", "internal/shim/task"}, "as internal/shim/task"},
 	{"internal/lan", []string{"egress", "internal/..."}, "as internal/engine: a network has a way out"},
@@ -99,7 +103,7 @@ var rules = []rule{
 	{"hack", nil, "scripts and their test: nothing is built of them"},
 	{"hack/clientsuite", []string{"layer", "registry/registrytest"},
 		"it compiles what it tests, the library too, as another program: what it links itself only serves the images"},
-	{"examples/...", []string{".", "image", "container", "network", "layer", "registry", "egress", "container/containertest", "registry/registrytest"},
+	{"examples/...", []string{".", "image", "container", "network", "volume", "layer", "registry", "egress", "container/containertest", "registry/registrytest"},
 		"an example is what a user can write, and a user cannot import internal"},
 }
 

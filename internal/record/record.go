@@ -34,6 +34,9 @@ type Record struct {
 	// container; nil: none.
 	Health json.RawMessage `json:",omitempty"`
 
+	// Volumes names those that the container has.
+	Volumes []string `json:",omitempty"`
+
 	// LogLimit is that of the container's Config.
 	LogLimit int64 `json:",omitempty"`
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -66,6 +68,11 @@ func (s *store) claim(k claimKey, h *hold) error {
 	c := &claim{hold: h}
 	s.mu.Lock()
 	old := s.claims[k]
+	if old == nil && len(s.claims) >= s.most {
+		s.mu.Unlock()
+		err := fmt.Errorf("%d blobs wait for their manifests: %w", s.most, errdefs.ErrResourceExhausted)
+		return errors.Join(err, h.Close())
+	}
 	s.claims[k] = c
 	c.timer = time.AfterFunc(s.wait, func() { _ = s.drop(k, c) }) // owed by the engine, if it fails
 	s.mu.Unlock()

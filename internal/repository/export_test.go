@@ -7,8 +7,7 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 )
 
-// Impatient is Handler with another wait.
-func Impatient(e *engine.Engine, wait time.Duration) http.Handler {
-	s := &store{e: e, wait: wait, claims: map[claimKey]*claim{}}
-	return s.handler()
+// Bounded is Handler with other bounds on blobs that wait.
+func Bounded(e *engine.Engine, wait time.Duration, most int) http.Handler {
+	return newStore(e, wait, most).handler()
 }

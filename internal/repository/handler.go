@@ -26,14 +26,19 @@ import (
 type store struct {
 	e    *engine.Engine
 	wait time.Duration // how long a blob waits for its manifest
+	most int           // blobs that wait
 	kin  families
 
 	mu     sync.Mutex
 	claims map[claimKey]*claim
 }
 
-// waitLimit is for an image of many large layers and a slow line.
-const waitLimit = time.Hour
+// Bounds on blobs that wait for their manifests: an hour is for an image of many
+// large layers and a slow line, and their number for ten of the largest images.
+const (
+	waitLimit = time.Hour
+	mostWait  = 10_000
+)
 
 // view is the store as a client sees it.
 type view struct {
@@ -43,8 +48,11 @@ type view struct {
 
 // Handler serves an engine's images. Its requests are calls of the engine.
 func Handler(e *engine.Engine) http.Handler {
-	s := &store{e: e, wait: waitLimit, claims: map[claimKey]*claim{}}
-	return s.handler()
+	return newStore(e, waitLimit, mostWait).handler()
+}
+
+func newStore(e *engine.Engine, wait time.Duration, most int) *store {
+	return &store{e: e, wait: wait, most: most, claims: map[claimKey]*claim{}}
 }
 
 func (s *store) handler() http.Handler {

@@ -140,13 +140,31 @@ func TestWaiting(t *testing.T) {
 
 func TestNoManifest(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(e *engine.Engine) http.Handler { return repository.Impatient(e, time.Millisecond) })
+	s := serve(t, func(e *engine.Engine) http.Handler { return repository.Bounded(e, time.Millisecond, 1) })
 	before := s.leases()
 	d := s.blob("app", "never listed")
 	require.Eventually(t, func() bool { return s.leases() == before }, 10*time.Second, time.Millisecond)
 	s.collect()
 	_, err := s.e.Containerd().ContentStore().Info(s.e.Context(t.Context()), d.Digest)
 	require.ErrorIs(t, err, errdefs.ErrNotFound)
+}
+
+// TestTooMany: a client that never sends a manifest is stopped.
+func TestTooMany(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(e *engine.Engine) http.Handler { return repository.Bounded(e, time.Hour, 2) })
+	config := s.blob("app", "{}")
+	s.blob("app", "{}")
+	s.blob("app", "b")
+	before := s.leases()
+	resp, err := http.Post(s.url+"/v2/app/blobs/uploads/?digest="+digest.FromString("c").String(), "", strings.NewReader("c"))
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
+	require.Equal(t, before, s.leases())
+	d, b := manifest(t, nil, config)
+	require.NoError(t, s.put("app:v1", d, b))
+	s.blob("app", "c")
 }
 
 // TestApart: what one repository has, another hasn't.

@@ -62,6 +62,8 @@ func (l *layerer) target(name string) (handle, error) {
 		return none, fmt.Errorf("it is a directory: %w", errdefs.ErrInvalidArgument)
 	case up != nil:
 		return up.handle, nil
+	case low.isUnseen():
+		return none, ErrBelow
 	case low == nil:
 		return none, errLost
 	}

@@ -57,7 +57,7 @@ func (r *Root) lookup(name string) (*file, error) {
 
 func (f *file) close() {
 	if f != nil {
-		f.handle.close()
+		f.handle.release()
 	}
 }
 

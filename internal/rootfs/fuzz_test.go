@@ -32,14 +32,15 @@ func FuzzApply(f *testing.F) {
 			t.Skip("takes its time")
 		}
 		began := time.Now().Add(-time.Hour)
-		var trees [2]map[string]string
-		for i, over := range []bool{false, true} {
-			m, err := applied(t, over, low, layer)
+		var trees [3]map[string]string
+		for i, how := range ways {
+			m, err := applied(t, how, low, layer)
 			if err == nil {
 				trees[i] = listed(t, open(t, m).Path(), began)
 			}
 		}
 		require.Equal(t, trees[0], trees[1])
+		require.Equal(t, trees[1], trees[2])
 	})
 }
 

@@ -39,7 +39,10 @@ func (t *tree) hide(p *place, base string) error {
 	if low == nil {
 		return nil
 	}
-	return unix.Mknodat(int(p.up), base, unix.S_IFCHR, 0)
+	if err := unix.Mknodat(int(p.up), base, unix.S_IFCHR, 0); err != nil || !low.isUnseen() {
+		return err
+	}
+	return t.draft.marked(p, base)
 }
 
 // hideIn removes what the layers below have in a directory of the layer's, up,
@@ -47,7 +50,7 @@ func (t *tree) hide(p *place, base string) error {
 func (t *tree) hideIn(p *place, base string, up, low *file) error {
 	in := &place{names: append(slices.Clip(p.names), base), up: up.handle, low: none, st: up.Stat_t}
 	defer in.close()
-	if low.is(unix.S_IFDIR) && !t.opaque(in.up) {
+	if low.mayShow() && !t.opaque(in.up) {
 		var err error
 		if in.low, err = low.handle.dup(); err != nil {
 			return err
@@ -68,6 +71,9 @@ func (t *tree) hideAll(p *place) error {
 		}
 		p.low.release()
 		p.low = none
+	}
+	if p.low == unseen {
+		return ErrBelow
 	}
 	if p.low != none { // overlay does not look for the mark at its root
 		more, err := p.low.names("")

@@ -138,7 +138,7 @@ func (m *maker) fillSparse(f, src *os.File, size int64) error {
 
 // holeWriter writes a file and leaves out the blocks that are all zero.
 type holeWriter struct {
-	f  *os.File
+	to handle
 	at int64
 }
 
@@ -149,7 +149,7 @@ func (w *holeWriter) Write(b []byte) (n int, err error) {
 		// Counted from the file's beginning, as its file system counts.
 		block = block[:min(int64(len(block)), int64(len(zeros))-w.at%int64(len(zeros)))]
 		if !bytes.Equal(block, zeros[:len(block)]) {
-			if _, err := w.f.WriteAt(block, w.at); err != nil {
+			if err := writeAt(w.to, block, w.at); err != nil {
 				return n, err
 			}
 		}
@@ -157,6 +157,18 @@ func (w *holeWriter) Write(b []byte) (n int, err error) {
 		w.at += int64(len(block))
 	}
 	return n, nil
+}
+
+func writeAt(to handle, b []byte, at int64) error {
+	for len(b) > 0 {
+		n, err := unix.Pwrite(int(to), b, at)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		n = max(n, 0)
+		b, at = b[n:], at+int64(n)
+	}
+	return nil
 }
 
 var zeros [4096]byte

@@ -20,7 +20,7 @@ import (
 // What a layer may have at most. Each of its names takes up a few bytes of
 // memory; a hole takes up none of the disk, but time.
 const (
-	maxEntries = 5_000_000
+	maxEntries = 2_000_000
 	maxBytes   = 1 << 40
 )
 
@@ -42,7 +42,7 @@ var errForeign = &classed{errors.New("the snapshot is neither a directory nor an
 // the last counts: what a layer removes is what is below it. Names are resolved with
 // the tree's root as the root, also those of links on the way.
 //
-// A layer is refused, with errdefs.ErrInvalidArgument, if it has more than five
+// A layer is refused, with errdefs.ErrInvalidArgument, if it has more than two
 // million entries, or 1 TiB in its files, or what a file system can't hold or
 // an overlay would take for a mark of its own.
 func Apply(ctx context.Context, mounts []mount.Mount, layer io.Reader) (err error) {
@@ -51,6 +51,11 @@ func Apply(ctx context.Context, mounts []mount.Mount, layer io.Reader) (err erro
 		return err
 	}
 	defer t.close()
+	return t.apply(ctx, layer)
+}
+
+// apply makes the changes of a layer.
+func (t *tree) apply(ctx context.Context, layer io.Reader) (err error) {
 	t.ctx = ctx
 	l := layerer{tree: t, maker: maker{ctx: ctx}}
 	defer func() { err = errors.Join(err, l.leave()) }()
@@ -101,9 +106,9 @@ func openTree(mounts []mount.Mount) (*tree, error) {
 	if len(l.lower) == 0 {
 		return t, nil
 	}
-	t.marks = "trusted.overlay."
+	t.marks = trustedMarks
 	if slices.Contains(l.options, "userxattr") {
-		t.marks = "user.overlay."
+		t.marks = userMarks
 	}
 	low, err := Open(mounts, dir)
 	if err != nil {
@@ -125,6 +130,12 @@ func (t *tree) close() {
 	t.up.release()
 	t.low.release()
 }
+
+// What the names of overlay's attributes begin with.
+const (
+	trustedMarks = "trusted.overlay."
+	userMarks    = "user.overlay."
+)
 
 // layerer makes the files of a layer.
 type layerer struct {
@@ -241,6 +252,7 @@ func (l *layerer) dressRoot(n node) error {
 	if err := l.leave(); err != nil {
 		return err
 	}
+	l.draft.listed("")
 	return n.redress(l.up)
 }
 
@@ -260,9 +272,11 @@ func (l *layerer) add(n node, hdr *tar.Header, content io.Reader) error {
 	}
 	switch kind {
 	case unix.S_IFDIR:
-		err = l.mkdir(p, base, n)
+		if err = l.mkdir(p, base, n); err == nil {
+			l.draft.listed(path.Join(append(p.names[:len(p.names):len(p.names)], base)...))
+		}
 	case unix.S_IFREG:
-		err = l.put(p, base, n, func() (handle, error) { return l.maker.file(int(p.up), base, n.holes, content) })
+		err = l.write(p, base, n, content)
 	case unix.S_IFCHR, unix.S_IFBLK:
 		if hdr.Devmajor < 0 || hdr.Devmajor > 1<<12-1 || hdr.Devminor < 0 || hdr.Devminor > 1<<20-1 {
 			return fmt.Errorf("there is no device %d:%d: %w", hdr.Devmajor, hdr.Devminor, errdefs.ErrInvalidArgument)
@@ -275,7 +289,7 @@ func (l *layerer) add(n node, hdr *tar.Header, content io.Reader) error {
 		dev := unix.Mkdev(uint32(hdr.Devmajor), uint32(hdr.Devminor))
 		err = l.put(p, base, n, func() (handle, error) { return n.make(int(p.up), base, dev) })
 	}
-	if err == unix.EPERM && (kind == unix.S_IFCHR || kind == unix.S_IFBLK) && mapped() {
+	if err == unix.EPERM && (kind == unix.S_IFCHR || kind == unix.S_IFBLK) && Mapped() {
 		return nil // a user namespace has no devices, but as a container gets them
 	}
 	if err == nil {
@@ -284,11 +298,41 @@ func (l *layerer) add(n node, hdr *tar.Header, content io.Reader) error {
 	return err
 }
 
-// mapped tells whether this program runs in a user namespace that is not the
+// Mapped tells whether this program runs in a user namespace that is not the
 // host's.
-func mapped() bool {
+func Mapped() bool {
 	b, err := os.ReadFile("/proc/self/uid_map")
 	return err == nil && strings.Join(strings.Fields(string(b)), " ") != "0 0 4294967295"
+}
+
+// write makes a regular file in the place of what is there. Most of a layer is
+// that, so it takes as few calls of the kernel's as it can.
+func (l *layerer) write(p *place, base string, n node, content io.Reader) error {
+	create := func() (int, error) {
+		return unix.Openat(int(p.up), base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	}
+	fd, err := create()
+	if err == unix.EEXIST {
+		if err = l.clear(p, base); err == nil {
+			fd, err = create()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if n.holes {
+		err = l.maker.fillHoles(handle(fd), content)
+	} else {
+		err = l.maker.pour(handle(fd), content)
+	}
+	if err != nil {
+		return err
+	}
+	if p.acl || len(n.xattrs) > 0 {
+		return p.dress(n, handle(fd))
+	}
+	return n.dressFile(handle(fd), &p.st)
 }
 
 // put makes a file that is no directory in the place of what is there.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -65,14 +66,57 @@ func layerOf(t testing.TB, entries ...entry) []byte {
 	return b.Bytes()
 }
 
-// applied unpacks layers as the snapshotters lay them down, and gives the mounts
-// of the whole: in a directory each, of which an overlay is made, or in one.
-func applied(t testing.TB, over bool, layers ...[]byte) ([]mount.Mount, error) {
+// way is a way to unpack layers.
+type way int
+
+// The ways: all into one directory, or each into its own, of which an overlay is
+// made, one after the other or as drafts.
+const (
+	copying way = iota
+	overlaying
+	drafting
+)
+
+var ways = []way{copying, overlaying, drafting}
+
+// joined counts the drafts that could be joined, and the layers.
+var joined, drafted atomic.Int64
+
+// draft unpacks a layer without those below, and then joins it with them.
+func draft(t testing.TB, below []string, layer []byte) (dir string, err error) {
 	t.Helper()
+	dir = t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o755))
+	drafted.Add(1)
+	d, err := rootfs.NewDraft(t.Context(), dir, bytes.NewReader(layer))
+	if err == nil {
+		err = d.Join(t.Context(), below)
+	}
+	if err == nil {
+		joined.Add(1)
+	}
+	return dir, err
+}
+
+// applied unpacks layers as the snapshotters lay them down, and gives the mounts
+// of the whole.
+func applied(t testing.TB, how way, layers ...[]byte) ([]mount.Mount, error) {
+	t.Helper()
+	over := how != copying
 	m := []mount.Mount{{Type: "bind", Source: t.TempDir(), Options: []string{"rbind", "rw"}}}
 	require.NoError(t, os.Chmod(m[0].Source, 0o755))
 	below := []string{m[0].Source}
 	for i, l := range layers {
+		if how == drafting && i > 0 {
+			dir, err := draft(t, below, l)
+			if err == nil {
+				below = append([]string{dir}, below...)
+				continue
+			}
+			if !errors.Is(err, rootfs.ErrBelow) {
+				return nil, err
+			}
+		}
 		if over && i > 0 {
 			m = overlay(t, below)
 			var st unix.Stat_t // the snapshotter gives a new root its owner
@@ -162,17 +206,18 @@ func attributes(t testing.TB, at string) (all []string) {
 	return all
 }
 
-// both unpacks layers in both ways and gives the tree that both make of them.
-func both(t testing.TB, layers ...[]byte) map[string]string {
+// inAllWays unpacks layers in all ways and gives the tree that all make of them.
+func inAllWays(t testing.TB, layers ...[]byte) map[string]string {
 	t.Helper()
 	began := time.Now().Add(-time.Hour)
-	var trees [2]map[string]string
-	for i, over := range []bool{false, true} {
-		m, err := applied(t, over, layers...)
+	var trees [3]map[string]string
+	for i, how := range ways {
+		m, err := applied(t, how, layers...)
 		require.NoError(t, err)
 		trees[i] = listed(t, open(t, m).Path(), began)
 	}
 	require.Equal(t, trees[0], trees[1], "in a directory, and by overlay")
+	require.Equal(t, trees[1], trees[2], "in order, and as drafts")
 	return trees[0]
 }
 
@@ -215,7 +260,7 @@ func TestApplyOrder(t *testing.T) {
 		"aufs's own":                  {[]entry{dir(".wh..wh.plnk/"), file(".wh..wh.plnk/7.9", ""), file(".wh..wh.aufs", "")}, ". d d/e d/e/deep d/old f l"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, c.want, names(both(t, low, layerOf(t, c.top...))))
+			require.Equal(t, c.want, names(inAllWays(t, low, layerOf(t, c.top...))))
 		})
 	}
 }
@@ -227,7 +272,7 @@ func TestApplyLinks(t *testing.T) {
 		file("d/f", "f").with(func(h *tar.Header) {
 			h.Mode, h.Uid, h.PAXRecords = 0o4755, 33, map[string]string{"SCHILY.xattr.user.x": "y"}
 		}), hard("d/g", "d/f"), hard("h", "d/f"), symlink("s", "x"), dir("e/"))
-	tree := both(t, low, layerOf(t, hard("e/new", "d/f"), hard("t", "s"), hard("d/f", "d/f"), hard("e/too", "/e/new"), hard("../../up", "../h")))
+	tree := inAllWays(t, low, layerOf(t, hard("e/new", "d/f"), hard("t", "s"), hard("d/f", "d/f"), hard("e/too", "/e/new"), hard("../../up", "../h")))
 	for _, name := range []string{"d/g", "e/new", "e/too", "h", "up"} {
 		require.Equal(t, tree["d/f"], tree[name])
 	}
@@ -237,10 +282,10 @@ func TestApplyLinks(t *testing.T) {
 	require.Contains(t, tree["d"], "40755 0:0")
 
 	// Where another of its names was there is a link now, which leads in circles.
-	tree = both(t, low, layerOf(t, symlink("d", "d/f"), hard("new", "h")))
+	tree = inAllWays(t, low, layerOf(t, symlink("d", "d/f"), hard("new", "h")))
 	require.Equal(t, ". d e h new s", names(tree))
 
-	tree = both(t, low, layerOf(t, hard("new", "h"), file(".wh.h", ""), file("d/.wh.f", "")))
+	tree = inAllWays(t, low, layerOf(t, hard("new", "h"), file(".wh.h", ""), file("d/.wh.f", "")))
 	require.Equal(t, ". d d/g e new s", names(tree))
 	require.Equal(t, tree["d/g"], tree["new"])
 }
@@ -249,17 +294,17 @@ func TestApplyLinks(t *testing.T) {
 // the root as well, and not of what is made in them.
 func TestApplyDirectories(t *testing.T) {
 	low := layerOf(t, dir("./"), dir("d/"), dir("d/e/"), file("d/e/f", ""))
-	tree := both(t, low, layerOf(t, file("d/e/g", ""), file("d/e/.wh.f", ""), file("x", "")))
+	tree := inAllWays(t, low, layerOf(t, file("d/e/g", ""), file("d/e/.wh.f", ""), file("x", "")))
 	for _, name := range []string{".", "d", "d/e"} {
 		require.Contains(t, tree[name], "40751 3:4 2020-02-03T04:05:06.000000789Z")
 	}
-	tree = both(t, low, layerOf(t, file("d/x", ""), dir("d/").with(func(h *tar.Header) { h.Mode, h.Uid = 0o1700, 9 }),
+	tree = inAllWays(t, low, layerOf(t, file("d/x", ""), dir("d/").with(func(h *tar.Header) { h.Mode, h.Uid = 0o1700, 9 }),
 		dir("./").with(func(h *tar.Header) { h.Mode = 0o555 }), file("d/e/g", "")))
 	require.Contains(t, tree["d"], "41700 9:4 2020-02-03T04:05:06.000000789Z")
 	require.Contains(t, tree["."], "40555 3:4 2020-02-03T04:05:06.000000789Z")
 	// Access lists for what is made in a directory are for a container's files.
 	acl := "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x04\x00\x05\x00\xff\xff\xff\xff\x08\x00\x07\x00\x05\x00\x00\x00\x10\x00\x07\x00\xff\xff\xff\xff\x20\x00\x05\x00\xff\xff\xff\xff"
-	tree = both(t, low, layerOf(t, dir("d/").with(func(h *tar.Header) {
+	tree = inAllWays(t, low, layerOf(t, dir("d/").with(func(h *tar.Header) {
 		h.PAXRecords = map[string]string{"SCHILY.xattr.system.posix_acl_default": acl}
 	}), file("d/new", ""), dir("d/newer/")), layerOf(t, dir("d/")))
 	require.Contains(t, tree["d/new"], "[]")
@@ -302,8 +347,8 @@ func TestApplyHostile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			low := layerOf(t, file("d/old", ""))
-			for _, over := range []bool{false, true} {
-				m, err := applied(t, over, low, layerOf(t, c.top...))
+			for _, how := range ways {
+				m, err := applied(t, how, low, layerOf(t, c.top...))
 				if c.want == "" {
 					require.NoError(t, err)
 					_, err := open(t, m).Stat("d/old")
@@ -330,19 +375,19 @@ func TestApplySizes(t *testing.T) {
 		require.NoError(t, err)
 		return out
 	}
-	m, err := applied(t, false, sparse(64<<20))
+	m, err := applied(t, copying, sparse(64<<20))
 	require.NoError(t, err)
 	info, err := os.Stat(m[0].Source + "/f")
 	require.NoError(t, err)
 	require.EqualValues(t, 64<<20, info.Size())
 	require.Less(t, info.Sys().(*syscall.Stat_t).Blocks, int64(1000))
 
-	_, err = applied(t, false, sparse(2<<40))
+	_, err = applied(t, copying, sparse(2<<40))
 	require.ErrorContains(t, err, "more than 1099511627776 bytes in its files")
 	require.ErrorIs(t, err, errdefs.ErrInvalidArgument)
 
 	cut := layerOf(t, file("f", strings.Repeat("x", 5000)))
-	_, err = applied(t, true, layerOf(t), cut[:2048])
+	_, err = applied(t, overlaying, layerOf(t), cut[:2048])
 	require.ErrorContains(t, err, "unexpected EOF")
 }
 
@@ -355,7 +400,7 @@ func TestApplyMapped(t *testing.T) {
 		require.NoError(t, rootfs.Apply(t.Context(), []mount.Mount{{Type: "bind", Source: dir}}, bytes.NewReader(top)))
 		return
 	}
-	require.Contains(t, both(t, top)["null"], "20666 0:0")
+	require.Contains(t, inAllWays(t, top)["null"], "20666 0:0")
 	dir := t.TempDir()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestApplyMapped$")
 	cmd.Env = append(os.Environ(), at+"="+dir)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -177,12 +178,57 @@ func (m *maker) fill(f *os.File, holes bool, content io.Reader) error {
 	if !holes {
 		return m.copy(f, content, math.MaxInt64)
 	}
-	w := &holeWriter{f: f}
+	var err error
+	if cerr := withFD(f, func(h handle) { err = m.fillHoles(h, content) }); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// fillHoles writes a new file, and leaves out what is zero.
+func (m *maker) fillHoles(h handle, content io.Reader) error {
+	w := &holeWriter{to: h}
 	if err := m.copy(w, content, math.MaxInt64); err != nil {
 		return err
 	}
-	return f.Truncate(w.at)
+	return unix.Ftruncate(int(h), w.at)
 }
+
+func withFD(f *os.File, do func(handle)) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return conn.Control(func(fd uintptr) { do(handle(fd)) })
+}
+
+// pour writes a new file, chunk by chunk.
+func (m *maker) pour(to handle, content io.Reader) error {
+	if m.buf == nil {
+		m.buf = make([]byte, bufSize)
+	}
+	var at int64
+	for {
+		n, err := 0, error(nil)
+		for n < len(m.buf) && err == nil {
+			var some int
+			some, err = content.Read(m.buf[n:])
+			n += some
+		}
+		if err == nil {
+			err = m.ctx.Err()
+		}
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if werr := writeAt(to, m.buf[:n], at); werr != nil || err == io.EOF {
+			return werr
+		}
+		at += int64(n)
+	}
+}
+
+const bufSize = 256 << 10
 
 // copy copies up to size bytes as the kernel can do it best, but ends with ctx.
 func (m *maker) copy(w io.Writer, content io.Reader, size int64) error {
@@ -208,7 +254,7 @@ func (m *maker) some(w io.Writer, content io.Reader, size int64) (int64, error) 
 		return io.CopyN(w, content, size) // in the kernel
 	}
 	if m.buf == nil {
-		m.buf = make([]byte, 256<<10)
+		m.buf = make([]byte, bufSize)
 	}
 	n, err := io.CopyBuffer(struct{ io.Writer }{w}, io.LimitReader(content, size), m.buf)
 	if err == nil && n < size {
@@ -244,6 +290,39 @@ func (n node) dress(h handle) error {
 		return err
 	}
 	return setXattrs(h.path(), n.xattrs)
+}
+
+// dressFile is dress and age for a regular file without extended attributes that
+// was made in a directory just now, and is open.
+func (n node) dressFile(h handle, dir *unix.Stat_t) error {
+	if !isID(n.uid) || !isID(n.gid) {
+		return errID
+	}
+	if n.uid != us.uid || n.gid != us.gid || dir.Mode&unix.S_ISGID != 0 {
+		if err := unix.Fchown(int(h), n.uid, n.gid); err != nil {
+			return err
+		}
+	}
+	if err := unix.Fchmod(int(h), n.mode&0o7777); err != nil {
+		return err
+	}
+	if n.mtime.IsZero() {
+		return nil
+	}
+	t := timespec(n.mtime)
+	return futimens(h, &[2]unix.Timespec{t, t})
+}
+
+// us are those that a new file belongs to.
+var us = struct{ uid, gid int }{os.Geteuid(), os.Getegid()}
+
+// futimens is futimens(3), which is a call that package unix does not have.
+func futimens(h handle, t *[2]unix.Timespec) error {
+	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(h), 0, uintptr(unsafe.Pointer(t)), 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // errID is the error of a number that the kernel would take for another: it sees the

@@ -187,10 +187,12 @@ func TestModel(t *testing.T) {
 	for i := range *sequences {
 		layers, said, m := random(t, *seed+uint64(i))
 		ok := t.Run(fmt.Sprint("seed ", *seed+uint64(i)), func(t *testing.T) {
-			require.Equal(t, m.listed(), both(t, layers...), "%s", strings.Join(said, "\n"))
+			require.Equal(t, m.listed(), inAllWays(t, layers...), "%s", strings.Join(said, "\n"))
 		})
 		require.True(t, ok)
 	}
+	t.Logf("%d of %d layers could be unpacked before those below", joined.Load(), drafted.Load())
+	require.Positive(t, joined.Load())
 }
 
 var timed = regexp.MustCompile(`2020-\S*`)
@@ -209,7 +211,7 @@ func TestUmoci(t *testing.T) {
 			layout(t, image, layers)
 			out, err := exec.Command(umoci, "raw", "unpack", "--image", image+":t", image+"/root").CombinedOutput()
 			require.NoError(t, err, "%s\n%s", out, strings.Join(said, "\n"))
-			want, got := listed(t, image+"/root", began), both(t, layers...)
+			want, got := listed(t, image+"/root", began), inAllWays(t, layers...)
 			epoch := "1970-01-01T00:00:00Z" // of a root that umoci made, but not always
 			want["."] = strings.Replace(want["."], epoch, "", 1)
 			for name, what := range want { // umoci forgets the time of some directories that it removes things from

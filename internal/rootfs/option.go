@@ -71,6 +71,18 @@ func Below(mounts []mount.Mount) string {
 	return below
 }
 
+// Directories are those of a snapshot that is only read, the uppermost first.
+func Directories(mounts []mount.Mount) []string {
+	if len(mounts) == 1 && mounts[0].Type == "overlay" {
+		return layersOf(mounts[0], false).lower
+	}
+	var list []string
+	for _, m := range mounts {
+		list = append(list, m.Source)
+	}
+	return list
+}
+
 func ends(mounts []mount.Mount) (upper, below string) {
 	for _, m := range mounts {
 		if m.Type != "overlay" {

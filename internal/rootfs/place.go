@@ -26,13 +26,20 @@ type tree struct {
 	own  map[uint64]struct{} // the names that the layer itself has: what it hides is below it
 	seed maphash.Seed
 	at   *place // where the last entry was; nil: nowhere
+
+	draft *Draft // to be joined with what is below; nil: it is there
 }
 
-const none handle = -1
+// A directory has nothing below it, or, in a draft, something that is not there
+// yet.
+const (
+	none   handle = -1
+	unseen handle = -2
+)
 
 // release closes a handle that may hold nothing.
 func (h handle) release() {
-	if h != none {
+	if h >= 0 {
 		h.close()
 	}
 }
@@ -111,17 +118,19 @@ func (t *tree) root() (*place, error) {
 	if p.up, err = t.up.dup(); err != nil {
 		return nil, err
 	}
-	if t.low != none {
-		if p.low, err = t.low.dup(); err != nil {
-			p.close()
-			return nil, err
-		}
+	if p.low, err = t.low.dup(); err != nil {
+		p.low = none
+		p.close()
+		return nil, err
 	}
 	return p, p.look()
 }
 
 // dup holds the same once more.
 func (h handle) dup() (handle, error) {
+	if h < 0 {
+		return h, nil
+	}
 	fd, err := unix.FcntlInt(uintptr(h), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return none, err
@@ -240,10 +249,15 @@ func (t *tree) step(p *place, name string, create bool) (next *place, target str
 	case up.is(unix.S_IFDIR):
 	case low.is(unix.S_IFDIR) && up == nil:
 		err = errors.Join(t.copyDir(p, name, low), p.rest())
+	case !create && up == nil && low.isUnseen():
+		return nil, "", ErrBelow
 	case !create:
 		return nil, "", errLost
 	default:
 		err = errors.Join(t.mkdir(p, name, node{mode: unix.S_IFDIR | 0o755}), p.rest())
+	}
+	if err == nil && !up.is(unix.S_IFDIR) {
+		err = t.draft.passed(p, name, up == nil && low.isUnseen())
 	}
 	if err != nil {
 		return nil, "", err
@@ -256,7 +270,7 @@ func (t *tree) step(p *place, name string, create bool) (next *place, target str
 	}
 	next.names = append(p.names[:len(p.names):len(p.names)], name)
 	next.keys = append(p.keys[:len(p.keys):len(p.keys)], t.key(&p.st, name))
-	if low.is(unix.S_IFDIR) && !t.opaque(next.up) {
+	if low.mayShow() && !t.opaque(next.up) {
 		next.low, low = low.handle, nil
 	}
 	return next, "", next.look()
@@ -275,6 +289,9 @@ func (t *tree) both(p *place, name string) (up, low *file, err error) {
 		}
 		return up, nil, nil
 	}
+	if p.low == unseen {
+		return up, &file{handle: unseen}, nil
+	}
 	if low, err = holdFile(p.low, name); err != nil || t.whiteout(low) {
 		low.close()
 		low = nil
@@ -288,6 +305,13 @@ func (t *tree) both(p *place, name string) (up, low *file, err error) {
 
 // is tells of a file, if there is one, whether it is of a kind.
 func (f *file) is(kind uint32) bool { return f != nil && f.kind() == kind }
+
+// isUnseen tells of a file whether it is only known that there may be one.
+func (f *file) isUnseen() bool { return f != nil && f.handle == unseen }
+
+// mayShow tells of a file whether it may be a directory, which shines through
+// another one.
+func (f *file) mayShow() bool { return f.is(unix.S_IFDIR) || f.isUnseen() }
 
 // hold holds what has a name in a directory, and follows no link.
 func hold(dir handle, name string) (handle, error) {

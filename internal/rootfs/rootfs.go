@@ -33,6 +33,15 @@ type Root struct {
 	ctx     context.Context // no name is looked up after its end; nil: at any time
 }
 
+// At is the root that a descriptor of its directory names, which stays the caller's.
+func At(dir int) (*Root, error) {
+	fd, err := unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return newRoot(os.NewFile(uintptr(fd), "root"))
+}
+
 func newRoot(dir *os.File) (*Root, error) {
 	conn, err := dir.SyscallConn()
 	if err != nil {

@@ -7,14 +7,13 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/diff"
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/plugin"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ctorhq/ctor/internal/packing"
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
@@ -68,42 +67,21 @@ func (a *applier) apply(ctx context.Context, desc ocispec.Descriptor, mounts []m
 	defer blob.Close()
 	packed := &counter{from: content.NewReader(blob), progress: config.Progress}
 	defer packed.tell()
-	layer, err := unpacked(ctx, desc.MediaType, packed, config)
+	tar, err := packing.Open(ctx, desc.MediaType, packed, config.ProcessorPayloads)
 	if err != nil {
 		return d, err
 	}
-	defer layer.Close()
-	digester := digest.Canonical.Digester()
-	tar := readAhead(io.TeeReader(layer, digester.Hash()))
-	defer tar.Close() // before what it reads
+	defer tar.Close()
 	if err := rootfs.Apply(ctx, mounts, tar); err != nil {
 		return d, err
 	}
-	if _, err := io.Copy(io.Discard, tar); err != nil { // what follows an archive's end counts for its digest
+	if d, err = tar.Rest(); err != nil {
 		return d, err
-	}
-	if late, ok := layer.(interface{ Err() error }); ok && late.Err() != nil {
-		return d, late.Err()
 	}
 	if config.SyncFs {
 		err = rootfs.Sync(mounts)
 	}
-	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: tar.n, Digest: digester.Digest()}, err
-}
-
-// unpacked takes off a layer whatever it is packed in. Of one that is called a
-// plain tar the first bytes tell, as they do for Docker's types.
-func unpacked(ctx context.Context, mediaType string, blob io.Reader, config diff.ApplyConfig) (p diff.StreamProcessor, err error) {
-	if packing, err := images.DiffCompression(ctx, mediaType); err == nil && packing == "" {
-		mediaType = images.MediaTypeDockerSchema2Layer
-	}
-	p = diff.NewProcessorChain(mediaType, blob)
-	for first := true; first || p.MediaType() != ocispec.MediaTypeImageLayer; first = false {
-		if p, err = diff.GetProcessor(ctx, p, config.ProcessorPayloads); err != nil {
-			return nil, fmt.Errorf("%s: %w", mediaType, err)
-		}
-	}
-	return p, nil
+	return d, err
 }
 
 // counter counts what is read, and tells before each read and at the end.

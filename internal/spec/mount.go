@@ -14,7 +14,7 @@ import (
 
 // Bind is a mount of a file or directory of the host, with all that is mounted
 // below it.
-func Bind(source, target string, readOnly bool) (specs.Mount, error) {
+func Bind(source, target, propagation string, readOnly bool) (specs.Mount, error) {
 	target, err := mountOn(target)
 	if err != nil {
 		return specs.Mount{}, err
@@ -28,7 +28,7 @@ func Bind(source, target string, readOnly bool) (specs.Mount, error) {
 	} else if err != nil {
 		return specs.Mount{}, fmt.Errorf("source: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
-	options := []string{"rbind", "rprivate"}
+	options := []string{"rbind", propagation}
 	switch {
 	case readOnly && info.IsDir():
 		// Recursively: with "ro" alone, mounts below it stay writable.
@@ -39,18 +39,48 @@ func Bind(source, target string, readOnly bool) (specs.Mount, error) {
 	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: options}, nil
 }
 
-// Tmpfs is a mount of memory, of so many bytes at most; 0 is the kernel's default.
-func Tmpfs(target string, size int64, readOnly bool) (specs.Mount, error) {
+// Volume is a mount of a directory that is the engine's, and not known yet.
+func Volume(target string, readOnly bool) (specs.Mount, error) {
 	target, err := mountOn(target)
 	if err != nil {
 		return specs.Mount{}, err
 	}
-	options := []string{"nosuid", "nodev", "noexec", "mode=1777"}
+	options := []string{"rbind", "rprivate"}
 	if readOnly {
+		options = append(options, "ro") // nothing is mounted below
+	}
+	return specs.Mount{Type: "bind", Destination: target, Options: options}, nil
+}
+
+// Memory says how a tmpfs is.
+type Memory struct {
+	Size           int64       // in bytes, at most; 0 is the kernel's default
+	Mode           fs.FileMode // 0: 1777
+	Exec, ReadOnly bool
+}
+
+// Tmpfs is a mount of memory.
+func Tmpfs(target string, m Memory) (specs.Mount, error) {
+	target, err := mountOn(target)
+	if err != nil {
+		return specs.Mount{}, err
+	}
+	mode := uint32(m.Mode.Perm())
+	if m.Mode&fs.ModeSticky != 0 || m.Mode == 0 {
+		mode |= 0o1000
+	}
+	if m.Mode == 0 {
+		mode |= 0o777
+	}
+	options := []string{"nosuid", "nodev", fmt.Sprintf("mode=%o", mode)}
+	if !m.Exec {
+		options = append(options, "noexec")
+	}
+	if m.ReadOnly {
 		options = append(options, "ro")
 	}
-	if size > 0 {
-		options = append(options, fmt.Sprintf("size=%d", size))
+	if m.Size > 0 {
+		options = append(options, fmt.Sprintf("size=%d", m.Size))
 	}
 	return specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: target, Options: options}, nil
 }

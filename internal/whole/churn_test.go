@@ -3,10 +3,13 @@ package whole
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,10 +22,26 @@ import (
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/internal/shim/native/forker"
 )
 
 // churners is how many goroutines start and close containers.
 const churners = 20
+
+// stormKills is for a storm of more kills than the tests have of themselves, of
+// programs, shims and forkers each: go test -run Churn ./internal/whole -kills=350
+var stormKills = flag.Int("kills", 0, "kills of each Churn test; 0: a few")
+
+// kills is how many there are: normal of them unless the flag says otherwise.
+func kills(normal, short int) int {
+	switch {
+	case *stormKills > 0:
+		return *stormKills
+	case testing.Short():
+		return short
+	}
+	return normal
+}
 
 // churn starts and closes containers until ctx ends or one of its goroutines
 // gets an error that is not allowed.
@@ -62,20 +81,16 @@ func helpChurn(args []string) error {
 
 // A program that starts and closes containers in 20 goroutines is killed: what
 // was under way is gone without anybody's help, and the next engine finds
-// nothing of it. 100 moments: go test -run TestChurnKilled -count=5
+// nothing of it.
 func TestChurnKilled(t *testing.T) {
 	t.Parallel()
-	kills := 20
-	if testing.Short() {
-		kills = 2
-	}
 	root := t.TempDir()
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
 	require.Equal(t, "hi\n", fixture.Echo(t, e, "first", "hi"))
 	require.NoError(t, e.Close())
 	before := traces(t, root)
-	for range kills {
+	for range kills(20, 2) {
 		h := fixture.Start(t, fixture.Program("churn", root))
 		moment := rand.N(500 * time.Millisecond)
 		<-time.After(moment)
@@ -99,15 +114,41 @@ func TestChurnKilled(t *testing.T) {
 // TestChurnShimKilled -count=5
 func TestChurnShimKilled(t *testing.T) {
 	t.Parallel()
-	kills := 10
-	if testing.Short() {
-		kills = 1
+	churnUnder(t, func(shim int) []int { return []int{shim} })
+}
+
+// The processes that containers are forked from are killed: the shim starts others.
+func TestChurnForkersKilled(t *testing.T) {
+	t.Parallel()
+	churnUnder(t, forkers)
+}
+
+// forkers are a shim's. A container's process has their name until it executes its
+// command, but is in another pid namespace.
+func forkers(shim int) (pids []int) {
+	own, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", shim))
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", shim))
+	for _, l := range lists {
+		b, _ := os.ReadFile(l) // it may be gone: threads end
+		for _, field := range strings.Fields(string(b)) {
+			line, _ := os.ReadFile("/proc/" + field + "/cmdline")
+			in, _ := os.Readlink("/proc/" + field + "/ns/pid")
+			if pid, err := strconv.Atoi(field); err == nil && in == own && strings.HasPrefix(string(line), forker.Name) {
+				pids = append(pids, pid)
+			}
+		}
 	}
+	return pids
+}
+
+// churnUnder kills processes of the shim, which victims gives, beneath what churns.
+func churnUnder(t *testing.T, victims func(shim int) []int) {
 	e := fixture.Engine(t, ctor.Config{})
 	img := fixture.Busybox(t, e)
 	require.Equal(t, "hi\n", fixture.Echo(t, e, "first", "hi"))
 	before := fixture.Count(t, e)
-	for range kills {
+	killed := 0
+	for range kills(10, 1) {
 		ctx, cancel := context.WithCancel(t.Context())
 		churned := make(chan error, 1)
 		go func() {
@@ -117,7 +158,11 @@ func TestChurnShimKilled(t *testing.T) {
 		for _, shim := range fixture.Shims(e.Root()) {
 			pid, err := strconv.Atoi(filepath.Base(shim))
 			require.NoError(t, err)
-			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+			for _, victim := range victims(pid) {
+				err := syscall.Kill(victim, syscall.SIGKILL)
+				require.True(t, err == nil || errors.Is(err, syscall.ESRCH), err)
+				killed++
+			}
 		}
 		<-time.After(rand.N(100 * time.Millisecond)) // with another one
 		cancel()
@@ -128,4 +173,5 @@ func TestChurnShimKilled(t *testing.T) {
 		require.Equal(t, "hi\n", fixture.Echo(t, e, "next", "hi"))
 		before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
 	}
+	t.Logf("%d killed", killed)
 }

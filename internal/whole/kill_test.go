@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/leases"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
@@ -163,6 +164,13 @@ func tidy(t *testing.T, e *ctor.Engine) {
 		if i.Ref() != "ctor.test/busybox:1" {
 			require.NoError(t, i.Remove(t.Context()))
 		}
+	}
+	// What a pull had brought stays for the next one.
+	ctx, m := e.Context(t.Context()), e.Containerd().LeasesService()
+	cutOff, err := m.List(ctx, `labels."io.ctor.pull"`)
+	require.NoError(t, err)
+	for _, l := range cutOff {
+		require.NoError(t, m.Delete(ctx, l, leases.SynchronousDelete))
 	}
 	// A detached container's logger ends a little after it.
 	layers := fixture.Count(t, e)["snapshots"]

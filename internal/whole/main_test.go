@@ -23,6 +23,7 @@ var helpers = map[string]func(args []string) error{
 	"hold":    helpHold,
 	"work":    helpWork,
 	"churn":   helpChurn,
+	"pull":    helpPull,
 	"quiet":   helpQuiet,
 	"dialed":  helpDialed,
 	"dirty":   helpDirty,

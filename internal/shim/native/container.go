@@ -29,7 +29,8 @@ type container struct {
 	group    string           // its cgroup
 	filter   *seccomp.Program // nil: there is none
 	root     int              // its root file system, which would sync the disk when it is let go of
-	pidfd    int              // of the first process
+	pid      int              // of the first process
+	pidfd    int              // likewise
 
 	mu      sync.Mutex
 	waiting *forker.Child // for its start; nil: it was started
@@ -87,12 +88,9 @@ func (c *container) exec(ctx context.Context, p *specs.Process, stdio task.Stdio
 	if err := c.writeExec(&script, doors, p, stdio); err != nil {
 		return none, err
 	}
-	child, err := c.executor.pool.Fork(ctx, forker.Order{Cgroup: doors.Two, Pids: c.pidfd, Script: &script})
-	if errors.Is(err, unix.ESRCH) {
-		return none, fmt.Errorf("%w: the container has ended", errdefs.ErrFailedPrecondition)
-	}
+	child, err := c.fork(ctx, doors, &script)
 	if err != nil {
-		return none, err
+		return none, orEnded(err)
 	}
 	terminal, err := child.Executed(ctx)
 	if err == nil {
@@ -102,10 +100,40 @@ func (c *container) exec(ctx context.Context, p *specs.Process, stdio task.Stdio
 		if terminal != nil {
 			terminal.Close()
 		}
-		return none, errors.Join(err, c.abort(child))
+		return none, errors.Join(orEnded(err), c.abort(child))
 	}
 	child.Close()
 	return task.Process{Pid: child.Pid, Console: terminal}, nil
+}
+
+// fork has a further process forked.
+func (c *container) fork(ctx context.Context, doors cgroup.Doors, script *forker.Script) (*forker.Child, error) {
+	order := forker.Order{Cgroup: doors.Two, Pids: c.pidfd, Script: script}
+	child, err := c.executor.pool.Fork(ctx, order)
+	switch {
+	case errors.Is(err, unix.ENOMEM): // or the first process is ending: the next answer tells
+		return c.executor.pool.Fork(ctx, order)
+	case errors.Is(err, unix.EBUSY):
+		// Version 2 has processes in the leaves alone. A first process that divides its
+		// cgroup has moved to one, and the others follow it, as with runc.
+		leaf, oerr := cgroup.Leaf(c.group, c.pid)
+		if oerr != nil || ended(c.pidfd) {
+			return nil, errors.Join(err, oerr)
+		}
+		defer unix.Close(leaf)
+		order.Cgroup = leaf
+		return c.executor.pool.Fork(ctx, order)
+	}
+	return child, err
+}
+
+// orEnded gives an error its class that means that the container has ended: its first
+// process is gone, or its cgroup.
+func orEnded(err error) error {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("%w: the container has ended: %w", errdefs.ErrFailedPrecondition, err)
+	}
+	return err
 }
 
 // everything are the namespaces that a process is moved to.

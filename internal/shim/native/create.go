@@ -59,6 +59,7 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (_ 
 		return nil, none, err
 	}
 	undo.Push(func() error { return c.abort(child) })
+	c.pid = child.Pid
 	if c.pidfd, err = unix.PidfdOpen(child.Pid, 0); err != nil {
 		return nil, none, fmt.Errorf("pidfd of process %d: %w", child.Pid, err)
 	}

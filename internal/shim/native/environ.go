@@ -3,14 +3,14 @@ package native
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/sys/user"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // environ is a process's environment: of one name the last, and with the home that
@@ -42,18 +42,16 @@ const maxPasswd = 4 << 20
 // home looks up a user's in the passwd of a root file system, which may be anything.
 func home(root int, uid uint32) string {
 	const unknown = "/"
-	fd, err := unix.Openat2(root, "etc/passwd", &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	r, err := rootfs.At(root)
 	if err != nil {
 		return unknown
 	}
-	f := os.NewFile(uintptr(fd), "passwd")
-	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+	defer r.Close()
+	f, err := r.Open("etc/passwd")
+	if err != nil {
 		return unknown
 	}
+	defer f.Close()
 	users, err := user.ParsePasswdFilter(io.LimitReader(f, maxPasswd), func(u user.User) bool { return u.Uid == int(uid) })
 	if err != nil || len(users) == 0 || users[0].Home == "" || strings.ContainsRune(users[0].Home, 0) {
 		return unknown

@@ -21,7 +21,6 @@ type layout struct {
 	dir    string // of the bundle
 	spaces spaces
 	last   []change // when all mounts are made
-	proc   bool     // there is one, for settings
 }
 
 type change struct {
@@ -48,7 +47,7 @@ func (l *layout) mount(m specs.Mount) error {
 	switch {
 	case to == "/", strings.HasPrefix(to, "/proc/"), to == "/proc" && m.Type != "proc":
 		return beyondf("a mount on %s", to)
-	case strings.ContainsRune(to+m.Source+strings.Join(m.Options, ""), 0), !l.Fits(4):
+	case strings.ContainsRune(to+m.Source+strings.Join(m.Options, ""), 0), !l.Fits(4), !o.bind && len(m.Source) > maxValue:
 		return beyondf("too much of a mount")
 	case o.bind:
 		return l.bind(m, to, o)
@@ -57,8 +56,11 @@ func (l *layout) mount(m specs.Mount) error {
 	}
 	switch m.Type {
 	case "proc":
-		l.fileSystem(m, to, o, forker.Directory|forker.NoLinks|forker.Keep)
-		l.proc = true
+		how := forker.Directory | forker.NoLinks
+		if len(o.own) == 0 && (o.set|o.setAll)&unix.MOUNT_ATTR_RDONLY == 0 {
+			how |= forker.Keep // else settings could not be made by it
+		}
+		l.fileSystem(m, to, o, how)
 		return nil
 	case "sysfs":
 		l.fileSystem(m, to, o, forker.Directory|forker.NoLinks)

@@ -66,13 +66,6 @@ func (p process) settings(s *forker.Script) error {
 		permissions = searchable
 	}
 	s.Keyring(permissions, "_ses."+p.id)
-	for _, l := range p.Rlimits {
-		r, known := resources[l.Type]
-		if !known {
-			return fmt.Errorf("unknown resource limit %q: %w", l.Type, errdefs.ErrInvalidArgument)
-		}
-		s.Limit(r, l.Soft, l.Hard)
-	}
 	if p.OOMScoreAdj != nil {
 		s.OwnSetting("oom_score_adj", strconv.Itoa(*p.OOMScoreAdj))
 	}
@@ -81,6 +74,16 @@ func (p process) settings(s *forker.Script) error {
 	}
 	if p.SelinuxLabel != "" {
 		s.OwnSetting("attr/exec", p.SelinuxLabel)
+	}
+	// What follows needs no descriptor. So the limit of them may be any, and a process
+	// of the user's never has one that is not for it.
+	s.CloseFiles()
+	for _, l := range p.Rlimits {
+		r, known := resources[l.Type]
+		if !known {
+			return fmt.Errorf("unknown resource limit %q: %w", l.Type, errdefs.ErrInvalidArgument)
+		}
+		s.Limit(r, l.Soft, l.Hard)
 	}
 	return nil
 }
@@ -106,7 +109,6 @@ func (p process) finish(s *forker.Script) {
 	s.OwnStreams(p.User.UID)
 	s.User(p.User.UID, p.User.GID, p.User.AdditionalGids)
 	s.Find(value(p.env, "PATH"), p.Args[0])
-	s.CloseFiles()
 	if p.NoNewPrivileges {
 		s.Capabilities(c)
 		s.NoNewPrivileges()

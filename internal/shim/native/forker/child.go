@@ -73,7 +73,17 @@ func (c *Child) Close() { c.talk.Close() }
 
 // listen waits for a word, or the end of the conversation: io.EOF.
 func (c *Child) listen(ctx context.Context, until uint32) (terminal *os.File, err error) {
-	defer context.AfterFunc(ctx, func() { _ = c.talk.SetReadDeadline(time.Unix(1, 0)) })()
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = c.talk.SetReadDeadline(time.Unix(1, 0))
+		close(cut)
+	})
+	defer func() {
+		if !stop() { // it must not cut off who listens next
+			<-cut
+			_ = c.talk.SetReadDeadline(time.Time{})
+		}
+	}()
 	defer func() {
 		if ctx.Err() != nil && err != nil {
 			err = ctx.Err()
@@ -147,6 +157,9 @@ func received(rights []byte) (int, error) {
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
 		return -1, fmt.Errorf("descriptor of a terminal: %w", errors.Join(err, unix.EBADMSG))
 	}
 	if err := unix.SetNonblock(fds[0], true); err != nil {

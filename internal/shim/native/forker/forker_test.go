@@ -239,3 +239,87 @@ func TestRubbish(t *testing.T) {
 	c.Close()
 	wait(t, c.Pid)
 }
+
+// A context that ends just when a process is ready cuts nothing off: the wait for
+// what it says next is another's.
+func TestCancelledLate(t *testing.T) {
+	needsRoot(t)
+	p, err := Start(1)
+	require.NoError(t, err)
+	defer p.Close()
+	for range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := fork(t, p, echo())
+		go cancel()
+		if _, err = c.Ready(ctx); err != nil {
+			require.ErrorIs(t, err, context.Canceled)
+			_, err = c.Ready(t.Context())
+		}
+		require.NoError(t, err)
+		require.NoError(t, c.Start())
+		var r *Refusal
+		_, err = c.Executed(t.Context())
+		require.ErrorAs(t, err, &r)
+		c.Close()
+		wait(t, c.Pid)
+	}
+}
+
+// A process that its shim does not listen to any more ends by itself, whatever it
+// was to do: the shim's death came before it could ask for a signal.
+func TestNobodyListens(t *testing.T) {
+	needsRoot(t)
+	p, err := Start(1)
+	require.NoError(t, err)
+	defer p.Close()
+	for name, first := range map[string]func(*Script){
+		"":           func(*Script) {},
+		"the signal": func(s *Script) { s.DeathSignal() },
+		"the user":   func(s *Script) { s.User(0, 0, nil) },
+	} {
+		var hold, did [2]int
+		require.NoError(t, unix.Pipe2(hold[:], unix.O_CLOEXEC))
+		require.NoError(t, unix.Pipe2(did[:], unix.O_CLOEXEC))
+		size, err := unix.FcntlInt(uintptr(hold[1]), unix.F_GETPIPE_SZ, 0)
+		require.NoError(t, err)
+		full := make([]byte, size)
+		_, err = unix.Write(hold[1], full)
+		require.NoError(t, err)
+		s := &Script{}
+		s.JoinCgroups(hold[1:]) // which writes, and so waits
+		first(s)
+		s.JoinCgroups(did[1:])
+		c := fork(t, p, s)
+		c.Close()
+		unix.Close(did[1])
+		for got := 0; got <= size; { // what was there, and its own
+			n, err := unix.Read(hold[0], full)
+			require.NoError(t, err)
+			got += n
+		}
+		wait(t, c.Pid)
+		n, err := unix.Read(did[0], full)
+		require.NoError(t, err)
+		require.Equal(t, name == "", n == 1, name)
+		unix.Close(did[0])
+		unix.Close(hold[0])
+		unix.Close(hold[1])
+	}
+}
+
+// A message with more descriptors than one leaves none open.
+func TestReceived(t *testing.T) {
+	var all []int
+	for range 2 {
+		fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		require.NoError(t, err)
+		all = append(all, fd)
+	}
+	fd, err := received(unix.UnixRights(all...))
+	require.ErrorIs(t, err, unix.EBADMSG)
+	require.Equal(t, -1, fd)
+	for _, fd := range all {
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		require.ErrorIs(t, err, unix.EBADF)
+	}
+}

@@ -43,20 +43,29 @@ static void make_link(struct args *a, int replace)
 void op_link(struct args *a) { make_link(a, 1); }
 void op_link_new(struct args *a) { make_link(a, 0); }
 
-// open_null opens /dev/null: the container's own, unless it has made another thing
-// of it, so that no process of it has a file of the host's.
-static long open_null(void)
+static int is_null(long fd)
 {
 	u64 found;
-	long fd = call(openat, AT_FDCWD, "/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
-	if (fd < 0)
-		return self.null;
-	int real = kind(fd, &found) == S_IFCHR && found == (1ull << 32 | 3);
-	call(close, fd);
+	return kind(fd, &found) == S_IFCHR && found == (1ull << 32 | 3);
+}
+
+// open_null opens /dev/null: the container's own, unless it has made another thing
+// of it, so that no process of it has a file of the host's. It is looked at before,
+// since to open a device may do something, and after, since it may be another by then.
+static long open_null(void)
+{
+	long fd = lookup(AT_FDCWD, "/dev/null", O_PATH | O_NOFOLLOW, INSIDE);
+	int real = fd >= 0 && is_null(fd);
+	if (fd >= 0)
+		call(close, fd);
 	if (!real)
 		return self.null;
-	fd = call(openat, AT_FDCWD, "/dev/null", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
-	return fd < 0 ? self.null : fd;
+	fd = lookup(AT_FDCWD, "/dev/null", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, INSIDE);
+	if (fd >= 0 && is_null(fd))
+		return fd;
+	if (fd >= 0)
+		call(close, fd);
+	return self.null;
 }
 
 void op_streams(struct args *a)

@@ -56,16 +56,15 @@ static long search(const char *directories, const char *name)
 	long error = -ENOENT;
 	while (*directories) {
 		char *at = self.command, *end = self.command + sizeof self.command;
-		while (*directories && *directories != ':') {
+		u64 size = 0; // of the directory's name
+		for (; *directories && *directories != ':'; directories++, size++)
 			if (at + 1 < end)
 				*at++ = *directories;
-			directories++;
-		}
 		if (*directories)
 			directories++;
 		*at = 0;
 		append(append(at, end, "/"), end, name);
-		if (self.command[0] != '/' || at == self.command)
+		if (!size || self.command[0] != '/' || size + 1 + length(name) >= sizeof self.command)
 			continue;
 		long found = check(self.command);
 		if (!found)

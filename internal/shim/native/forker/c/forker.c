@@ -114,9 +114,13 @@ static long fork(const struct request *r)
 	long pid = call(clone3, &how, sizeof how);
 	if (!pid)
 		child(r);
-	// The next one is to begin where the forker is. If not, there is no next one.
-	if (r->pids >= 0 && call(setns, self.me, CLONE_NEWPID) < 0)
+	// The next one is to begin where the forker is. If not, there is no next one,
+	// and the shim hears of none.
+	if (r->pids >= 0 && call(setns, self.me, CLONE_NEWPID) < 0) {
+		if (pid > 0)
+			call(kill, pid, SIGKILL);
 		leave(1);
+	}
 	return pid;
 }
 
@@ -138,13 +142,13 @@ static _Noreturn void serve(void)
 	}
 }
 
-#ifndef HARNESS
-__attribute__((used)) static _Noreturn void begin(void)
+_Noreturn void begin(void)
 {
 	become();
 	serve();
 }
 
+#ifndef HARNESS
 // The kernel starts a program with the stack aligned, and without a caller.
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tcall begin\n");

@@ -43,6 +43,7 @@ int file(struct args *a); // a descriptor by its place in the request; -1 stays 
 _Noreturn void fail(const char *what, const char *on, long error);
 long must(long answer, const char *what, const char *on);
 void say(u32 kind, int descriptor);
+int heard(void);
 void await_start(void);
 _Noreturn void leave(int status);
 
@@ -70,6 +71,9 @@ u64 file_system(long fd);
 long new_mount(const char *type, struct args *options, u32 mode, u32 attributes);
 long attach(long mount, long at);
 long copy(long fd, int recursive);
+
+// forker.c
+_Noreturn void begin(void);
 
 // run.c
 _Noreturn void run(const u8 *at, u64 size);

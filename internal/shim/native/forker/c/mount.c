@@ -158,12 +158,17 @@ void op_mask(struct args *a)
 	long at = existing(path);
 	if (at < 0)
 		return;
-	int *cover = kind(at, 0) == S_IFDIR ? &empty : &null;
-	if (*cover < 0)
-		*cover = (int)must(cover == &empty ? empty_directory() : real_null(), "make mask", 0);
-	long mount = must(copy(*cover, 0), "copy mask", path);
+	int directory = kind(at, 0) == S_IFDIR, first = directory && empty < 0;
+	if (!directory && null < 0)
+		null = (int)must(real_null(), "make mask", 0);
+	long mount = must(first ? empty_directory() : copy(directory ? empty : null, 0), "make mask for", path);
 	must(attach(mount, at), "mask", path);
-	call(close, mount);
+	// Kernels before 6.15 copy no mount that is attached nowhere: so the first one
+	// is used, and the others are its copies.
+	if (first)
+		empty = (int)mount;
+	else
+		call(close, mount);
 	call(close, at);
 }
 

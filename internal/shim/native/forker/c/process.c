@@ -6,10 +6,19 @@
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
 
+// die_with_shim asks for the signal that ends this process with the shim. If that
+// has ended already there will be none.
+static void die_with_shim(void)
+{
+	must(call(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "ask for death signal", 0);
+	if (!heard())
+		leave(255);
+}
+
 void op_death_signal(struct args *a)
 {
 	(void)a;
-	must(call(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "ask for death signal", 0);
+	die_with_shim();
 }
 
 void op_session(struct args *a)
@@ -93,8 +102,10 @@ void op_user(struct args *a)
 	must(call(prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities", 0);
 	must(call(setresuid, uid, uid, uid), "set user", 0);
 	must(call(prctl, PR_SET_KEEPCAPS, 0, 0, 0, 0), "keep capabilities", 0);
-	// The kernel forgets it with the old user.
-	must(call(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "ask for death signal", 0);
+	// With the old user the kernel forgets both: that no process of this user may
+	// trace it (unless fs.suid_dumpable says so), and the signal.
+	must(call(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0), "forbid tracing", 0);
+	die_with_shim();
 }
 
 static void set_capabilities(u64 effective, u64 permitted, u64 inheritable)

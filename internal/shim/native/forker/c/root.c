@@ -9,13 +9,19 @@
 
 #define LINKS 40 // that one path may lead through, as the kernel has it
 #define NAME_SIZE 256
+#define TRIES 1000 // of a look-up: somebody may interfere without end
 
 long lookup(int dir, const char *path, u64 flags, u64 resolve)
 {
 	struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve};
+	long fd = -EAGAIN;
 	while (*path == '/')
 		path++;
-	return call(openat2, dir, *path ? path : ".", &how, sizeof how);
+	// Where ".." is on the way the kernel gives up if anything on the host was
+	// renamed or mounted meanwhile.
+	for (int i = 0; i < TRIES && fd == -EAGAIN; i++)
+		fd = call(openat2, dir, *path ? path : ".", &how, sizeof how);
+	return fd;
 }
 
 // kind tells what a descriptor is (S_IFMT), and of a device which one.
@@ -29,6 +35,7 @@ u64 kind(long fd, u64 *device)
 	return st.stx_mode & S_IFMT;
 }
 
+// file_system tells which type of one a file is in; 0 is that it is not known.
 u64 file_system(long fd)
 {
 	struct statfs st;
@@ -150,7 +157,7 @@ static long resolve(const char *path)
 }
 
 // make makes a directory or an empty file in dir, unless it is there, and opens it.
-static long make(long dir, const char *name, int directory)
+static long make(int dir, const char *name, int directory)
 {
 	const u64 no_links = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
 	long fd = lookup(dir, name, O_PATH, no_links);
@@ -177,18 +184,25 @@ static long make_all(int directory)
 		long n = next(name);
 		if (n <= 0)
 			return n < 0 ? n : dir;
-		long below = make(dir, name, directory || *way.rest);
+		long below = make((int)dir, name, directory || *way.rest);
 		call(close, dir);
 		dir = below;
 	}
 	return dir;
 }
 
+// in_proc tells whether a file is a procfs's, or nothing is known of it.
+static int in_proc(long fd)
+{
+	u64 type = file_system(fd);
+	return !type || type == PROC_SUPER_MAGIC;
+}
+
 // admit refuses what nothing may be mounted on: the root itself, and the inside of
 // a procfs, where programs that ask the kernel would believe the image instead.
 static long admit(long fd, u32 flags)
 {
-	if (fd >= 0 && (is_root(fd) || (!(flags & TARGET_IN_PROC) && file_system(fd) == PROC_SUPER_MAGIC))) {
+	if (fd >= 0 && (is_root(fd) || (!(flags & TARGET_IN_PROC) && in_proc(fd)))) {
 		call(close, fd);
 		return -EPERM;
 	}

@@ -4,6 +4,7 @@
 #define SOL_SOCKET 1
 #define SCM_RIGHTS 1
 #define MSG_CTRUNC 8
+#define MSG_TRUNC 0x20
 #define MSG_NOSIGNAL 0x4000
 #define MSG_CMSG_CLOEXEC 0x40000000
 
@@ -57,7 +58,7 @@ long receive(int from, void *message, u32 size)
 	if (n < 0)
 		return n;
 	keep_files(&r, m.control_size);
-	return m.flags & MSG_CTRUNC ? -E2BIG : n;
+	return m.flags & (MSG_CTRUNC | MSG_TRUNC) ? -E2BIG : n;
 }
 
 // transmit sends a message, with a descriptor unless that is -1.

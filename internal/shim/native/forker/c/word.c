@@ -1,6 +1,9 @@
 // What a new process says to the shim.
 #include "forker.h"
 
+#define MSG_PEEK 2
+#define MSG_DONTWAIT 0x40
+
 _Noreturn void leave(int status)
 {
 	call(exit_group, status);
@@ -32,6 +35,14 @@ void say(u32 kind, int descriptor)
 	struct word w = {.kind = kind, .operation = self.operation};
 	if (transmit(self.conversation, &w, sizeof w, descriptor) < 0)
 		leave(255); // nobody listens: the shim has ended
+}
+
+// heard tells whether the shim still has its end of the conversation.
+int heard(void)
+{
+	u8 word;
+	long n = call(recvfrom, self.conversation, &word, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0);
+	return n > 0 || n == -EAGAIN;
 }
 
 void await_start(void)

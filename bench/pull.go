@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// puller is one way to get an image.
+type puller interface {
+	name() string
+	// start readies a store. It gives a *missing where the host lacks the peer.
+	start(ctx context.Context, b *bench) error
+	// pull gets an image that the store does not have.
+	pull(ctx context.Context, ref string) error
+	// forget removes it, and all that came with it.
+	forget(ctx context.Context, ref string) error
+}
+
+// allPullers are in the order of the tables.
+func allPullers() []puller {
+	return []puller{&ctorPuller{}, &clientPuller{}, &dockerPuller{}, &skopeo{unpack: true}, &skopeo{}, &crane{}}
+}
+
+// pulls times pulls of images of several shapes from a registry on loopback, one
+// peer after the other, each into a store that has nothing of the image.
+func (b *bench) pulls(ctx context.Context) error {
+	dir := filepath.Join(b.dir, "registry")
+	host, err := b.needRegistry(ctx, dir)
+	if err != nil {
+		return err
+	}
+	var peers []puller
+	for _, p := range allPullers() {
+		if !b.wantsPeer(p.name()) {
+			continue
+		}
+		b.say("starting %s", p.name())
+		if err := p.start(ctx, b); err != nil {
+			b.absent(p.name(), err)
+			continue
+		}
+		peers = append(peers, p)
+	}
+	for _, s := range shapes(b.pullScale) {
+		if !mentions(b.pullShapes, s.name()) {
+			continue
+		}
+		b.say("making %s", s.name())
+		if err := s.store(ctx, filepath.Join(dir, s.name())); err != nil {
+			return err
+		}
+		if err := b.pullShape(ctx, peers, s.name(), host+"/"+s.name()+":1"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pullShape times one shape. A peer that can't pull it the first time, since it
+// knows no zstd, is left out.
+func (b *bench) pullShape(ctx context.Context, peers []puller, shape, ref string) error {
+	able := make([]bool, len(peers))
+	result := pull{Shape: shape}
+	for _, p := range peers {
+		result.Times = append(result.Times, series{Name: p.name()})
+		result.PeakMiB = append(result.PeakMiB, series{Name: p.name()})
+	}
+	for round := range 1 + b.pullRounds {
+		for n := range peers {
+			n = (n + round) % len(peers)
+			p := peers[n]
+			if round > 0 && !able[n] {
+				continue
+			}
+			b.say("%s: %s", shape, p.name())
+			took, peak, err := timedPull(ctx, p, ref)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil && round == 0 {
+				b.absent(p.name()+" of "+shape, err)
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.name(), err)
+			}
+			able[n] = true
+			if round > 0 {
+				result.Times[n].Samples = append(result.Times[n].Samples, milli(took))
+				result.PeakMiB[n].Samples = append(result.PeakMiB[n].Samples, float64(peak)/1024)
+			}
+		}
+	}
+	b.results.Pull = append(b.results.Pull, result)
+	return nil
+}
+
+// timedPull pulls once, and forgets. peak is how many KiB this process grew by
+// meanwhile: of a peer in this process the memory that a pull takes.
+func timedPull(ctx context.Context, p puller, ref string) (took time.Duration, peak int, err error) {
+	runtime.GC()
+	idle, err := resident("VmRSS:", true)
+	if err != nil {
+		return 0, 0, err
+	}
+	start := time.Now()
+	err = p.pull(ctx, ref)
+	took = time.Since(start)
+	most, perr := resident("VmHWM:", false)
+	ferr := p.forget(ctx, ref)
+	if err == nil {
+		err = errors.Join(perr, ferr)
+	}
+	return took, most - idle, err
+}

@@ -1,0 +1,106 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerui"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/flightcontrol"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// convert is the frontend: it has a Dockerfile made a graph of steps, for each
+// platform, and asks for its last. BuildKit's own does the same after it has
+// looked whether another frontend is to do it, and has a data race in what is
+// resolved here.
+func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+	ui, err := dockerui.NewClient(c)
+	if err != nil {
+		return nil, err
+	}
+	src, err := ui.ReadEntrypoint(ctx, "Dockerfile")
+	if err != nil {
+		return nil, err
+	}
+	images := &resolver{to: c}
+	images.once.CacheError = true
+	remark := func(rule, description, url, msg string, at []parser.Range) {
+		src.Warn(ctx, rule+": "+msg, gateway.WarnOpts{
+			Level: 1, Detail: [][]byte{[]byte(description)}, URL: url, Range: ranges(at),
+		})
+	}
+	made, err := ui.Build(ctx, func(ctx context.Context, platform *ocispec.Platform, n int) (*dockerui.BuildResult, error) {
+		o := dockerfile2llb.ConvertOpt{
+			Config: ui.Config, Client: ui, SourceMap: src.SourceMap, MetaResolver: images, TargetPlatform: platform,
+		}
+		o.BuildArgs = maps.Clone(o.BuildArgs)
+		if n == 0 {
+			o.Warn = remark
+		}
+		graph, err := dockerfile2llb.Dockerfile2LLB(ctx, src.Data, o)
+		if err != nil {
+			return nil, err
+		}
+		def, err := graph.State.Marshal(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r, err := c.Solve(ctx, gateway.SolveRequest{Definition: def.ToPB(), CacheImports: ui.CacheImports})
+		if err != nil {
+			return nil, err
+		}
+		ref, err := r.SingleRef()
+		if err != nil {
+			return nil, err
+		}
+		return &dockerui.BuildResult{Reference: ref, Image: graph.Image, BaseImage: graph.BaseImage, Epoch: graph.Epoch}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made.Finalize()
+}
+
+// ranges are a parser's, as the solver has them.
+func ranges(at []parser.Range) (list []*pb.Range) {
+	for _, r := range at {
+		list = append(list, &pb.Range{
+			Start: &pb.Position{Line: int32(r.Start.Line), Character: int32(r.Start.Character)},
+			End:   &pb.Position{Line: int32(r.End.Line), Character: int32(r.End.Character)},
+		})
+	}
+	return list
+}
+
+// resolver finds the configuration of base images, each once a build.
+type resolver struct {
+	to   sourceresolver.ImageMetaResolver
+	once flightcontrol.CachedGroup[resolved]
+}
+
+type resolved struct {
+	ref    string
+	digest digest.Digest
+	config []byte
+}
+
+// ResolveImageConfig implements llb.ImageMetaResolver.
+func (r *resolver) ResolveImageConfig(ctx context.Context, ref string, o sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+	// Of all options only the image's differ within a build.
+	key := fmt.Sprintf("%s %v", ref, o.ImageOpt)
+	if o.ImageOpt != nil {
+		key = fmt.Sprintf("%s %s %v", ref, o.ImageOpt.ResolveMode, o.ImageOpt.Platform)
+	}
+	got, err := r.once.Do(ctx, key, func(ctx context.Context) (resolved, error) {
+		ref, d, config, err := r.to.ResolveImageConfig(ctx, ref, o)
+		return resolved{ref, d, config}, err
+	})
+	return got.ref, got.digest, got.config, err
+}

@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+)
+
+// pullLabel marks the leases of pulls, with what is pulled. What a pull has
+// brought when it fails, or is killed, waits for the next one.
+const pullLabel = "io.ctor.pull"
+
+// PullLease is Lease for a pull. keep, which is asked when the pull has failed,
+// tells whether what has arrived is to stay: for a day, or until a pull of the same
+// name succeeds. Snapshots that are not committed never stay.
+func (e *Engine) PullLease(ctx context.Context, name string, keep func(error) bool) (_ context.Context, release func(*error), err error) {
+	ctx, drop, err := e.lease(ctx, map[string]string{pullLabel: name})
+	if err != nil {
+		return nil, nil, err
+	}
+	id, _ := leases.FromContext(ctx)
+	e.pulls.begin(id)
+	return ctx, func(err *error) {
+		defer e.pulls.end(id)
+		if *err != nil && keep(*err) {
+			return
+		}
+		if drop(err); *err == nil {
+			*err = e.forgetPulls(ctx, name)
+		}
+	}, nil
+}
+
+// forgetPulls lets go of what earlier pulls of a name have brought.
+func (e *Engine) forgetPulls(ctx context.Context, name string) error {
+	ctx, cancel := e.Cleanup(ctx)
+	defer cancel()
+	m := e.Client.LeasesService()
+	list, err := m.List(ctx, fmt.Sprintf("labels.%q", pullLabel))
+	if err != nil {
+		return fmt.Errorf("forget earlier pulls: %w", err)
+	}
+	var errs []error
+	for _, l := range list {
+		owner := l.Labels[leaseLabel]
+		if l.Labels[pullLabel] != name || e.pulls.has(l.ID) || owner != Owner() && !e.orphan(owner) {
+			continue
+		}
+		if err := m.Delete(ctx, leases.Lease{ID: l.ID}); err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("forget an earlier pull: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cutOff removes the snapshots that a pull had half made when it was killed.
+func (e *Engine) cutOff(ctx context.Context, l leases.Lease) error {
+	m := e.Client.LeasesService()
+	list, err := m.ListResources(ctx, l)
+	if err != nil {
+		return fmt.Errorf("sweep lease %s: %w", l.ID, err)
+	}
+	var errs []error
+	for _, r := range list {
+		name, ok := strings.CutPrefix(r.Type, "snapshots/")
+		if !ok || !e.Backend.Reaches(name) {
+			continue
+		}
+		sn := e.Client.SnapshotService(name)
+		i, err := sn.Stat(ctx, r.ID)
+		if err == nil && i.Kind != snapshots.KindCommitted {
+			err = sn.Remove(ctx, r.ID)
+		}
+		if err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("sweep snapshot %s: %w", r.ID, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// young tells of a pull's lease whether what it keeps is still of use. The
+// collector drops it when it is not; but a clock may have been wrong.
+func young(l leases.Lease) bool {
+	return l.Labels[pullLabel] != "" && time.Since(l.CreatedAt) < leaseTime
+}
+
+// pulls are those under way, by their leases. The zero value is ready.
+type pulls struct {
+	mu  sync.Mutex
+	all map[string]struct{}
+}
+
+func (p *pulls) begin(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all == nil {
+		p.all = map[string]struct{}{}
+	}
+	p.all[id] = struct{}{}
+}
+
+func (p *pulls) end(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.all, id)
+}
+
+func (p *pulls) has(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.all[id]
+	return ok
+}

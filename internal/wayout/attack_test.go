@@ -21,7 +21,7 @@ import (
 // network, so that this program has nothing of their sockets.
 var attacks = map[string]func(n int) error{
 	"syn": synFlood, "udp": udpFlood, "slow": slowReaders, "names": manyNames, "queries": queryFlood,
-	"spoof": spoof, "flush": flush, "mapped": mapped, "stall": stalledQueries,
+	"spoof": spoof, "flush": flush, "mapped": mapped, "stall": stalledQueries, "open": openMany,
 }
 
 // kept is what an attack has opened, until the process ends.
@@ -123,6 +123,18 @@ func slowReaders(n int) error {
 		})
 	}
 	all.Wait()
+	return nil
+}
+
+// openMany opens connections.
+func openMany(n int) error {
+	for range n {
+		c, err := net.Dial("tcp", "192.0.2.80:80")
+		if err != nil {
+			return err
+		}
+		kept = append(kept, c)
+	}
 	return nil
 }
 

@@ -352,3 +352,24 @@ func TestMany(t *testing.T) {
 		return len(w.conns) == 0 && len(w.held.flows) == 0
 	}, 30*time.Second, time.Millisecond)
 }
+
+// A thousand connections that are open take two descriptors each, and few kilobytes.
+func TestThousand(t *testing.T) {
+	const n = 1000
+	l, err := net.Listen("tcp", "127.0.0.1:0") // whose kernel takes connections before anybody accepts them
+	require.NoError(t, err)
+	defer l.Close()
+	b, w := openBox(t, to(l))
+	b.attack(t, "open", 1)
+	files, memory := descriptors(t), resident(t)
+	b.attack(t, "open", n)
+	require.Eventually(t, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.conns) >= 2*(n+1)
+	}, 30*time.Second, time.Millisecond)
+	require.LessOrEqual(t, descriptors(t)-files, 2100)
+	if !raced {
+		require.LessOrEqual(t, resident(t)-memory, 15<<20)
+	}
+}

@@ -311,3 +311,15 @@ func ExampleStats() {
 		last = s
 	}
 }
+
+// Disks that are plugged in while the container runs appear in it.
+func ExamplePropagation() {
+	c, err := img.Run(ctx, container.Config{Mounts: []container.Mount{{
+		Source: "/media", Target: "/media", CreateSource: true,
+		Propagation: container.PropagateSlave, ReadOnly: true,
+	}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+}

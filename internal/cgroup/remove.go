@@ -27,6 +27,9 @@ func Remove(path string, keep ...string) error {
 	if err != nil {
 		return err
 	}
+	if len(keep) == 0 && vanished(found, path) {
+		return nil
+	}
 	for _, h := range found {
 		quell(filepath.Join(h, path), keep)
 	}
@@ -36,6 +39,19 @@ func Remove(path string, keep ...string) error {
 		errs = append(errs, remove(filepath.Join(h, path), keep, end))
 	}
 	return errors.Join(errs...)
+}
+
+// vanished removes a cgroup from the hierarchies in which it is empty, and tells
+// whether it is in none any more. As a rule the runtime has removed it, and each of
+// the files that quell would look for costs a walk through the hierarchy.
+func vanished(hierarchies []string, path string) bool {
+	all := true
+	for _, h := range hierarchies {
+		if err := unix.Rmdir(filepath.Join(h, path)); err != nil && err != unix.ENOENT {
+			all = false
+		}
+	}
+	return all
 }
 
 // quell makes sure that killing comes to an end. Processes in a cgroup and below

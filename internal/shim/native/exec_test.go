@@ -134,7 +134,7 @@ func TestExecIntoLeaf(t *testing.T) {
 	group := filepath.Join(cgroup.Root, s.Linux.CgroupsPath)
 	require.NoError(t, os.Mkdir(group+"/leaf", 0o755))
 	require.NoError(t, os.WriteFile(group+"/leaf/cgroup.procs", fmt.Append(nil, p.Pid), 0))
-	require.NoError(t, os.WriteFile(group+"/cgroup.subtree_control", []byte("+pids"), 0))
+	require.NoError(t, os.WriteFile(group+"/cgroup.subtree_control", []byte("+memory"), 0))
 	out, err := d.command(c, d.spec("cat", "/proc/self/cgroup").Process)
 	require.NoError(t, err)
 	require.Equal(t, "0::/leaf\n", out)

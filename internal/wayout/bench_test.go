@@ -174,6 +174,7 @@ func BenchmarkThroughput(b *testing.B) {
 		return time.Since(began)
 	})
 	b.ReportMetric(float64(slices.Min(host))/float64(slices.Min(way)), "of-loopback")
+	b.ReportMetric(float64(median(host))/float64(median(way)), "of-loopback-median")
 }
 
 func BenchmarkRoundTrip(b *testing.B) {

@@ -29,6 +29,9 @@ var helpers = map[string]func(args []string) error{
 	"dirty":   helpDirty,
 	"lacking": helpLacking,
 	"scarce":  helpScarce,
+
+	"mirror":   helpMirror,
+	"download": helpDownload,
 }
 
 func TestMain(m *testing.M) {

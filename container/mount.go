@@ -39,6 +39,11 @@ type Mount struct {
 	// that is missing is ctor.ErrNotFound, without CreateSource. For Volume it is the
 	// volume's name: one that is missing is made. "" is a volume without a name, of
 	// this container alone, which goes with it.
+	//
+	// What the host mounts at Source, or above it, after the engine's first container
+	// was made is seen by containers if the host's root is shared, as systemd has it
+	// (mount --make-rshared / does it), and by detached containers always. Otherwise
+	// they see what lies below that mount.
 	Source string
 
 	// Target is where the container has it: an absolute path other than /,

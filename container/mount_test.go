@@ -11,6 +11,7 @@ import (
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/internal/fixture"
 )
 
 func TestBind(t *testing.T) {
@@ -116,7 +117,7 @@ func TestCreateSource(t *testing.T) {
 // What the host mounts later comes to a container that follows it, and to no other.
 func TestPropagation(t *testing.T) {
 	t.Parallel()
-	img := busybox(t)
+	img := fixture.Busybox(t, fixture.Open(t)) // whose shim has not seen the host's mounts yet
 	dir := t.TempDir()
 	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })

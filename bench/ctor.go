@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,19 +16,13 @@ import (
 	"github.com/ctorhq/ctor/image"
 )
 
-// The shim's executors.
-const (
-	libcontainer = "libcontainer"
-	command      = "command"
-)
-
-// shimName is the file that has the libcontainer executor.
+// shimName is the file of the shim that is installed.
 const shimName = "containerd-shim-ctor-v2"
 
 // ctorPeer is what all of this is about: an engine in this process.
 type ctorPeer struct {
-	executor string
-	detach   bool
+	installed bool // the shim is a program of its own; else this one, executed again
+	detach    bool
 
 	root   string
 	shim   string
@@ -46,7 +39,10 @@ func (c *ctorPeer) name() string {
 	if c.detach {
 		kind = "detached"
 	}
-	return fmt.Sprintf("ctor %s (%s)", kind, c.executor)
+	if c.installed {
+		kind += " (installed shim)"
+	}
+	return "ctor " + kind
 }
 
 func (c *ctorPeer) start(ctx context.Context, b *bench) (err error) {
@@ -62,13 +58,9 @@ func (c *ctorPeer) start(ctx context.Context, b *bench) (err error) {
 	return err
 }
 
-// findShim gives the program that is the shim. This very program, executed
-// again, has the command executor; the other one is installed.
+// findShim gives the program that is the shim.
 func (c *ctorPeer) findShim(b *bench) (string, error) {
-	if c.executor == command {
-		if _, err := need("runc", "runc"); err != nil {
-			return "", err
-		}
+	if !c.installed {
 		return b.program, nil
 	}
 	candidates := []string{"bin/" + shimName, "../bin/" + shimName, shimName}

@@ -30,7 +30,7 @@ func (b *bench) opens(ctx context.Context) error {
 	}
 	for _, p := range b.peers {
 		if p, ok := p.(*ctorPeer); ok && p.detach {
-			return b.opensOf(ctx, p) // one is enough: the executor is not asked
+			return b.opensOf(ctx, p) // one is enough: the shim is not asked
 		}
 	}
 	return nil

@@ -46,10 +46,10 @@ type phased interface {
 // allPeers are in the order of the tables.
 func allPeers() []peer {
 	return []peer{
-		&ctorPeer{executor: libcontainer},
-		&ctorPeer{executor: command},
-		&ctorPeer{executor: libcontainer, detach: true},
-		&ctorPeer{executor: command, detach: true},
+		&ctorPeer{},
+		&ctorPeer{installed: true},
+		&ctorPeer{detach: true},
+		&ctorPeer{installed: true, detach: true},
 		&bwrap{},
 		&runc{},
 		&ctr{},

@@ -44,16 +44,16 @@ part root; ls -la / /etc /tmp 2>&1; ls -l /sys/fs/cgroup 2>&1
 // alike takes out of what was seen what differs between any two containers.
 func alike(text string) string {
 	for _, r := range [][2]string{
-		{`(?m)^\d+ \d+ \d+:\d+ `, ""},                                 // mountinfo's numbers
-		{`(shared|master|propagate_from):\d+ ?`, "$1 "},               // and those of peers
-		{`:\[\d+\]`, ":[]"},                                           // inodes of namespaces and pipes
-		{`ctor-tasktest-\d+-\d+/c\d+`, "CGROUP"},                      //
-		{`\w{3} [ \d]\d [ \d]\d:\d\d|\w{3} [ \d]\d  \d{4}`, "DATE"},   // of files
-		{`/proc/\d+/fd`, "/proc/PID/fd"},                              // what fd 3 of ls is
-		{`l[r-][w-]x(.* -> /dev/null)`, "l--x$1"},                     // runc's is read-only, of an added process
-		{`,size=4k,nr_inodes=1`, ""},                                  // masks, which runc 1.1 does not bound
-		{`tasktest-[a-z]*-?\d+`, "DIR"},                               // of the bed
-		{`(?m)^(\S+ +)\d+( \S+ +\S+ +)\d+( DATE)`, "${1}N${2}SIZE$3"}, // of directories
+		{`(?m)^\d+ \d+ \d+:\d+ `, ""},                               // mountinfo's numbers
+		{`(shared|master|propagate_from):\d+ ?`, "$1 "},             // and those of peers
+		{`:\[\d+\]`, ":[]"},                                         // inodes of namespaces and pipes
+		{`ctor-tasktest-\d+-\d+/c\d+`, "CGROUP"},                    //
+		{`\w{3} [ \d]\d [ \d]\d:\d\d|\w{3} [ \d]\d  \d{4}`, "DATE"}, // of files
+		{`/proc/\d+/fd`, "/proc/PID/fd"},                            // what fd 3 of ls is
+		{`l[r-][w-]x(.* -> /dev/null)`, "l--x$1"},                   // runc's is read-only, of an added process
+		{`,size=4k,nr_inodes=1`, ""},                                // masks, which runc 1.1 does not bound
+		{`tasktest-[a-z]*-?\d+`, "DIR"},                             // of the bed
+		{`(?m)^(\S+) +\d+( \S+ +\S+) +\d+( DATE)`, "$1 N$2 SIZE$3"}, // of directories; /proc has a link for each process
 	} {
 		text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
 	}

@@ -22,7 +22,7 @@ import (
 const loopbackEnv = "CTOR_BENCH_REGISTRY"
 
 // loopback is the registry that all pull from: another process, whose time and
-// memory are nobody's, and which does as little as a registry can. It ends with
+// memory count for no peer, and which does as little as a registry can. It ends with
 // its standard input.
 func loopback(dir string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

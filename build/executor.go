@@ -42,7 +42,7 @@ const hostname = "build"
 // Run implements executor.Executor.
 func (x *commands) Run(ctx context.Context, _ string, root executor.Mount, mounts []executor.Mount, p executor.ProcessInfo, started chan<- struct{}) (_ resourcestypes.Recorder, err error) {
 	if started != nil {
-		defer sync.OnceFunc(func() { close(started) })() // whoever waits for it learns how it ended
+		defer sync.OnceFunc(func() { close(started) })() // a caller that waits for it learns how it ended
 	}
 	s, ok := stepOf(ctx)
 	if !ok {

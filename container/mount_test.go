@@ -117,7 +117,7 @@ func TestCreateSource(t *testing.T) {
 // What the host mounts later comes to a container that follows it, and to no other.
 func TestPropagation(t *testing.T) {
 	t.Parallel()
-	img := fixture.Busybox(t, fixture.Open(t)) // whose shim has not seen the host's mounts yet
+	img := fixture.Busybox(t, fixture.Open(t)) // its shim starts after the mount below is made
 	dir := t.TempDir()
 	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })

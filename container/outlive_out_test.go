@@ -108,7 +108,7 @@ func TestDetachedOut(t *testing.T) {
 	before.Same(t, func() fixture.Remains { return fixture.Count(t, e) })
 }
 
-// again opens the root anew, as the next program does.
+// again opens the root once more, as the next program does.
 func again(t *testing.T, e *ctor.Engine) *ctor.Engine {
 	t.Helper()
 	require.NoError(t, e.Close())

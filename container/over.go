@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -28,8 +29,8 @@ type given struct {
 // Their Destination is not used. What the container writes is written there, and
 // stays when it is closed, and so do the empty files and directories that the
 // runtime makes to mount on. image is what an image's configuration would
-// say: the environment, the user and the rest, which cfg changes. In everything
-// else it is like [New].
+// say: the environment, the user and the rest, which cfg changes. Everything else
+// is as with [New].
 //
 // The files must be there as long as the container is, and no one else may write
 // to an overlay's upper directory. The container is attached: Detach and Keep
@@ -42,11 +43,7 @@ func Over(ctx context.Context, e *ctor.Engine, root []specs.Mount, image ocispec
 	b := builder{ctor: e, in: in, id: newID(), cfg: cfg}
 	defer func() {
 		if err != nil {
-			name := cfg.Name
-			if name == "" {
-				name = b.id
-			}
-			err = fmt.Errorf("new container %q over files: %w", name, err)
+			err = fmt.Errorf("new container %q over files: %w", cmp.Or(cfg.Name, b.id), err)
 		}
 	}()
 	if cfg.Detach || cfg.Keep {
@@ -62,7 +59,7 @@ func Over(ctx context.Context, e *ctor.Engine, root []specs.Mount, image ocispec
 	return b.make(ctx)
 }
 
-// rootMounts checks what is to be the root.
+// rootMounts checks the mounts that make the root.
 func rootMounts(root []specs.Mount) (list []mount.Mount, err error) {
 	if len(root) == 0 {
 		return nil, invalid("nothing is to be mounted as its root")

@@ -275,7 +275,7 @@ func TestBad(t *testing.T) {
 // What a container puts into a volume leads nowhere, and goes with it.
 func TestHostile(t *testing.T) {
 	t.Parallel()
-	e := containertest.Engine(t)
+	e := fixture.Open(t) // of its own: other tests make volumes at the same time
 	img := fixture.Busybox(t, e)
 	v := create(t, e, "")
 	run(t, img, sh(`cd /data; ln -s /etc/passwd link; ln -s ../../../../../../etc up; busybox mkfifo pipe; busybox mknod null c 1 3

@@ -24,7 +24,7 @@ func TestSame(t *testing.T) {
 	}, "no capabilities")
 }
 
-// nobody is handed nothing.
+// nobody is a fallback that fails the test when a container is handed over to it.
 type nobody struct{ *testing.T }
 
 func (n nobody) Create(context.Context, task.Bundle, task.Stdio) (task.Container, task.Process, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -19,6 +20,7 @@ import (
 
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container/containertest"
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/fixture"
 )
 
@@ -32,7 +34,8 @@ func stranger(t *testing.T, e *ctor.Engine, id, runtime string, o any, args ...s
 	made, err := c.NewContainer(ctx, id,
 		containerd.WithSnapshotter(e.Snapshotter()), containerd.WithNewSnapshot(id, img),
 		containerd.WithRuntime(runtime, o),
-		containerd.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs(args...)))
+		containerd.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs(args...),
+			oci.WithCgroup(filepath.Join(cgroup.Parent(e.Root(), "ctor"), id)))) // the client's own choice would stay, empty
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, made.Delete(context.WithoutCancel(ctx), containerd.WithSnapshotCleanup))

@@ -105,6 +105,9 @@ func (n neighbour) reaches(t testing.TB, times int) (took []time.Duration) {
 // A hostile container gets its share of the program and no more, and its
 // neighbour goes on.
 func TestHostile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("floods take ten seconds")
+	}
 	var asked calls
 	var stuck atomic.Int64
 	share := 2*relay.Connections() + 2*relay.Flows() + 2*mostHeld

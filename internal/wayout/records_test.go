@@ -200,6 +200,9 @@ func TestForwardsNoNeighbour(t *testing.T) {
 
 // A resolver that hangs holds up no address, and a bounded number of lookups.
 func TestForwardsHang(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for the limit of a look-up, five seconds")
+	}
 	z := &zone{hangs: true}
 	z.install(t)
 	b := openForwarding(t, func(context.Context, string, netip.AddrPort) bool { return true }, nil)

@@ -18,9 +18,8 @@ import (
 // all are held, others are added.
 type forks struct {
 	// The channel is the queue: Go serves those who wait to send in the order in
-	// which they came. It does so only for one who stays; a select that is left
-	// and entered anew, at a tick, goes to the end, and callers that come later
-	// overtake.
+	// which they came. A caller that left its select at each tick and came back
+	// would go to the end of the queue each time, and later callers would overtake it.
 	jobs chan func(tid int)
 
 	mu      sync.Mutex

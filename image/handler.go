@@ -25,12 +25,12 @@ import (
 // lists it; and what is about an image, such as a signature, lives as long as the
 // image. A tag that moves leaves what it meant under its digest: nothing that was
 // pushed goes but by a DELETE, or by [Image.Remove]. A blob of a manifest that
-// doesn't come within an hour goes, as does an upload that nobody goes on with
+// doesn't come within an hour goes, as does an upload that is left alone
 // for ten minutes. An image that the engine has for some of its platforms only is
 // served so.
 //
-// The handler asks nobody who they are. Whoever reaches it can read every image of
-// the engine and give any name another image: a handler before it decides on that.
+// The handler asks for no password. A client that reaches it can read every image of
+// the engine and give any name another image: put a handler before it that decides.
 // One that tells repositories apart has to set the request's Host, and to look at
 // a POST's query: "from" names the repository that a blob is mounted from, and
 // without it every one is meant.

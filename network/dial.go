@@ -18,8 +18,8 @@ import (
 // another container: container.Out(n.Dial) lets that reach all that is in the network
 // without being in it.
 //
-// Errors are *net.OpError: errors.Is finds syscall.ECONNREFUSED where nobody listens
-// and syscall.EHOSTUNREACH where there is nobody, errors.As a *net.DNSError where no
+// Errors are *net.OpError: errors.Is finds syscall.ECONNREFUSED where no process
+// listens and syscall.EHOSTUNREACH where no container has the address, errors.As a *net.DNSError where no
 // container that runs has the name.
 func (n *Network) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, leave, err := n.in.Enter(ctx)

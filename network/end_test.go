@@ -57,7 +57,7 @@ func TestFootprint(t *testing.T) {
 		require.ErrorIs(t, err, ctor.ErrNotFound)
 		_, err = network.New(t.Context(), containertest.Engine(t), network.Config{Name: n.Name()})
 		require.ErrorIs(t, err, ctor.ErrAlreadyExists)
-		require.NoError(t, n.Remove(t.Context())) // nobody is in it
+		require.NoError(t, n.Remove(t.Context())) // no container is in it
 	}
 	life()
 	before := fixture.Measure(t)
@@ -65,7 +65,7 @@ func TestFootprint(t *testing.T) {
 	before.Same(t)
 }
 
-// The end of the engine ends its networks, whoever is in them, and calls on them.
+// The end of the engine ends its networks, the containers' links in them, and calls on them.
 func TestEngineEnds(t *testing.T) {
 	t.Parallel()
 	before := outside(t)

@@ -14,7 +14,7 @@
 // Alpine unless -image names another image. One at a time can have the box.
 //
 // The box reaches two hosts: Alpine's packages, and GitHub's API, where the word
-// that it has in GITHUB_TOKEN becomes the GITHUB_TOKEN of whoever runs sandbox. To
+// that it has in GITHUB_TOKEN becomes that of the user who runs sandbox. To
 // give it other hosts, change reach. What it asks for elsewhere is refused, and
 // sandbox tells of it on its standard error.
 //

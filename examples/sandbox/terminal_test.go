@@ -62,7 +62,7 @@ func TestTerminal(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	defer func() { _ = cmd.Process.Kill() }()
-	// A Read of the terminal ends when nobody has its other end any more.
+	// A Read of the terminal ends when no process has its other end any more.
 	patience := time.AfterFunc(fixture.Patience, func() { _, _ = cmd.Process.Kill(), tty.Close() })
 	defer patience.Stop()
 

@@ -30,7 +30,7 @@ const (
 	packagesVar = "SANDBOX_TEST_PACKAGES"
 )
 
-// token is known to GitHub and to who runs the program, and to nobody else.
+// token is known to GitHub and to the user of the program alone.
 const token = "ghp_a-token-that-never-enters"
 
 // TestMain plays the part of the two hosts, and of a program that runs in a

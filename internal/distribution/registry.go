@@ -3,8 +3,8 @@
 // is a [Store]'s.
 //
 // Everything in a request is hostile: names, digests and ranges are checked
-// before the store sees them, manifests have a bound, and an upload that nobody
-// goes on with is dropped.
+// before the store sees them, manifests have a bound, and an upload that is
+// left alone is dropped.
 package distribution
 
 import (

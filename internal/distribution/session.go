@@ -34,7 +34,7 @@ type upload struct {
 	id, repo string
 	in       Ingest        // nil as long as there are no bytes
 	turn     chan struct{} // holds one token, which the request that has it takes out
-	timer    *time.Timer   // drops the session when nobody goes on with it
+	timer    *time.Timer   // drops the session when it is left alone
 
 	since time.Time // when the last request was done; guarded by uploads.mu
 	busy  bool      // likewise: a request has the turn, or waits for it

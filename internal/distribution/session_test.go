@@ -30,7 +30,7 @@ func started(t *testing.T, u *uploads) (*upload, *ended) {
 	return s, in
 }
 
-// TestIdle: an upload that nobody goes on with is dropped, and one that a request
+// TestIdle: an upload that is left alone is dropped, and one that a request
 // is at is not, however long that takes.
 func TestIdle(t *testing.T) {
 	var u uploads

@@ -17,7 +17,7 @@ type Tap struct {
 	gap  bool         // something was left out
 
 	full, free chan []byte
-	closed     chan struct{} // nobody reads on
+	closed     chan struct{} // the reader has left
 
 	now, left []byte // that is being read, and what is left of it
 	err       error  // of the fetch; may be read when full is closed

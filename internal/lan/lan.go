@@ -99,7 +99,7 @@ func (s *Set) List() []*Network {
 	return slices.SortedFunc(maps.Values(s.all), func(a, b *Network) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// Close ends all of them, whoever is in them.
+// Close ends all of them, with containers in them or without.
 func (s *Set) Close() error {
 	s.mu.Lock()
 	s.closed = true

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// network is one whose router is not needed: nobody is plugged in.
+// network is one whose router is not needed: no container is plugged in.
 func network(subnets ...string) *Network {
 	n := &Network{Name: "n", set: &Set{}, names: map[string]holder{}, members: map[*Member]struct{}{}, serving: map[*tie]struct{}{}}
 	for _, s := range subnets {

@@ -179,8 +179,8 @@ func (m *Member) Rename(name string) error {
 	return nil
 }
 
-// Lookup gives the addresses of who has a name in the network. A name that is
-// somebody's who does not run has none.
+// Lookup gives the addresses of the container that has a name in the network. While it
+// does not run there are none.
 func (n *Network) Lookup(name string) (at []netip.Addr, known bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

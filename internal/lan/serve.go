@@ -9,7 +9,7 @@ import (
 )
 
 // Dial connects to an address in the network, from this program's own: a host is
-// somebody's name there, or a literal address.
+// a container's name there, or a literal address.
 func (n *Network) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := split(ctx, network, address)
 	if err != nil {

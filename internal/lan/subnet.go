@@ -8,7 +8,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Where subnets come from that nobody has chosen: a part of the private addresses
+// Where the subnets come from that a Config does not choose: a part of the private addresses
 // that neither Docker, Podman nor Kubernetes takes by default, with room for 1021
 // containers in each of 1024 networks; and of IPv6 the library's own unique local
 // addresses, beside those of package wayout.

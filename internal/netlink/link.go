@@ -38,7 +38,7 @@ type End struct {
 
 // Veth makes a pair of links: here, in the socket's namespace and up, and there,
 // in another one and down. Both have one hardware address, and ask for none: what
-// leaves one end arrives at the other, whoever it is for.
+// leaves one end arrives at the other, whatever address it is for.
 func (b *Batch) Veth(here, there End, namespace *os.File, address net.HardwareAddr, mtu int) *Batch {
 	b.Begin("new veth "+here.Name, unix.RTM_NEWLINK, create, linkHeader(here.Index, unix.IFF_UP|unix.IFF_NOARP))
 	b.end(here.Name, address, mtu)

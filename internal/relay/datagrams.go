@@ -75,7 +75,7 @@ func (e *exchange) one(from net.Conn, waiting syscall.RawConn, do func([]byte)) 
 // touch notes that a datagram has come.
 func (e *exchange) touch() { e.last.Store(int64(time.Since(epoch))) }
 
-// epoch is what times are counted from, by a clock that nobody sets.
+// epoch is what times are counted from, by a clock that can't be set.
 var epoch = time.Now()
 
 // packets gives the socket that the datagrams of a connection come by: its own,

@@ -27,7 +27,7 @@ func TestSub(t *testing.T) {
 			switch {
 			case strings.HasPrefix(f, "!"): // removed
 				require.NoError(t, unix.Mknod(p, unix.S_IFCHR, 0))
-			case strings.HasPrefix(f, "="): // made anew
+			case strings.HasPrefix(f, "="): // made once more
 				require.NoError(t, os.MkdirAll(p, 0o755))
 				require.NoError(t, unix.Setxattr(p, "trusted.overlay.opaque", []byte("y"), 0))
 			case link:

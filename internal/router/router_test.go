@@ -109,7 +109,7 @@ func TestRouter(t *testing.T) {
 		_, err = netns.Dial(t.Context(), a.process, "tcp", net.JoinHostPort(b.at[i].String(), "81"))
 		require.ErrorIs(t, err, unix.ECONNREFUSED)
 		_, err = netns.Dial(t.Context(), a.process, "tcp", net.JoinHostPort(b.at[i].Next().String(), "80"))
-		require.ErrorIs(t, err, unreachable(at), "nobody has the address, and that is known at once")
+		require.ErrorIs(t, err, unreachable(at), "no container has the address, and that is known at once")
 		l, err := r.Listen("tcp", net.JoinHostPort(own[i].Addr().String(), "80"))
 		require.NoError(t, err)
 		defer l.Close()
@@ -121,7 +121,7 @@ func TestRouter(t *testing.T) {
 	}
 }
 
-// unreachable is what the kernel says of an address that nobody has.
+// unreachable is what the kernel says of an address that no container has.
 func unreachable(address string) error {
 	if address[0] == '[' {
 		return unix.ECONNREFUSED

@@ -1,4 +1,4 @@
-// Package sealed keeps programs in memory, where nobody can write to them: what a
+// Package sealed keeps programs in memory, where no process can write to them: what a
 // container reaches through a process's /proc/PID/exe is such a copy, and no file of
 // the host's.
 package sealed

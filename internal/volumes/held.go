@@ -71,7 +71,7 @@ func (s Store) Bury(ctx context.Context, name string, check func() error) (left 
 	return left, err
 }
 
-// alone calls act while nobody else holds the volume.
+// alone calls act while no other caller holds the volume.
 func (s Store) alone(ctx context.Context, name string, act func(*Held) error) error {
 	h, err := s.lock(ctx, name, unix.LOCK_EX)
 	if err != nil {

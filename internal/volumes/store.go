@@ -54,7 +54,7 @@ type Stage string
 const (
 	Unused  Stage = "unused"  // by any container
 	Filling Stage = "filling" // the first container's image is being copied, or its copying was cut off
-	Used    Stage = ""        // what is in it is nobody's business but its containers'
+	Used    Stage = ""        // what is in it is its containers' business
 )
 
 const (

@@ -101,7 +101,7 @@ func udpFlood(n int) error {
 	return nil
 }
 
-// slowReaders opens connections, reads nothing, and writes until nobody takes
+// slowReaders opens connections, reads nothing, and writes until the other end takes
 // any more.
 func slowReaders(n int) error {
 	var all sync.WaitGroup

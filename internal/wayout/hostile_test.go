@@ -227,7 +227,7 @@ func TestFlush(t *testing.T) {
 }
 
 // Packets from addresses that are not the container's reach what its own do, and
-// no more: what stays the namespace's own is asked for in nobody's name.
+// no more: what stays the namespace's own never reaches the dialer.
 func TestSpoof(t *testing.T) {
 	var asked calls
 	b, w := openBox(t, echoes(&asked))

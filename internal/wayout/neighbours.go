@@ -46,8 +46,8 @@ func (w *Way) own(at netip.Addr, change func(*netlink.Socket, string, string, ne
 	})
 }
 
-// neighbour answers a question for a name that is a neighbour's, or that is
-// nobody's. ok is false where the way out may know it.
+// neighbour answers a question for a name that is a neighbour's, or that does
+// not exist. ok is false where the way out may know it.
 func (n *names) neighbour(name string, typ dnsmessage.Type) (_ dnsmessage.ResourceBody, _ dnsmessage.RCode, ok bool) {
 	if n.neighbours == nil {
 		return nil, 0, false

@@ -33,7 +33,7 @@ type Options struct {
 
 // Handler returns a registry as a handler, for programs that serve one
 // themselves: at the root of a server, since its URLs begin with /v2/. A nil o
-// means the default options. An upload that nobody goes on with is dropped after
+// means the default options. An upload that is left alone is dropped after
 // ten minutes.
 func Handler(o *Options) (http.Handler, error) {
 	h, _, err := newHandler(o)

@@ -53,7 +53,7 @@ func (c *container) Start(ctx context.Context) error {
 	if err := child.Start(); err != nil {
 		return fail(fmt.Errorf("%w: its process has ended", errdefs.ErrFailedPrecondition))
 	}
-	// It goes on, whoever hears of it.
+	// The process goes on, even if the caller does not wait to hear of it.
 	if _, err := child.Executed(context.WithoutCancel(ctx)); err != nil {
 		return fail(explain(err, ""))
 	}
@@ -163,7 +163,7 @@ func (c *container) writeExec(s *forker.Script, doors cgroup.Doors, configured *
 // of version 1 that was frozen meanwhile it does not.
 const abortPatience = time.Second
 
-// abort ends a process that nobody was told of.
+// abort ends a process before the caller has been told of it.
 func (c *container) abort(child *forker.Child) error {
 	defer child.Close()
 	fd, err := unix.PidfdOpen(child.Pid, 0)

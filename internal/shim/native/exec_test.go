@@ -57,8 +57,8 @@ func TestDeathSignal(t *testing.T) {
 	reap(t, p.Pid)
 }
 
-// Whatever a container puts in the place of /dev/null while a command starts, streams
-// that are nobody's are the device.
+// Whatever a container puts in the place of /dev/null while a command starts, a stream
+// that the caller does not give is the device.
 func TestNullExchanged(t *testing.T) {
 	d := newDriver(t)
 	c, p := d.running(d.spec("sleep", "1000"))
@@ -138,7 +138,7 @@ func TestExecIntoLeaf(t *testing.T) {
 	out, err := d.command(c, d.spec("cat", "/proc/self/cgroup").Process)
 	require.NoError(t, err)
 	require.Equal(t, "0::/leaf\n", out)
-	// Out of its cgroup nobody is followed.
+	// A command follows no process out of the container's cgroup.
 	outside := d.cgroup + "/outside"
 	require.NoError(t, cgroup.Make(outside))
 	require.NoError(t, os.WriteFile(filepath.Join(cgroup.Root, outside, "cgroup.procs"), fmt.Append(nil, p.Pid), 0))
@@ -178,7 +178,7 @@ func TestFalsePasswd(t *testing.T) {
 	require.ErrorIs(t, err, unix.EAGAIN, "it was opened")
 }
 
-// Limits are the command's. They are in nobody's way before it.
+// Limits are the command's, and don't hinder the steps before it.
 func TestSmallLimits(t *testing.T) {
 	d := newDriver(t)
 	score := 100

@@ -122,7 +122,7 @@ func TestFalseTerminal(t *testing.T) {
 	}, patience, tick)
 	_, err := c.Exec(t.Context(), "e", d.spec("true").Process, task.Stdio{Terminal: true})
 	require.ErrorContains(t, err, "another thing")
-	// Streams that are nobody's are not that file either.
+	// A stream that the caller does not give is not that file either.
 	out, err := d.command(c, d.spec("sh", "-c", "stat -L -c %t:%T /proc/self/fd/0").Process)
 	require.NoError(t, err)
 	require.Equal(t, "1:3\n", out)

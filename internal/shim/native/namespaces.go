@@ -35,7 +35,7 @@ func openSpaces(s *forker.Script, all []specs.LinuxNamespace) (spaces, error) {
 		}
 		s.Own(fd)
 		if n.Type == specs.PIDNamespace {
-			o.pids = fd // nobody joins one but at birth
+			o.pids = fd // a process is in one from birth, or never
 			continue
 		}
 		s.Join(fd, namespaces[n.Type])

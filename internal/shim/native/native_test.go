@@ -54,7 +54,7 @@ func TestSame(t *testing.T) {
 	tasktest.Same(t, func(*testing.T) task.Executor { return command.New("runc") }, own, "modes of a tmpfs", "names")
 }
 
-// own is the executor with nobody to hand anything to.
+// own is the executor without a fallback.
 func own(t *testing.T) task.Executor {
 	e := native.New(nobody{t}, nil)
 	require.NoError(t, e.Able())

@@ -1,6 +1,6 @@
 // Package forker has processes forked for a shim by small ones that do nothing
 // else. The program is C without a C library, in directory c, and is embedded as
-// bytes: nobody needs a compiler to build this package. make forker compiles it.
+// bytes: no compiler is needed to build this package. make forker compiles it.
 //
 // A Go program forks slowly, and what it forks would be a Go program. The forker
 // has no threads, no mounts and 40 KB. What it forks carries out a Script, made of

@@ -171,7 +171,7 @@ func TestClose(t *testing.T) {
 	require.Equal(t, before, count())
 }
 
-// A context that ends takes nobody's place in the queue, and ends a wait.
+// A context that ends gives up its place in the queue, and ends a wait.
 func TestCancelled(t *testing.T) {
 	needsRoot(t)
 	p, err := Start(1)

@@ -19,7 +19,7 @@
 struct self {
 	int forker;       // connection with the shim
 	int conversation; // likewise, of a new process
-	int null;         // a /dev/null of nobody's
+	int null;         // a /dev/null that no container can reach
 	int me;           // a pidfd of the forker
 	int files[FILES]; // that came with the request
 	u32 nfiles;

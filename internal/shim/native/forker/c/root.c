@@ -2,14 +2,14 @@
 // hostile: its links may lead anywhere. So the kernel looks a path up below a
 // descriptor of the root, out of which neither a link nor ".." leads, and the
 // links of procfs that stand for descriptors are never followed. What is found is
-// a descriptor, and nobody can put another thing in its place.
+// a descriptor, and no process can put another thing in its place.
 #include "forker.h"
 #include <asm/statfs.h>
 #include <linux/magic.h>
 
 #define LINKS 40 // that one path may lead through, as the kernel has it
 #define NAME_SIZE 256
-#define TRIES 1000 // of a look-up: somebody may interfere without end
+#define TRIES 1000 // of a look-up: another process may interfere without end
 
 long lookup(int dir, const char *path, u64 flags, u64 resolve)
 {

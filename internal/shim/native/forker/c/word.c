@@ -34,7 +34,7 @@ void say(u32 kind, int descriptor)
 {
 	struct word w = {.kind = kind, .operation = self.operation};
 	if (transmit(self.conversation, &w, sizeof w, descriptor) < 0)
-		leave(255); // nobody listens: the shim has ended
+		leave(255); // the shim has ended, and does not listen
 }
 
 // heard tells whether the shim still has its end of the conversation.

@@ -102,15 +102,8 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 			err = errors.Join(err, b.undo.Run())
 		}
 	}()
-	options, err := b.cfg.options(b.id)
+	class, options, err := b.asked(ctx)
 	if err != nil {
-		return nil, err
-	}
-	class, err := b.class(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if options.Mounts, err = b.mounts(class.Image.Config); err != nil {
 		return nil, err
 	}
 	// From here on ctx is looked at between the steps: what a step has left that
@@ -159,6 +152,18 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	c, err := b.instance(ctx, own, r, spec.OutlineOf(s), mounts)
 	built = err == nil
 	return c, err
+}
+
+// asked is what the image and the caller want, before anything is made.
+func (b *builder) asked(ctx context.Context) (class engine.Class, options spec.Options, err error) {
+	if options, err = b.cfg.options(b.id); err != nil {
+		return class, options, err
+	}
+	if class, err = b.class(ctx); err != nil {
+		return class, options, err
+	}
+	options.Mounts, err = b.mounts(class.Image.Config)
+	return class, options, err
 }
 
 // instance makes the first process of the container whose record is r, and what

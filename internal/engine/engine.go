@@ -15,9 +15,11 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/log"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/lan"
+	"github.com/ctorhq/ctor/internal/memo"
 	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -59,7 +61,7 @@ type Engine struct {
 	// Networks are those of package network: they end with the engine.
 	Networks lan.Set
 
-	classes  classes
+	classes  memo.Memo[digest.Digest, Class] // of manifests
 	verified verified
 	names    names
 

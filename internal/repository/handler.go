@@ -17,17 +17,19 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/ctorhq/ctor/internal/distribution"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/memo"
 )
 
 // store is the engine's, as far as no client's view of it goes.
 type store struct {
 	e    *engine.Engine
-	wait time.Duration // how long a blob waits for its manifest
-	most int           // blobs that wait
-	kin  families
+	wait time.Duration                    // how long a blob waits for its manifest
+	most int                              // blobs that wait
+	kin  memo.Memo[digest.Digest, family] // so that not each request for a blob reads manifests
 
 	mu     sync.Mutex
 	claims map[claimKey]*claim

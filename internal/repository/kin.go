@@ -3,7 +3,6 @@ package repository
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
@@ -21,31 +20,6 @@ type family struct {
 	subject   digest.Digest
 }
 
-// families are remembered, so that not each request for a blob reads the
-// manifests of its repository.
-type families struct {
-	mu  sync.Mutex
-	all map[digest.Digest]family
-}
-
-const maxFamilies = 1000
-
-func (f *families) get(d digest.Digest) (family, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	k, ok := f.all[d]
-	return k, ok
-}
-
-func (f *families) put(d digest.Digest, k family) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.all == nil || len(f.all) >= maxFamilies {
-		f.all = map[digest.Digest]family{}
-	}
-	f.all[d] = k
-}
-
 // body reads a manifest.
 func (s *store) body(ctx context.Context, d digest.Digest) ([]byte, error) {
 	cs := s.e.Client.ContentStore()
@@ -61,7 +35,7 @@ func (s *store) body(ctx context.Context, d digest.Digest) ([]byte, error) {
 
 // family reads what a manifest lists. What can't be read lists nothing.
 func (s *store) family(ctx context.Context, d digest.Digest) (family, error) {
-	if k, ok := s.kin.get(d); ok {
+	if k, ok := s.kin.Get(d); ok {
 		return k, nil
 	}
 	b, err := s.body(ctx, d)
@@ -79,7 +53,7 @@ func (s *store) family(ctx context.Context, d digest.Digest) (family, error) {
 	if doc.Subject != nil {
 		k.subject = doc.Subject.Digest
 	}
-	s.kin.put(d, k)
+	s.kin.Put(d, k)
 	return k, nil
 }
 

@@ -3,7 +3,6 @@ package rootfs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"os"
@@ -57,45 +56,18 @@ func Discard(dir string) error {
 // something in it.
 func full(err error) bool { return err == unix.ENOTEMPTY || err == unix.EEXIST }
 
-// remover walks through a tree with one directory open, the one it is in: a tree may
-// be deeper than the program can have files open, and a name longer than a path may
-// be. It goes up by "..", and makes sure that this is the directory it came from: the
-// container could have moved it.
+// remover removes a tree on its way through it.
 type remover struct {
-	ctx   context.Context
-	limit int // of levels
-	try   func(dir int, base string, remove removal) error
-	at    *os.File // the directory it is in
-	above []level
-	err   error // the first
+	walker
+	try func(dir int, base string, remove removal) error
+	err error // the first
 }
 
-// level is a directory on the way.
-type level struct {
-	id    fileID
-	base  string   // in the one above
-	dirs  []string // in it, still to be removed
-	names int      // that may still be removed from it
-}
+// A container may fill a tree as fast as it is removed. So no more is removed from a
+// directory than about twice what was in it.
+const someNames = 1000
 
-// A container may fill a tree, and make it deeper, as fast as it is removed. So no
-// more is removed from a directory than about twice what was in it, and only down to
-// a depth that is of any use.
-const (
-	someNames = 1000
-	maxDepth  = 100_000
-)
-
-var (
-	errGrows = &classed{errors.New("it grows as fast as it is removed"), []error{unix.ENOTEMPTY}}
-	errDeep  = &classed{fmt.Errorf("deeper than %d directories", maxDepth), []error{unix.ENAMETOOLONG}}
-	errMoved = errors.New("a directory in it was moved meanwhile")
-)
-
-// fileID tells files apart.
-type fileID struct{ dev, ino uint64 }
-
-func idOf(st *unix.Stat_t) fileID { return fileID{st.Dev, st.Ino} }
+var errGrows = &classed{errors.New("it grows as fast as it is removed"), []error{unix.ENOTEMPTY}}
 
 // removeTree removes a directory, by way of try.
 func removeTree(ctx context.Context, dir int, base string, limit int, try func(int, string, removal) error) error {
@@ -103,19 +75,16 @@ func removeTree(ctx context.Context, dir int, base string, limit int, try func(i
 	if err := unix.Fstat(dir, &st); err != nil {
 		return err
 	}
-	w := remover{ctx: ctx, limit: limit, try: try, above: []level{{id: idOf(&st)}}}
+	w := remover{walker: walker{ctx: ctx, limit: limit, above: []level{{id: idOf(&st)}}}, try: try}
+	defer w.close()
 	if err := w.enter(dir, base, 0); err != nil {
 		return err
 	}
-	defer func() { w.at.Close() }()
 	for len(w.above) > 1 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		l := &w.above[len(w.above)-1]
-		if n := len(l.dirs); n > 0 {
-			next := l.dirs[n-1]
-			l.dirs = l.dirs[:n-1]
+		if next, ok := w.next(); ok {
 			w.note(w.enter(int(w.at.Fd()), next, unix.RESOLVE_NO_XDEV))
 			continue
 		}
@@ -137,54 +106,21 @@ func (w *remover) note(err error) {
 // enter goes into a directory and removes what is in it, other than
 // directories.
 func (w *remover) enter(dir int, base string, resolve uint64) error {
-	if len(w.above) > w.limit {
-		return errDeep
-	}
-	fd, err := unix.Openat2(dir, base, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | resolve,
-	})
+	_, err := w.walker.enter(dir, base, resolve)
 	if err == unix.EXDEV {
 		err = unix.EBUSY // something is mounted there
 	}
 	if err != nil {
 		return err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		unix.Close(fd)
-		return err
-	}
-	w.move(fd)
-	n, err := w.count()
-	w.above = append(w.above, level{id: idOf(&st), base: base, names: 2*n + someNames})
+	n := 0
+	err = w.names(func(names []string) error { n += len(names); return nil })
+	w.here().names = 2*n + someNames
 	if err == nil {
 		err = w.sweep()
 	}
 	w.note(err)
 	return nil
-}
-
-func (w *remover) move(fd int) {
-	if w.at != nil {
-		w.at.Close()
-	}
-	w.at = os.NewFile(uintptr(fd), "removed")
-}
-
-// count tells how many names the directory has. They are not kept: there may
-// be more than there is memory for.
-func (w *remover) count() (n int, err error) {
-	for {
-		names, err := w.at.Readdirnames(1024)
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-		n += len(names)
-	}
 }
 
 // sweep removes what is in the directory, but for directories that are not
@@ -193,18 +129,8 @@ func (w *remover) sweep() error {
 	if _, err := w.at.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	l := &w.above[len(w.above)-1]
-	for {
-		names, err := w.at.Readdirnames(1024)
-		if err == io.EOF {
-			return nil
-		}
-		if err == nil {
-			err = w.ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
+	l := w.here()
+	return w.names(func(names []string) error {
 		if l.names -= len(names); l.names < 0 {
 			return errGrows
 		}
@@ -217,23 +143,17 @@ func (w *remover) sweep() error {
 				w.note(err)
 			}
 		}
-	}
+		return nil
+	})
 }
 
 // leave goes up and removes the directory.
 func (w *remover) leave() error {
-	top := len(w.above) - 1
-	l := &w.above[top]
-	up, err := unix.Openat(int(w.at.Fd()), "..", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	up, err := w.parent()
 	if err != nil {
 		return err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(up, &st); err != nil || idOf(&st) != w.above[top-1].id {
-		unix.Close(up)
-		return errors.Join(errMoved, err)
-	}
-	err = w.try(up, l.base, func(dir int, base string) error { return unix.Unlinkat(dir, base, unix.AT_REMOVEDIR) })
+	err = w.try(up, w.here().base, func(dir int, base string) error { return unix.Unlinkat(dir, base, unix.AT_REMOVEDIR) })
 	// Something was overlooked, since what is read was changed, or was put
 	// there just now.
 	if full(err) && w.err == nil {
@@ -244,7 +164,6 @@ func (w *remover) leave() error {
 	if err != nil && w.err == nil && err != unix.ENOENT {
 		w.err = err
 	}
-	w.move(up)
-	w.above = w.above[:top]
+	w.walker.leave(up)
 	return nil
 }

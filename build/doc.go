@@ -22,7 +22,10 @@
 //
 // What a step made is kept in the engine's root, where the next build finds it,
 // also that of a later program. After each build the oldest of it goes until
-// the rest is within the limit; [Prune] does it on request.
+// the rest is within the limit; [Prune] does it on request. What a program that is
+// killed leaves half made in the cache goes with the next build, and an empty
+// directory /tmp/buildkit-mount* may stay. An image is unpacked once more when it is
+// first run or read.
 //
 // # Errors
 //

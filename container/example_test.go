@@ -133,12 +133,13 @@ func ExampleMount() {
 }
 
 func ExampleMountType() {
-	for _, t := range []container.MountType{container.Bind, container.Tmpfs} {
+	for _, t := range []container.MountType{container.Bind, container.Tmpfs, container.Volume} {
 		fmt.Println(t)
 	}
 	// Output:
 	// bind
 	// tmpfs
+	// volume
 }
 
 // A service that outlives the program that starts it.

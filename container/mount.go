@@ -38,7 +38,8 @@ type Mount struct {
 	// Source is a path on the host, for Bind: absolute, and there. A source
 	// that is missing is ctor.ErrNotFound, without CreateSource. For Volume it is the
 	// volume's name: one that is missing is made. "" is a volume without a name, of
-	// this container alone, which goes with it.
+	// this container alone, which goes with it; its files can be read while the
+	// container runs.
 	//
 	// What the host mounts at Source, or above it, after the engine's first container
 	// was made is seen by containers if the host's root is shared, as systemd has it

@@ -42,6 +42,7 @@ func TestLogHeldOpen(t *testing.T) {
 
 	_, err = errs.WriteString("err\n")
 	require.NoError(t, err)
+	defer children.enter()()       // the test waits for its child itself
 	chatter := exec.Command("yes") // to whom the container has passed it
 	chatter.Stdout = out
 	require.NoError(t, chatter.Start())
@@ -100,6 +101,7 @@ func frozen(t *testing.T) (dir string, freeze, thaw func()) {
 	image := filepath.Join(t.TempDir(), "disk")
 	require.NoError(t, os.WriteFile(image, nil, 0o600))
 	require.NoError(t, os.Truncate(image, 16<<20))
+	defer children.enter()() // its commands are not orphans
 	out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput()
 	require.NoError(t, err, string(out))
 	dir = t.TempDir()

@@ -38,7 +38,9 @@ func setLimit(t *testing.T, g cgroup.Group, limit string) {
 func overflow(t *testing.T, g cgroup.Group) {
 	t.Helper()
 	script := fmt.Sprintf("echo 0 > %s/cgroup.procs; sleep 9 & sleep 9 & sleep 9 &", g.Dir("pids"))
+	leave := children.enter() // the shell is not an orphan: Run waits for it
 	require.Error(t, exec.Command("/bin/sh", "-c", script).Run())
+	leave()
 	g.Kill()
 	require.Eventually(t, func() bool {
 		children.look() // in a subreaper they are its own

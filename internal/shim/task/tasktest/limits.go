@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/containerd/cgroups/v3"
 	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
@@ -18,6 +19,15 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/anypb"
 )
+
+const askOpenFiles = "ulimit -Sn; ulimit -Hn"
+
+// ownOpenFiles asks a child of this process for its limits of open files. It is
+// asked first before there are services, which reap children.
+var ownOpenFiles = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("/bin/sh", "-c", askOpenFiles).Output()
+	return string(out), err
+})
 
 // control reads one of a container's cgroup files: version 1's name, or 2's.
 func (x *box) control(controller, one, two string) string {
@@ -96,17 +106,16 @@ var limits = map[string]func(*bed){
 		x.end()
 	},
 	"open files": func(b *bed) {
-		const ask = "ulimit -Sn; ulimit -Hn"
-		own, err := exec.Command("/bin/sh", "-c", ask).Output()
+		own, err := ownOpenFiles()
 		require.NoError(b, err)
-		require.NotEqual(b, strings.Fields(string(own))[0], strings.Fields(string(own))[1], "Main sees to it")
+		require.NotEqual(b, strings.Fields(own)[0], strings.Fields(own)[1], "Main sees to it")
 		unset := func(s *specs.Spec) { s.Process.Rlimits = nil }
-		_, out := b.run(setup{args: []string{"sh", "-c", ask}, edit: unset})
-		require.Equal(b, string(own), out)
+		_, out := b.run(setup{args: []string{"sh", "-c", askOpenFiles}, edit: unset})
+		require.Equal(b, own, out)
 		x := b.start(setup{args: []string{"sleep", "1000"}, edit: unset})
 		asked := func(p func(*specs.Process)) string {
 			// Later than its first millisecond, in which runc 1.1 may be late.
-			e := x.add(setup{args: []string{"sh", "-c", "read x; " + ask}, stdin: true, proc: p})
+			e := x.add(setup{args: []string{"sh", "-c", "read x; " + askOpenFiles}, stdin: true, proc: p})
 			e.start()
 			_, err := e.in.Write([]byte("\n"))
 			require.NoError(b, err)
@@ -114,7 +123,7 @@ var limits = map[string]func(*bed){
 			defer e.delete()
 			return e.output()
 		}
-		require.Equal(b, string(own), asked(nil))
+		require.Equal(b, own, asked(nil))
 		require.Equal(b, "100\n200\n", asked(func(p *specs.Process) {
 			p.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 100, Hard: 200}}
 		}))

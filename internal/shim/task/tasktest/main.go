@@ -51,6 +51,9 @@ func run(m *testing.M) (code int, err error) {
 	}
 	rootfs = dir
 	_ = criuWorks()
+	if _, err := ownOpenFiles(); err != nil {
+		return 0, fmt.Errorf("ask for the limit of open files: %w", err)
+	}
 	return m.Run(), nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/memo"
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -72,6 +73,7 @@ type Engine struct {
 	turns turns
 	pulls pulls
 	debt  unwind.Debt
+	trash rootfs.Trash // the files of containers that were removed
 }
 
 // Attached is what ends with the engine: a container, or what is held open of it.
@@ -216,7 +218,7 @@ func (e *Engine) Shut() (first bool, err error) {
 	}
 	end("the files of containers", e.Doors)
 	wg.Wait()
-	errs = append(errs, e.Networks.Close(), e.Settle())
+	errs = append(errs, e.Networks.Close(), e.Settle(), e.trash.Empty())
 	return true, errors.Join(errs...)
 }
 

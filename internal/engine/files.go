@@ -8,8 +8,6 @@ import (
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
-
-	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // Dir is where the engine keeps the files of a container.
@@ -20,9 +18,11 @@ type filesPart struct{ e *Engine }
 
 func (filesPart) String() string { return "files" }
 
-// Remove implements Part.
+// Remove implements Part. What the container has written to its volumes may take long
+// to remove: that is not waited for.
 func (p filesPart) Remove(_ context.Context, c containers.Container) error {
-	return rootfs.Discard(p.e.Dir(c.ID)) // the container has written to its volumes
+	p.e.trash.Put(p.e.Dir(c.ID))
+	return nil
 }
 
 // Orphans implements Part: directories of containers that have no record. A

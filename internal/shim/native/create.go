@@ -106,7 +106,7 @@ func (c *container) write(s *forker.Script, own spaces, doors cgroup.Doors, b ta
 		return err
 	}
 	p := process{Process: b.Spec.Process, id: c.id, first: true, env: env, filter: c.filter}
-	l := &layout{Script: s, dir: b.Dir, spaces: own}
+	l := &layout{Script: s, dir: b.Dir, group: c.group, spaces: own}
 	s.DeathSignal()
 	s.Session()
 	s.JoinCgroups(doors.Lists)

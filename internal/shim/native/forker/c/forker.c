@@ -18,7 +18,7 @@
 #define PROT_READ 1
 #define MAP_PRIVATE 2
 
-struct self self = {.forker = CONNECTION, .conversation = -1, .null = -1, .me = -1, .root = -1, .proc = -1};
+struct self self = {.forker = CONNECTION, .conversation = -1, .null = -1, .me = -1, .root = -1, .proc = -1, .blank = -1};
 
 // greet sends the hello: with an error the forker ends.
 static void greet(const char *name, long error)

@@ -62,6 +62,7 @@ type Engine struct {
 	// Networks are those of package network: they end with the engine.
 	Networks lan.Set
 
+	points   func() (string, error)          // makes the layer of mount points
 	classes  memo.Memo[digest.Digest, Class] // of manifests
 	verified verified
 	names    names
@@ -85,6 +86,7 @@ func (e *Engine) Init() {
 	e.life, e.end = context.WithCancelCause(e.decorate(context.Background()))
 	e.attached = map[string]Attached{}
 	e.CA = sync.OnceValues(egress.NewCA)
+	e.points = sync.OnceValues(e.makePoints)
 	if e.Doors == nil {
 		e.Doors = reach.Here(e.life)
 	}

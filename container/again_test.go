@@ -115,6 +115,7 @@ func TestStartHundredTimes(t *testing.T) {
 	}
 	live()
 	before := fixture.Count(t, e)
+	delete(before, "cgroups") // the life may be on its way out: it leaves none
 	for range 99 {
 		live()
 	}

@@ -44,7 +44,11 @@ func (i inside) Running(ctx context.Context) error {
 }
 
 func (i inside) Layer(ctx context.Context) ([]mount.Mount, error) {
-	return i.c.layer(ctx)
+	mounts, err := i.c.layer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return i.c.overPoints(mounts), nil
 }
 
 // layer is what the root is mounted from.

@@ -107,7 +107,7 @@ func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *r
 		defer cancel()
 		return c.e.DeleteTask(ctx, c.ID())
 	})
-	pid, err := c.createLinked(ctx, o.Mounts(mounts), streams.Config())
+	pid, err := c.createLinked(ctx, c.overPoints(o.Mounts(mounts)), streams.Config())
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +132,16 @@ func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *r
 		Gone: c.e.Backend.Gone, Streams: streams, Pid: pid,
 		Before: before, Journal: c.journal(), Owner: engine.Owner(),
 	}), nil
+}
+
+// overPoints puts the layer of mount points below the container's others, if it ends
+// with this program. A root of the host's may be on another file system: with a layer of
+// one more, overlay would give its files other numbers.
+func (c *Container) overPoints(mounts []mount.Mount) []mount.Mount {
+	if c.detached() || c.kept() || c.root != nil {
+		return mounts
+	}
+	return c.e.OverPoints(mounts)
 }
 
 // streams makes the streams of the first process.

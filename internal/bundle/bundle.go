@@ -129,14 +129,6 @@ func inside(all map[string]json.RawMessage, object, name string, value any) erro
 	return set(all, object, fields)
 }
 
-func parse(b []byte) (*specs.Spec, error) {
-	var s specs.Spec
-	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", config, err, errdefs.ErrInvalidArgument)
-	}
-	return &s, nil
-}
-
 // Sweep kills the container of a bundle whose shim is dead, and removes its
 // cgroup. Mounts and namespaces have gone with the shim and the processes.
 func Sweep(dir string) error {

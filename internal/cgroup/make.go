@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -57,29 +58,53 @@ func (h hierarchy) controllers() []string {
 	return strings.Split(filepath.Base(h.dir), ",")
 }
 
-// Make makes a cgroup in every hierarchy. One that holds processes is
-// errdefs.ErrAlreadyExists, and stays as it is.
-func Make(path string) (err error) {
+// Fresh is a cgroup that is being made for a process that begins in it.
+type Fresh struct {
+	Doors
+	path string
+	made []hierarchy
+}
+
+// Begin makes a cgroup in version 2's hierarchy, where a process can begin while
+// Complete makes the rest. One that holds processes is errdefs.ErrAlreadyExists, and
+// stays as it is.
+func Begin(path string) (*Fresh, error) {
+	f := &Fresh{Doors: Doors{Two: -1}, path: path}
+	return f, f.make(true)
+}
+
+// Complete makes the cgroup in version 1's hierarchies. What is said of Begin's error
+// holds for its own.
+func (f *Fresh) Complete() error { return f.make(false) }
+
+func (f *Fresh) make(two bool) error {
 	all, err := mounted()
 	if err != nil {
 		return err
 	}
-	made := 0
-	defer func() {
-		if err == nil {
-			return
-		}
-		for _, h := range all[:made] {
-			_ = unix.Rmdir(filepath.Join(h.dir, path))
-		}
-	}()
 	for _, h := range all {
-		if err := h.make(path); err != nil {
+		if h.two != two {
+			continue
+		}
+		if err := h.make(f.path); err != nil {
 			return fmt.Errorf("make cgroup: %w", err)
 		}
-		made++
+		f.made = append(f.made, h)
+		if err := f.open(h, f.path); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// Undo removes what was made. What has begun in it has ended.
+func (f *Fresh) Undo() error {
+	end := time.Now().Add(deathLimit)
+	var errs []error
+	for _, h := range f.made {
+		errs = append(errs, remove(filepath.Join(h.dir, f.path), nil, end))
+	}
+	return errors.Join(errs...)
 }
 
 func (h hierarchy) make(path string) error {
@@ -194,20 +219,28 @@ func Open(path string) (d Doors, err error) {
 		return d, err
 	}
 	for _, h := range all {
-		var fd int
-		dir := filepath.Join(h.dir, path)
-		if h.two {
-			fd, err = unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-			d.Two = fd
-		} else if fd, err = unix.Open(filepath.Join(dir, "tasks"), unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
-			d.Lists = append(d.Lists, fd)
-		}
-		if err != nil {
+		if err := d.open(h, path); err != nil {
 			d.Close()
-			return Doors{Two: -1}, &fs.PathError{Op: "open", Path: dir, Err: err}
+			return Doors{Two: -1}, err
 		}
 	}
 	return d, nil
+}
+
+func (d *Doors) open(h hierarchy, path string) (err error) {
+	dir := filepath.Join(h.dir, path)
+	if h.two {
+		d.Two, err = unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	} else {
+		var fd int
+		if fd, err = unix.Open(filepath.Join(dir, "tasks"), unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
+			d.Lists = append(d.Lists, fd)
+		}
+	}
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return nil
 }
 
 // Leaf opens version 2's cgroup of a process that has moved within the one at path,

@@ -21,6 +21,7 @@ import (
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/memo"
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -61,6 +62,7 @@ type Engine struct {
 	// Networks are those of package network: they end with the engine.
 	Networks lan.Set
 
+	points   func() (string, error)          // makes the layer of mount points
 	classes  memo.Memo[digest.Digest, Class] // of manifests
 	verified verified
 	names    names
@@ -72,6 +74,7 @@ type Engine struct {
 	turns turns
 	pulls pulls
 	debt  unwind.Debt
+	trash rootfs.Trash // the files of containers that were removed
 }
 
 // Attached is what ends with the engine: a container, or what is held open of it.
@@ -83,6 +86,7 @@ func (e *Engine) Init() {
 	e.life, e.end = context.WithCancelCause(e.decorate(context.Background()))
 	e.attached = map[string]Attached{}
 	e.CA = sync.OnceValues(egress.NewCA)
+	e.points = sync.OnceValues(e.makePoints)
 	if e.Doors == nil {
 		e.Doors = reach.Here(e.life)
 	}
@@ -216,7 +220,7 @@ func (e *Engine) Shut() (first bool, err error) {
 	}
 	end("the files of containers", e.Doors)
 	wg.Wait()
-	errs = append(errs, e.Networks.Close(), e.Settle())
+	errs = append(errs, e.Networks.Close(), e.Settle(), e.trash.Empty())
 	return true, errors.Join(errs...)
 }
 

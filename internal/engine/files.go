@@ -20,10 +20,34 @@ type filesPart struct{ e *Engine }
 
 func (filesPart) String() string { return "files" }
 
-// Remove implements Part.
+// Remove implements Part. The directory is out of sight at once. What was in it, with
+// all that the container has written to its volumes, goes after that, if no other
+// program has to know of it.
 func (p filesPart) Remove(_ context.Context, c containers.Container) error {
-	return rootfs.Discard(p.e.Dir(c.ID)) // the container has written to its volumes
+	dir := p.e.Dir(c.ID)
+	if !p.e.Backend.Sole() {
+		return rootfs.Discard(dir)
+	}
+	removed := filepath.Join(p.e.removed(), c.ID)
+	err := os.Rename(dir, removed)
+	if errors.Is(err, os.ErrNotExist) {
+		if _, serr := os.Lstat(dir); errors.Is(serr, os.ErrNotExist) {
+			return nil
+		}
+		if err = os.MkdirAll(p.e.removed(), 0o700); err == nil {
+			err = os.Rename(dir, removed)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	p.e.trash.Put(removed)
+	return nil
 }
+
+// removed is where directories wait to be discarded. What a killed program has left
+// there goes at the next Open.
+func (e *Engine) removed() string { return e.Files + "-removed" }
 
 // Orphans implements Part: directories of containers that have no record. A
 // containerd that runs may be making such a container for another program.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/record"
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // Sweep removes what programs that are gone have left: their attached
@@ -25,10 +26,10 @@ func (e *Engine) Sweep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
-	var errs []error
+	errs := []error{rootfs.Discard(e.removed())}
 	for _, ns := range all {
 		of := e.In(ns)
-		errs = append(errs, of.sweep(of.Context(ctx)))
+		errs = append(errs, of.sweep(of.Context(ctx)), of.trash.Empty())
 	}
 	return errors.Join(errs...)
 }

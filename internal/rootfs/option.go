@@ -112,3 +112,16 @@ func Over(m mount.Mount, upper, work string) mount.Mount {
 	m.Options = options
 	return m
 }
+
+// Under is an overlay's mount with one more layer, below the others.
+func Under(m mount.Mount, bottom string) mount.Mount {
+	var options []string
+	for _, o := range m.Options {
+		if strings.HasPrefix(o, "lowerdir=") {
+			o += ":" + escaped.Replace(bottom)
+		}
+		options = append(options, o)
+	}
+	m.Options = options
+	return m
+}

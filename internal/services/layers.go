@@ -29,6 +29,7 @@ type layers struct {
 	dir     string
 	label   string // of layers to be held
 	bases   *bases
+	trash   rootfs.Trash // of layers that were removed
 
 	mu   sync.Mutex
 	last int               // the last number given
@@ -211,8 +212,8 @@ func (l *layers) Commit(ctx context.Context, name, key string, opts ...snapshots
 	return rootfs.Discard(h.dir)
 }
 
-// Remove implements snapshots.Snapshotter. It removes the directories of a held
-// layer at once.
+// Remove implements snapshots.Snapshotter. The directories of a held layer go after
+// the answer.
 func (l *layers) Remove(ctx context.Context, key string) error {
 	if err := l.hidden(ctx, key); err != nil {
 		return err
@@ -221,10 +222,7 @@ func (l *layers) Remove(ctx context.Context, key string) error {
 	if h == nil {
 		return l.removeCommitted(ctx, key)
 	}
-	if err := rootfs.Discard(h.dir); err != nil {
-		l.put(k, h)
-		return fmt.Errorf("remove snapshot %q: %w", key, err)
-	}
+	l.trash.Put(h.dir)
 	l.release(k)
 	l.bases.leave(h.base)
 	return nil

@@ -118,6 +118,7 @@ func TestHeldLayer(t *testing.T) {
 
 	require.NoError(t, sn.Remove(ctx, "c"))
 	require.ErrorIs(t, sn.Remove(ctx, "c"), errdefs.ErrNotFound)
+	require.NoError(t, s.layers.trash.Empty())
 	require.Empty(t, entries(t, dir))
 }
 
@@ -213,6 +214,7 @@ func TestBaseRace(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	require.NoError(t, s.layers.trash.Empty())
 	require.Empty(t, entries(t, dir))
 	require.NoError(t, s.Close())
 	require.Empty(t, s.layers.bases.all)

@@ -16,7 +16,7 @@ func (l *layers) clear() error {
 	left := slices.Collect(maps.Values(l.held))
 	clear(l.held)
 	l.mu.Unlock()
-	var errs []error
+	errs := []error{l.trash.Empty()}
 	for _, h := range left {
 		if h == nil { // never made
 			continue

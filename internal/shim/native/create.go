@@ -26,39 +26,50 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (_ 
 		return nil, none, err
 	}
 	c := &container{executor: e, id: b.ID, group: filepath.Clean(b.Spec.Linux.CgroupsPath), root: -1, pidfd: -1}
-	if c.filter, err = e.filters.compile(b.Spec.Linux.Seccomp); err != nil {
-		return nil, none, err
-	}
-	if c.root, err = e.openRoot(b); err != nil {
-		return nil, none, err
-	}
-	undo.Push(func() error { return unix.Close(c.root) })
 	var script forker.Script
 	defer script.Close()
 	spaces, err := openSpaces(&script, b.Spec.Linux.Namespaces)
 	if err != nil {
 		return nil, none, err
 	}
-	if err := cgroup.Make(c.group); err != nil {
+	group, err := cgroup.Begin(c.group)
+	defer func() { group.Close() }() // also of what Complete opens
+	undo.Push(group.Undo)
+	if err != nil {
 		return nil, none, err
 	}
-	undo.Push(func() error { return cgroup.Drop(c.group) })
+	born := e.bear(ctx, forker.Order{Namespaces: spaces.born(), Cgroup: group.Two, Pids: spaces.pids})
+	defer born() // it has descriptors that are closed next
+	undo.Push(func() error {
+		child, err := born()
+		if err != nil {
+			return nil
+		}
+		return c.abort(child)
+	})
+	if err := group.Complete(); err != nil {
+		return nil, none, err
+	}
+	if c.root, err = e.openRoot(b); err != nil {
+		return nil, none, err
+	}
+	undo.Push(func() error { return unix.Close(c.root) })
 	if err := cgroup.Limit(c.group, b.Spec.Linux.Resources, rules(b.Spec)); err != nil {
 		return nil, none, err
 	}
-	doors, err := cgroup.Open(c.group)
+	if c.filter, err = e.filters.compile(b.Spec.Linux.Seccomp); err != nil {
+		return nil, none, err
+	}
+	if err := c.write(&script, spaces, group.Doors, b, io); err != nil {
+		return nil, none, err
+	}
+	child, err := born()
 	if err != nil {
 		return nil, none, err
 	}
-	defer doors.Close()
-	if err := c.write(&script, spaces, doors, b, io); err != nil {
+	if err := child.Carry(&script); err != nil {
 		return nil, none, err
 	}
-	child, err := e.pool.Fork(ctx, forker.Order{Namespaces: spaces.born(), Cgroup: doors.Two, Pids: spaces.pids, Script: &script})
-	if err != nil {
-		return nil, none, err
-	}
-	undo.Push(func() error { return c.abort(child) })
 	c.pid = child.Pid
 	if c.pidfd, err = unix.PidfdOpen(child.Pid, 0); err != nil {
 		return nil, none, fmt.Errorf("pidfd of process %d: %w", child.Pid, err)
@@ -72,6 +83,22 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (_ 
 	return c, task.Process{Pid: child.Pid, Console: terminal}, nil
 }
 
+// bear has a process forked meanwhile: its namespaces cost the kernel as much as all
+// that is prepared for it here. The returned function waits for it.
+func (e *Executor) bear(ctx context.Context, o forker.Order) func() (*forker.Child, error) {
+	var child *forker.Child
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		child, err = e.pool.Fork(ctx, o)
+	}()
+	return func() (*forker.Child, error) {
+		<-done
+		return child, err
+	}
+}
+
 // write makes a script of the configuration.
 func (c *container) write(s *forker.Script, own spaces, doors cgroup.Doors, b task.Bundle, io task.Stdio) error {
 	env, err := environ(b.Spec.Process, c.root)
@@ -79,7 +106,7 @@ func (c *container) write(s *forker.Script, own spaces, doors cgroup.Doors, b ta
 		return err
 	}
 	p := process{Process: b.Spec.Process, id: c.id, first: true, env: env, filter: c.filter}
-	l := &layout{Script: s, dir: b.Dir, spaces: own}
+	l := &layout{Script: s, dir: b.Dir, group: c.group, spaces: own}
 	s.DeathSignal()
 	s.Session()
 	s.JoinCgroups(doors.Lists)

@@ -140,7 +140,10 @@ func TestExecIntoLeaf(t *testing.T) {
 	require.Equal(t, "0::/leaf\n", out)
 	// A command follows no process out of the container's cgroup.
 	outside := d.cgroup + "/outside"
-	require.NoError(t, cgroup.Make(outside))
+	made, err := cgroup.Begin(outside)
+	require.NoError(t, err)
+	require.NoError(t, made.Complete())
+	made.Close()
 	require.NoError(t, os.WriteFile(filepath.Join(cgroup.Root, outside, "cgroup.procs"), fmt.Append(nil, p.Pid), 0))
 	_, err = d.command(c, d.spec("true").Process)
 	require.ErrorIs(t, err, errdefs.ErrFailedPrecondition)

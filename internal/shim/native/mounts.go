@@ -19,6 +19,7 @@ import (
 type layout struct {
 	*forker.Script
 	dir    string // of the bundle
+	group  string // its cgroup
 	spaces spaces
 	last   []change // when all mounts are made
 }
@@ -185,9 +186,10 @@ func (l *layout) cgroups(m specs.Mount, to string, o options) error {
 	}
 	const kept = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 	l.Mount(kept, forker.Directory, to, "tmpfs", []forker.Option{{Name: "source", Value: "tmpfs"}, {Name: "mode", Value: "755"}})
-	readOnly := uint32(o.set & unix.MOUNT_ATTR_RDONLY)
 	for _, name := range ones {
-		l.Mount(kept|readOnly, forker.Directory|forker.NoLinks, path.Join(to, name), "cgroup", hierarchy(name))
+		if err := l.hierarchy(name, path.Join(to, name), kept|o.set&unix.MOUNT_ATTR_RDONLY); err != nil {
+			return err
+		}
 	}
 	for _, name := range ones {
 		if alone := strings.Split(name, ","); len(alone) > 1 {
@@ -199,16 +201,17 @@ func (l *layout) cgroups(m specs.Mount, to string, o options) error {
 	return nil
 }
 
-// hierarchy are the options that name one of version 1's.
-func hierarchy(name string) []forker.Option {
-	if name == "systemd" {
-		return []forker.Option{{Name: "source", Value: name}, {Name: "name", Value: name}}
+// hierarchy attaches a copy of the container's own part of one of version 1's. A new
+// mount in its cgroup namespace would show the same, and take the kernel longer.
+func (l *layout) hierarchy(name, to string, attributes uint64) error {
+	from := filepath.Join(cgroup.Root, name, l.group)
+	fd, err := unix.OpenTree(unix.AT_FDCWD, from, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: from, Err: err}
 	}
-	o := []forker.Option{{Name: "source", Value: "cgroup"}}
-	for c := range strings.SplitSeq(name, ",") {
-		o = append(o, forker.Option{Name: c})
-	}
-	return o
+	l.Own(fd)
+	l.Attach(fd, forker.Directory|forker.NoLinks, to)
+	return options{set: attributes, propagation: []propagation{{kind: unix.MS_PRIVATE}}}.change(fd)
 }
 
 // other is a file system that the shim makes: it may need files of the host's.

@@ -42,6 +42,9 @@ const (
 	wordSize = wordText + 500
 )
 
+// Carry has a process that was forked without a script carry one out.
+func (c *Child) Carry(s *Script) error { return s.send(c.talk) }
+
 // Ready waits until the process waits for its start. terminal is the master of its
 // terminal, non-blocking, and the caller's; nil if it was to have none.
 func (c *Child) Ready(ctx context.Context) (terminal *os.File, err error) {
@@ -119,6 +122,9 @@ func (c *Child) word() (kind uint32, fd int, err error) {
 		n, nrights, _, _, err = unix.Recvmsg(int(fd), b, rights, unix.MSG_CMSG_CLOEXEC)
 		return err != unix.EAGAIN && err != unix.EINTR
 	})
+	if err == unix.ECONNRESET { // it has ended before it read what it was sent
+		n, err = 0, nil
+	}
 	if err = errors.Join(rerr, err); err != nil {
 		return 0, -1, err
 	}

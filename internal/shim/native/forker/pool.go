@@ -80,28 +80,27 @@ type Order struct {
 	Namespaces uint64 // new ones: CLONE_NEW*
 	Cgroup     int    // version 2's to begin in, by the descriptor of its directory; -1: none
 	Pids       int    // a pid namespace to begin in, or a process in it, by its descriptor; -1: none
-	Script     *Script
+
+	// Script is what the process begins with at once; nil: it waits for Child.Carry.
+	Script *Script
 }
 
-// Fork makes a process, which begins with the script at once. It is a child of this
-// process, and the caller's to wait for. The script's descriptors stay the caller's.
+// Fork makes a process. It is a child of this process, and the caller's to wait for.
+// The order's descriptors stay the caller's, and so do the script's.
 func (p *Pool) Fork(ctx context.Context, o Order) (*Child, error) {
-	files, err := o.Script.files(o.Cgroup, o.Pids)
-	if err != nil {
-		return nil, err
-	}
 	ours, theirs, err := conversation()
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
-	operations, err := o.Script.memory()
-	if err != nil {
-		ours.Close()
-		return nil, err
+	if o.Script != nil {
+		if err := o.Script.send(ours); err != nil {
+			ours.Close()
+			return nil, err
+		}
 	}
-	defer unix.Close(operations)
-	pid, err := p.fork(ctx, o.request(), append([]int{int(theirs.Fd()), operations}, files...))
+	request, files := o.request(int(theirs.Fd()))
+	pid, err := p.fork(ctx, request, files)
 	if err != nil {
 		ours.Close()
 		return nil, err
@@ -133,21 +132,20 @@ func (p *Pool) fork(ctx context.Context, request []byte, files []int) (pid int, 
 	return 0, fmt.Errorf("fork: %w", errGone)
 }
 
-// request is struct request of c/wire.h. Behind the conversation and the operations
-// come the script's descriptors, then those of the order.
-func (o Order) request() []byte {
-	place, cgroup, pids := int32(given+len(o.Script.given)), int32(-1), int32(-1)
-	if o.Cgroup >= 0 {
-		cgroup = place
-		place++
+// request is struct request of c/wire.h, with the descriptors that go along.
+func (o Order) request(conversation int) (b []byte, files []int) {
+	files = []int{conversation}
+	place := func(fd int) uint32 {
+		if fd < 0 {
+			return ^uint32(0)
+		}
+		files = append(files, fd)
+		return uint32(len(files) - 1)
 	}
-	if o.Pids >= 0 {
-		pids = place
-	}
-	b := order.AppendUint64(nil, o.Namespaces)
-	b = order.AppendUint32(b, uint32(cgroup))
-	b = order.AppendUint32(b, uint32(pids))
-	return order.AppendUint64(b, uint64(len(o.Script.operations)))
+	b = order.AppendUint64(nil, o.Namespaces)
+	b = order.AppendUint32(b, place(o.Cgroup))
+	b = order.AppendUint32(b, place(o.Pids))
+	return b, files
 }
 
 // conversation makes a connection with a process that is not there yet.

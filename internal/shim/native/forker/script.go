@@ -2,6 +2,7 @@ package forker
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 
@@ -68,7 +69,7 @@ const (
 )
 
 const (
-	given    = 2   // descriptors of each request, before the script's
+	given    = 1   // descriptors of each script's message, before the script's own
 	maxFiles = 240 // of a script; SCM_RIGHTS carries 253
 )
 
@@ -94,22 +95,32 @@ func (s *Script) Close() {
 // Len is the size of the operations in bytes.
 func (s *Script) Len() int { return len(s.operations) }
 
-// files gives the descriptors that a request takes along, after the two of each.
-func (s *Script) files(cgroup, pids int) ([]int, error) {
-	files := append([]int(nil), s.given...)
-	for _, fd := range []int{cgroup, pids} {
-		if fd >= 0 {
-			files = append(files, fd)
-		}
-	}
-	if len(files) > maxFiles {
-		return nil, fmt.Errorf("a process with %d mounts and other descriptors; %d is what fits: %w", len(files), maxFiles, errdefs.ErrInvalidArgument)
-	}
-	return files, nil
-}
-
 // Fits tells whether there is room for more descriptors.
-func (s *Script) Fits(more int) bool { return len(s.given)+more <= maxFiles-2 }
+func (s *Script) Fits(more int) bool { return len(s.given)+more <= maxFiles }
+
+// send sends the script to a process, by our end of the conversation with it.
+func (s *Script) send(conversation *os.File) error {
+	if !s.Fits(0) {
+		return fmt.Errorf("a process with %d mounts and other descriptors; %d is what fits: %w", len(s.given), maxFiles, errdefs.ErrInvalidArgument)
+	}
+	operations, err := s.memory()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(operations)
+	raw, err := conversation.SyscallConn()
+	if err != nil {
+		return err
+	}
+	message := order.AppendUint64(nil, uint64(len(s.operations))) // struct script of c/wire.h
+	rights := unix.UnixRights(append([]int{operations}, s.given...)...)
+	var serr error
+	err = raw.Write(func(fd uintptr) bool {
+		serr = unix.Sendmsg(int(fd), message, rights, nil, unix.MSG_NOSIGNAL)
+		return serr != unix.EAGAIN && serr != unix.EINTR
+	})
+	return errors.Join(err, os.NewSyscallError("sendmsg", serr))
+}
 
 // memory gives the operations as a file: they may be longer than a message.
 func (s *Script) memory() (int, error) {

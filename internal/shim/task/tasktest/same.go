@@ -45,6 +45,7 @@ part root; ls -la / /etc /tmp 2>&1; ls -l /sys/fs/cgroup 2>&1
 func alike(text string) string {
 	for _, r := range [][2]string{
 		{`(?m)^\d+ \d+ \d+:\d+ `, ""},                               // mountinfo's numbers
+		{`(?m) - cgroup \S+ `, " - cgroup cgroup "},                 // the source of version 1, a word without a meaning
 		{`(shared|master|propagate_from):\d+ ?`, "$1 "},             // and those of peers
 		{`:\[\d+\]`, ":[]"},                                         // inodes of namespaces and pipes
 		{`ctor-tasktest-\d+-\d+/c\d+`, "CGROUP"},                    //

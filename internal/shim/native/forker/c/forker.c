@@ -18,7 +18,7 @@
 #define PROT_READ 1
 #define MAP_PRIVATE 2
 
-struct self self = {.forker = CONNECTION, .conversation = -1, .null = -1, .me = -1, .root = -1, .proc = -1};
+struct self self = {.forker = CONNECTION, .conversation = -1, .null = -1, .me = -1, .root = -1, .proc = -1, .blank = -1};
 
 // greet sends the hello: with an error the forker ends.
 static void greet(const char *name, long error)
@@ -86,14 +86,21 @@ static void become(void)
 	greet("", 0);
 }
 
-// child is a new process's beginning.
-static _Noreturn void child(const struct request *r)
+// child is a new process's beginning. It may be born before the shim has its script.
+static _Noreturn void child(void)
 {
+	struct script s;
 	self.conversation = self.files[0];
+	self.files[0] = self.files[--self.nfiles]; // the others are closed by receive
 	call(close, CONNECTION);
 	call(close, self.me);
-	long ops = must(call(mmap, 0, r->size, PROT_READ, MAP_PRIVATE, self.files[1], 0), "read operations", 0);
-	run((const u8 *)ops, r->size);
+	long n = must(receive(self.conversation, &s, sizeof s), "receive script", 0);
+	if (!n)
+		leave(255); // the shim needs the process no more
+	if (n != sizeof s || !self.nfiles)
+		fail("receive script", 0, -EINVAL);
+	long ops = must(call(mmap, 0, s.size, PROT_READ, MAP_PRIVATE, self.files[0], 0), "read operations", 0);
+	run((const u8 *)ops, s.size);
 }
 
 static int place(i32 n) { return n >= 0 && (u32)n < self.nfiles ? self.files[n] : -1; }
@@ -113,7 +120,7 @@ static long fork(const struct request *r)
 	}
 	long pid = call(clone3, &how, sizeof how);
 	if (!pid)
-		child(r);
+		child();
 	// The next one is to begin where the forker is. If not, there is no next one,
 	// and the shim hears of none.
 	if (r->pids >= 0 && call(setns, self.me, CLONE_NEWPID) < 0) {
@@ -131,7 +138,7 @@ static _Noreturn void serve(void)
 		struct request r;
 		struct answer a;
 		long n = receive(CONNECTION, &r, sizeof r);
-		if (n == -E2BIG || (n > 0 && (n != sizeof r || self.nfiles < 2)))
+		if (n == -E2BIG || (n > 0 && (n != sizeof r || !self.nfiles)))
 			a.pid = -EINVAL;
 		else if (n <= 0)
 			leave(0);

@@ -25,6 +25,8 @@ struct self {
 	u32 nfiles;
 	int root; // directory below which paths are looked up
 	int proc; // a procfs of the own pid namespace; -1: none yet
+	int blank; // root of the tmpfs that was mounted last: no image has put links there; -1: none
+	char blank_path[PATH_SIZE];
 	u32 operation;    // that is carried out
 	char command[PATH_SIZE];
 };
@@ -63,6 +65,7 @@ long transmit(int to, const void *message, u32 size, int descriptor);
 #define INSIDE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 long lookup(int dir, const char *path, u64 flags, u64 resolve);
 long target(const char *path, u32 flags, int *made);
+void forget_blank(void);
 long make_parent(const char *path, const char **name);
 u64 kind(long fd, u64 *device);
 u64 file_system(long fd);

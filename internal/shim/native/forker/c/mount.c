@@ -91,7 +91,10 @@ void op_mount(struct args *a)
 	call(close, at);
 	if (flags & TARGET_KEEP)
 		self.proc = (int)mount;
-	else
+	else if (self.blank < 0 && same(type, "tmpfs") && length(path) < PATH_SIZE) {
+		self.blank = (int)mount;
+		append(self.blank_path, self.blank_path + PATH_SIZE, path);
+	} else
 		call(close, mount);
 }
 
@@ -183,6 +186,7 @@ void op_read_only_root(struct args *a)
 void op_pivot(struct args *a)
 {
 	(void)a;
+	forget_blank();
 	must(call(fchdir, self.root), "enter", "root file system");
 	must(call(pivot_root, ".", "."), "pivot_root", 0);
 	must(call(umount2, ".", MNT_DETACH), "unmount", "the forker's root");

@@ -209,12 +209,49 @@ static long admit(long fd, u32 flags)
 	return fd;
 }
 
-// target opens what a mount goes on, and makes it if it is to.
+void forget_blank(void)
+{
+	if (self.blank >= 0)
+		call(close, self.blank);
+	self.blank = -1;
+}
+
+// in_blank gives the name that a path has in the blank tmpfs; 0 is that it is not
+// there, or deeper.
+static const char *in_blank(const char *path)
+{
+	const char *at = self.blank_path;
+	if (self.blank < 0)
+		return 0;
+	while (*at && *at == *path)
+		at++, path++;
+	if (*at || *path++ != '/' || !*path || same(path, ".") || same(path, ".."))
+		return 0;
+	for (const char *s = path; *s; s++)
+		if (*s == '/')
+			return 0;
+	return path;
+}
+
+// target opens what a mount goes on, and makes it if it is to. In a blank tmpfs that
+// takes two look-ups, elsewhere one or two for each name.
 long target(const char *path, u32 flags, int *made)
 {
 	u64 how = flags & TARGET_NO_LINKS ? INSIDE | RESOLVE_NO_SYMLINKS : INSIDE;
-	long fd = lookup(self.root, path, O_PATH, how);
+	const char *name = in_blank(path);
+	long fd;
 	*made = 0;
+	if (name) {
+		fd = lookup(self.blank, name, O_PATH, INSIDE | RESOLVE_NO_SYMLINKS);
+		if (fd == -ENOENT && flags & (TARGET_DIRECTORY | TARGET_FILE)) {
+			*made = 1;
+			fd = make(self.blank, name, !(flags & TARGET_FILE));
+		}
+		if (fd != -ELOOP)
+			return admit(fd, flags);
+	}
+	forget_blank();
+	fd = lookup(self.root, path, O_PATH, how);
 	if (fd == -ENOENT && flags & (TARGET_DIRECTORY | TARGET_FILE)) {
 		long error = resolve(path);
 		*made = 1;

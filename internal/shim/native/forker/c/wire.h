@@ -11,21 +11,26 @@ struct hello {
 	char call[28]; // which call it was
 };
 
-// A request is one message, with descriptors: the conversation with the new
-// process is the first of them, its operations the second.
+// A request is one message, with descriptors: the conversation with the new process
+// is the first of them.
 struct request {
 	u64 namespaces; // CLONE_NEW*
 	i32 cgroup;     // which descriptor is version 2's cgroup to begin in; -1: none
 	i32 pids;       // which is the pid namespace to begin in, or a pidfd; -1: none
-	u64 size;       // of the operations, in bytes
 };
 
 struct answer {
 	i32 pid; // below 0: an error's number, negated
 };
 
+// What a new process hears first: one message, with descriptors, of which the first
+// holds its operations.
+struct script {
+	u64 size; // of the operations, in bytes
+};
+
 // What a new process says: one message each. It ends the conversation without
-// a word when it executes its command. What the shim says is one byte: go on.
+// a word when it executes its command. What else the shim says is one byte: go on.
 enum {
 	WORD_ERROR = 1, // and it has ended
 	WORD_TERMINAL,  // with a descriptor: the master

@@ -164,29 +164,48 @@ struct message {
 	u32 flags;
 };
 
-// hear gives the forker a request, and later the end.
-static long hear(struct message *m)
+// give makes descriptors that come with a message.
+static void give(struct message *m)
 {
-	static long at_first;
-	struct request r = {.namespaces = CLONE_NEWNS, .cgroup = requests & 1 ? -1 : 2, .pids = requests & 2 ? -1 : 3, .size = size};
 	struct {
 		u64 size;
 		i32 level, type;
 		i32 files[GIVEN];
 	} rights = {sizeof rights, 1, 1, {0}};
+	for (int i = 0; i < GIVEN; i++)
+		rights.files[i] = (i32)new_fd(S_IFREG, 0, 1);
+	if (m->control_size < sizeof rights)
+		end("room");
+	__builtin_memcpy(m->control, &rights, sizeof rights);
+	m->control_size = sizeof rights;
+}
+
+// hear_script gives a new process its script.
+static long hear_script(struct message *m)
+{
+	struct script s = {size};
+	give(m);
+	__builtin_memcpy(m->vectors->base, &s, sizeof s);
+	return sizeof s;
+}
+
+// hear gives the forker a request, and later the end.
+static long hear(struct message *m)
+{
+	static long at_first;
+	if (m->vectors->size == sizeof(struct script))
+		return hear_script(m);
+	struct request r = {.namespaces = CLONE_NEWNS, .cgroup = requests & 1 ? -1 : 2, .pids = requests & 2 ? -1 : 3};
 	if (!requests++)
 		at_first = nopen;
 	if (nopen != at_first)
 		end("leak");
 	if (requests > 8)
 		return 0;
-	for (int i = 0; i < GIVEN; i++)
-		rights.files[i] = (i32)new_fd(S_IFREG, 0, 1);
-	if (m->control_size < sizeof rights || m->vectors->size < sizeof r)
+	give(m);
+	if (m->vectors->size < sizeof r)
 		end("room");
 	__builtin_memcpy(m->vectors->base, &r, sizeof r);
-	__builtin_memcpy(m->control, &rights, sizeof rights);
-	m->control_size = sizeof rights;
 	m->flags = requests == 3 ? 8 : requests == 4 ? 0x20 : 0; // MSG_CTRUNC, MSG_TRUNC
 	return requests == 5 ? 3 : (long)sizeof r;
 }

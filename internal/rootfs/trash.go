@@ -20,7 +20,7 @@ type Trash struct {
 const backlog = 64
 
 // Put has a directory discarded, whose name is not used again. What can't be
-// discarded is told by Empty.
+// discarded is tried again with those that come later, and told by Empty.
 func (t *Trash) Put(dir string) {
 	t.mu.Lock()
 	if len(t.waiting) >= backlog {
@@ -39,6 +39,7 @@ func (t *Trash) Put(dir string) {
 func (t *Trash) run() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.waiting, t.left = append(t.waiting, t.left...), nil // it may have become possible
 	for len(t.waiting) > 0 {
 		dir := t.waiting[0]
 		t.waiting = t.waiting[1:]

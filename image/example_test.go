@@ -110,6 +110,43 @@ func ExamplePhase() {
 	// Output: Already exists
 }
 
+// What a new version of an image changes.
+func ExampleDiff() {
+	old, err := image.Get(ctx, engine, "app:v1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	img, err := image.Get(ctx, engine, "app:v2")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for c, err := range image.Diff(ctx, old, img) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(c)
+	}
+}
+
+// One layer on top of the base image's own, which others share.
+func ExampleImage_SquashFrom() {
+	base, err := image.Get(ctx, engine, "debian:13")
+	if err != nil {
+		log.Fatal(err)
+	}
+	below, err := base.Layers(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	app, err := image.Get(ctx, engine, "app") // made of base, by many steps
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := app.SquashFrom(ctx, "app:squashed", len(below)); err != nil {
+		log.Fatal(err)
+	}
+}
+
 // A class from scratch: one program, and what to run.
 func ExampleNew() {
 	program, err := os.ReadFile("hello") // a static one

@@ -73,7 +73,7 @@ func ExamplePullOptions() {
 }
 
 func ExamplePolicy() {
-	for _, p := range []image.Policy{image.PullMissing, image.PullAlways, image.PullNever} {
+	for _, p := range []image.Policy{image.PullMissing, image.PullAlways, image.PullNever, image.PullNewer} {
 		if _, err := image.Pull(ctx, engine, "app", &image.PullOptions{Policy: p}); err != nil {
 			log.Println(err)
 		}

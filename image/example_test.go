@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"fmt"
@@ -8,8 +9,10 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing/fstest"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -125,6 +128,66 @@ func ExampleDiff() {
 			log.Fatal(err)
 		}
 		fmt.Println(c)
+	}
+}
+
+// What would be free without each image, the most first.
+func ExampleUsage() {
+	u, err := image.DiskUsage(ctx, engine)
+	if err != nil {
+		log.Fatal(err)
+	}
+	slices.SortFunc(u.Images, func(a, b image.ImageUsage) int { return cmp.Compare(b.Size-b.Shared, a.Size-a.Shared) })
+	for _, i := range u.Images {
+		fmt.Printf("%10d %s\n", i.Size-i.Shared, i.Ref)
+	}
+	fmt.Printf("%10d in all\n", u.Total)
+}
+
+func ExampleImageUsage() {
+	u, err := image.DiskUsage(ctx, engine)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, i := range u.Images {
+		fmt.Printf("%s: %d bytes, %d of them shared, %d containers\n", i.Ref, i.Size, i.Shared, i.Used)
+	}
+}
+
+// What is older than a week and has no container goes, unless it is a base.
+func ExamplePruneOptions() {
+	report, err := image.Prune(ctx, engine, &image.PruneOptions{
+		Before: time.Now().AddDate(0, 0, -7),
+		Keep:   func(i *image.Image) bool { return i.Spec().Config.Labels["role"] == "base" },
+		DryRun: true, // look first
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Removed, report.Bytes)
+}
+
+func ExampleCheckOptions() {
+	damage, err := image.Check(ctx, engine, &image.CheckOptions{
+		Progress: func(read, total int64) { fmt.Printf("\r%d of %d bytes", read, total) },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(damage), "parts are damaged")
+}
+
+// After a power cut: what is damaged is fetched again, and nothing else.
+func ExampleDamage() {
+	damage, err := image.Check(ctx, engine, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, d := range damage {
+		log.Println(d)
+	}
+	if err := image.Repair(ctx, engine, nil, damage...); err != nil {
+		log.Fatal(err)
 	}
 }
 

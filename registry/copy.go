@@ -46,7 +46,7 @@ type CopyOptions struct {
 // Progress is the state of one blob of a copy. A blob that is listed twice is one.
 type Progress struct {
 	Blob  digest.Digest // which
-	Bytes int64 // copied
+	Bytes int64         // copied
 	Total int64
 	Done  bool // it is where it should be: the last that is told of it
 	There bool // nothing was copied, since it was there

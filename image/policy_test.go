@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net/http"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
@@ -212,4 +213,40 @@ func TestVerifyIndex(t *testing.T) {
 	require.Equal(t, ours.Digest(), seen.Digest)
 	require.Equal(t, "app", seen.Repository)
 	require.Equal(t, []string{both.Index().String(), ours.Digest().String()}, said)
+}
+
+// What a registry refuses is told by its class, and when to come back by the time.
+func TestPullRefused(t *testing.T) {
+	t.Parallel()
+	srv := registrytest.NewServer(t, nil)
+	ref := srv.Host + "/app:v1"
+	publish(t, ref, "1")
+	e := open(t)
+	answer := func(status int) registrytest.Middleware {
+		return func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", "3600")
+				w.WriteHeader(status)
+			})
+		}
+	}
+	pull := func() error {
+		_, err := image.Pull(t.Context(), e, ref, nil)
+		return err
+	}
+	unchanged(t, e, func() {
+		srv.SetMiddleware(answer(http.StatusUnauthorized))
+		require.ErrorIs(t, pull(), registry.ErrUnauthorized)
+		srv.SetMiddleware(answer(http.StatusTooManyRequests))
+		err := pull()
+		require.ErrorIs(t, err, registry.ErrRateLimited)
+		require.ErrorIs(t, err, ctor.ErrUnavailable)
+		var refused *registry.Error
+		require.ErrorAs(t, err, &refused)
+		require.WithinDuration(t, time.Now().Add(time.Hour), refused.RetryAfter, 5*time.Minute)
+		srv.SetMiddleware(registrytest.On(registrytest.Blobs, registrytest.Corrupt))
+		err = pull()
+		require.ErrorIs(t, err, registry.ErrDigest)
+		require.ErrorIs(t, err, ctor.ErrInvalid)
+	})
 }

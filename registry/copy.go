@@ -35,7 +35,8 @@ type CopyOptions struct {
 	Platforms []string
 
 	// Referrers copies what is about the image, or about a part of it, as well:
-	// signatures, bills of materials.
+	// signatures, bills of materials; also those that cosign keeps under tags of its
+	// own, such as "sha256-HEX.sig".
 	Referrers bool
 
 	// Progress is told how the blobs get on, by one goroutine at a time. nil means no
@@ -240,6 +241,7 @@ func (c *copier) below(ctx context.Context, d ocispec.Descriptor, depth int, abo
 	return c.referrers(ctx, d, depth)
 }
 
+// referrers copies what is about a manifest.
 func (c *copier) referrers(ctx context.Context, d ocispec.Descriptor, depth int) error {
 	if !c.o.Referrers {
 		return nil
@@ -252,7 +254,32 @@ func (c *copier) referrers(ctx context.Context, d ocispec.Descriptor, depth int)
 			return err
 		}
 	}
+	for _, kind := range []string{"sig", "att", "sbom"} {
+		tag := d.Digest.Algorithm().String() + "-" + d.Digest.Encoded() + "." + kind
+		if err := c.sibling(ctx, tag, depth+1); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// sibling copies what has a tag beside the image, if something has.
+func (c *copier) sibling(ctx context.Context, tag string, depth int) error {
+	d, err := c.from.tagged(tag).resolve(ctx)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	body, err := c.manifest(ctx, d)
+	if err != nil {
+		return err
+	}
+	if err := c.parts(ctx, d, body, depth); err != nil {
+		return err
+	}
+	return c.to.tagged(tag).name(ctx, d, body)
 }
 
 // blob copies content that is no manifest.

@@ -42,6 +42,10 @@ func TestCopyLayout(t *testing.T) {
 	require.NoError(t, err)
 	sig, err := r.Attach(ctx, "app@"+sbom.Digest.String(), "application/x.signature", nil)
 	require.NoError(t, err)
+	cosign := "sha256-" + index.Digest.Encoded() + ".sig"
+	signature, err := r.Resolve(ctx, "app@"+sig.Digest.String()) // any manifest will do
+	require.NoError(t, err)
+	require.NoError(t, r.Tag(ctx, "app:"+cosign, signature))
 	dir := filepath.Join(t.TempDir(), "a, b", "layout")
 	o := &registry.CopyOptions{Referrers: true}
 	d, err := registry.Copy(ctx, srv.Host+"/app:v1", "oci:"+dir+":v1", o)
@@ -66,6 +70,9 @@ func TestCopyLayout(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, index.Digest, d)
 		name := strings.TrimSuffix(repo[1:], ":v1")
+		got, err := open(t, other).Resolve(ctx, name+":"+cosign)
+		require.NoError(t, err)
+		require.Equal(t, signature, got)
 		about := all(t, open(t, other).Referrers(ctx, name+"@"+images[0].Digest.String(), ""))
 		require.Equal(t, sbom.Digest, about[0].Digest)
 		about = all(t, open(t, other).Referrers(ctx, name+"@"+sbom.Digest.String(), ""))

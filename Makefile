@@ -50,7 +50,7 @@ test: ## vet, and run all tests: with the runc command, and with the fast shim
 	go vet ./...
 	@$(MAKE) --no-print-directory images
 	$(TEST) ./...
-	@$(MAKE) --no-print-directory testshim database conformance dockerfile
+	@$(MAKE) --no-print-directory testshim database imagetool conformance dockerfile
 
 # Tests run Debian's own Redis, PostgreSQL and nginx. Whichever test comes first
 # makes the images; here none has to wait for it.
@@ -64,6 +64,11 @@ images: ## make the images of real servers, once a machine (part of test)
 database: ## run the example with 40 databases (part of test)
 	@hack/setup test
 	cd examples/database && $(TEST) -parallel 20 .
+
+.PHONY: imagetool
+imagetool: ## test the example that handles images (part of test)
+	@hack/setup test
+	cd examples/imagetool && $(TEST) .
 
 # The OCI's own suite, compiled from its module; some ten seconds.
 .PHONY: conformance
@@ -108,7 +113,7 @@ check: ## the gate: formatting, mistakes, imports, go.mod, data races
 	CGO_ENABLED=0 go build ./...
 	@$(MAKE) --no-print-directory nested images
 	$(RACE) ./...
-	@$(MAKE) --no-print-directory testshim database conformance dockerfile
+	@$(MAKE) --no-print-directory testshim database imagetool conformance dockerfile
 
 # Times mean nothing on a machine that is busy with something else. BENCH is
 # for flags: make bench BENCH='-rounds 10 -only life'.

@@ -157,3 +157,11 @@ func ExampleInfo() {
 		log.Fatal(info.Lacks[0])
 	}
 }
+
+func ExamplePruneReport() {
+	print := func(r ctor.PruneReport) { // of image.Prune, and its kin
+		fmt.Printf("%d removed, %d bytes free\n", len(r.Removed), r.Bytes)
+	}
+	print(ctor.PruneReport{Removed: []string{"docker.io/library/app:old"}, Bytes: 1234})
+	// Output: 1 removed, 1234 bytes free
+}

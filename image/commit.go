@@ -14,6 +14,7 @@ import (
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reference"
+	"github.com/ctorhq/ctor/layer"
 )
 
 // CommitOptions change how Commit works. nil is the zero value.
@@ -28,6 +29,9 @@ type CommitOptions struct {
 	// NoPause leaves a running container running, at the risk of an image of
 	// half-written files. false pauses it.
 	NoPause bool
+
+	// Compression says how the new layer is stored; zero is gzip.
+	Compression layer.Compression
 }
 
 // Commit makes an image of a container: its own image plus one layer, what
@@ -142,7 +146,7 @@ func (i *Image) commit(ctx context.Context, id string, r reference.Reference, o 
 	m := newMaker(i)
 	defer m.cs.abort(ctx)
 	tar := digest.Canonical.Digester()
-	d, err := m.store(ctx, func(w io.Writer) (digest.Digest, error) {
+	d, err := m.store(ctx, o.Compression, func(w io.Writer) (digest.Digest, error) {
 		err := diff.Pack(ctx, io.MultiWriter(w, tar.Hash()))
 		return tar.Digest(), err
 	})

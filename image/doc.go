@@ -45,7 +45,14 @@
 // against what the configuration says they unpack to. Manifests, indexes and
 // configurations have at most 8 MiB, and list at most 1000 parts. Layers are
 // unpacked inside their own directory, whatever their names and links are. How
-// much disk an image may take is not bounded.
+// much disk an image may take is not bounded. [PullOptions].Verify decides which
+// images may come at all.
+//
+// # The store
+//
+// [DiskUsage] tells what images take up, and what they share, [Prune] removes those
+// that no container was made from, and [Check] and [Repair] find and mend what a disk or
+// a power cut has damaged.
 //
 // # Errors
 //

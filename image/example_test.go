@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"fmt"
@@ -8,8 +9,10 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing/fstest"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -73,7 +76,7 @@ func ExamplePullOptions() {
 }
 
 func ExamplePolicy() {
-	for _, p := range []image.Policy{image.PullMissing, image.PullAlways, image.PullNever} {
+	for _, p := range []image.Policy{image.PullMissing, image.PullAlways, image.PullNever, image.PullNewer} {
 		if _, err := image.Pull(ctx, engine, "app", &image.PullOptions{Policy: p}); err != nil {
 			log.Println(err)
 		}
@@ -108,6 +111,103 @@ func ExamplePhase() {
 	}
 	fmt.Println(words[image.Exists])
 	// Output: Already exists
+}
+
+// What a new version of an image changes.
+func ExampleDiff() {
+	old, err := image.Get(ctx, engine, "app:v1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	img, err := image.Get(ctx, engine, "app:v2")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for c, err := range image.Diff(ctx, old, img) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(c)
+	}
+}
+
+// What would be free without each image, the most first.
+func ExampleUsage() {
+	u, err := image.DiskUsage(ctx, engine)
+	if err != nil {
+		log.Fatal(err)
+	}
+	slices.SortFunc(u.Images, func(a, b image.ImageUsage) int { return cmp.Compare(b.Size-b.Shared, a.Size-a.Shared) })
+	for _, i := range u.Images {
+		fmt.Printf("%10d %s\n", i.Size-i.Shared, i.Ref)
+	}
+	fmt.Printf("%10d in all\n", u.Total)
+}
+
+func ExampleImageUsage() {
+	u, err := image.DiskUsage(ctx, engine)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, i := range u.Images {
+		fmt.Printf("%s: %d bytes, %d of them shared, %d containers\n", i.Ref, i.Size, i.Shared, i.Used)
+	}
+}
+
+// What is older than a week and has no container goes, unless it is a base.
+func ExamplePruneOptions() {
+	report, err := image.Prune(ctx, engine, &image.PruneOptions{
+		Before: time.Now().AddDate(0, 0, -7),
+		Keep:   func(i *image.Image) bool { return i.Spec().Config.Labels["role"] == "base" },
+		DryRun: true, // look first
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Removed, report.Bytes)
+}
+
+func ExampleCheckOptions() {
+	damage, err := image.Check(ctx, engine, &image.CheckOptions{
+		Progress: func(read, total int64) { fmt.Printf("\r%d of %d bytes", read, total) },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(damage), "parts are damaged")
+}
+
+// After a power cut: what is damaged is fetched again, and nothing else.
+func ExampleDamage() {
+	damage, err := image.Check(ctx, engine, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, d := range damage {
+		log.Println(d)
+	}
+	if err := image.Repair(ctx, engine, nil, damage...); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// One layer on top of the base image's own, which others share.
+func ExampleImage_SquashFrom() {
+	base, err := image.Get(ctx, engine, "debian:13")
+	if err != nil {
+		log.Fatal(err)
+	}
+	below, err := base.Layers(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	app, err := image.Get(ctx, engine, "app") // made of base, by many steps
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := app.SquashFrom(ctx, "app:squashed", len(below)); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // A class from scratch: one program, and what to run.

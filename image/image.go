@@ -180,11 +180,16 @@ func name(ctx context.Context, e *engine.Engine, r reference.Reference, target o
 	}
 	is := e.Client.ImageService()
 	record := images.Image{Name: r.String(), Target: target}
-	_, err := is.Create(ctx, record)
-	if errdefs.IsAlreadyExists(err) {
-		_, err = is.Update(ctx, record, "target")
+	for {
+		_, err := is.Create(ctx, record)
+		if errdefs.IsAlreadyExists(err) {
+			_, err = is.Update(ctx, record, "target")
+			if errdefs.IsNotFound(err) {
+				continue // it was removed just now
+			}
+		}
+		return err
 	}
-	return err
 }
 
 // Remove removes the image's name. What no other name or container needs of

@@ -12,7 +12,6 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
-	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -71,9 +70,14 @@ func ociType(mediaType string) string {
 	return mediaType
 }
 
-// add puts a layer on top.
+// add puts a layer on top. One that an image has already stays as it is, unless it
+// says how it is to be stored.
 func (m *maker) add(ctx context.Context, l layer.Layer) error {
-	d, err := m.stored(ctx, l)
+	var d ocispec.Descriptor
+	err := error(errdefs.ErrNotFound)
+	if l.Compression == (layer.Compression{}) {
+		d, err = m.stored(ctx, l)
+	}
 	if errdefs.IsNotFound(err) {
 		d, err = m.compress(ctx, l)
 	}
@@ -104,7 +108,7 @@ func (m *maker) stored(ctx context.Context, l layer.Layer) (ocispec.Descriptor, 
 
 // compress stores a layer.
 func (m *maker) compress(ctx context.Context, l layer.Layer) (ocispec.Descriptor, error) {
-	return m.store(ctx, func(w io.Writer) (digest.Digest, error) {
+	return m.store(ctx, l.Compression, func(w io.Writer) (digest.Digest, error) {
 		tar, err := l.Open(ctx)
 		if err != nil {
 			return "", err
@@ -116,13 +120,16 @@ func (m *maker) compress(ctx context.Context, l layer.Layer) (ocispec.Descriptor
 }
 
 // store stores the tar that write writes, compressed. write gives its digest.
-func (m *maker) store(ctx context.Context, write func(io.Writer) (digest.Digest, error)) (d ocispec.Descriptor, err error) {
+func (m *maker) store(ctx context.Context, c layer.Compression, write func(io.Writer) (digest.Digest, error)) (d ocispec.Descriptor, err error) {
 	w, err := content.OpenWriter(ctx, m.cs, content.WithRef("layer-"+strconv.Itoa(len(m.layers))))
 	if err != nil {
 		return d, err
 	}
 	defer w.Close()
-	z := gzip.NewWriter(w)
+	z, err := c.NewWriter(w)
+	if err != nil {
+		return d, err
+	}
 	diffID, err := write(z)
 	if err != nil {
 		return d, err
@@ -134,7 +141,7 @@ func (m *maker) store(ctx context.Context, write func(io.Writer) (digest.Digest,
 	if err != nil {
 		return d, err
 	}
-	d = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: w.Digest(), Size: st.Offset}
+	d = ocispec.Descriptor{MediaType: c.MediaType(), Digest: w.Digest(), Size: st.Offset}
 	err = w.Commit(ctx, 0, "", content.WithLabels(map[string]string{uncompressedLabel: diffID.String()}))
 	if errdefs.IsAlreadyExists(err) {
 		err = nil

@@ -18,8 +18,9 @@ import (
 // it is an empty directory. The zero cfg says nothing: containers then need
 // Args.
 //
-// The layers are stored compressed with gzip; those of an image in this
-// engine's store (see [Image.Layers]) stay as they are stored. The image has no
+// The layers are stored as their Compression says, which is with gzip unless it is
+// set; those of an image in this engine's store (see [Image.Layers]) stay as they are
+// stored unless it is. The image has no
 // creation time, so that the same configuration and layers make the same image,
 // to the digest, on every machine and day.
 //

@@ -26,6 +26,12 @@ const (
 	PullMissing Policy = iota // only if the store does not have the image
 	PullAlways                // always; layers that are there are not fetched again
 	PullNever                 // never: what the store does not have is ctor.ErrNotFound
+
+	// PullNewer asks always, and pulls if the name stands for something else by
+	// now: what is newer is told by the digest, not by any time. Where the registry
+	// can't be reached, doesn't let the program in or has no such image, the
+	// store's image is given.
+	PullNewer
 )
 
 // PullOptions change how Pull works. nil is the zero value.
@@ -44,6 +50,12 @@ type PullOptions struct {
 	// Progress is told how the layers get on, by one goroutine at a time. Pull
 	// waits for it. nil means no reports.
 	Progress func(Progress)
+
+	// Verify decides on the image when it is known by its digest, and before any
+	// layer is fetched or unpacked. Its error fails the pull, and nothing stays. It
+	// is asked about an image that the store has already, too, whatever the Policy:
+	// Pull gives none that Verify has not let pass. nil lets every image pass.
+	Verify func(ctx context.Context, v Verification) error
 }
 
 // Pull gets an image from its registry, unless the store has it. Everything
@@ -57,7 +69,7 @@ type PullOptions struct {
 // Errors are ctor.ErrInvalid for a ref that can't be read and for content that
 // is not what it must be, ctor.ErrNotFound where there is no such image, or
 // none for the platform, and ctor.ErrUnavailable where the registry can't be
-// reached.
+// reached. An error of Verify without a class is ctor.ErrInvalid as well.
 func Pull(ctx context.Context, e *ctor.Engine, ref string, o *PullOptions) (_ *Image, err error) {
 	defer wrap(&err, "pull image", ref)
 	if o == nil {
@@ -80,18 +92,47 @@ func Pull(ctx context.Context, e *ctor.Engine, ref string, o *PullOptions) (_ *I
 		return nil, err
 	}
 	defer leave()
-	if o.Policy != PullAlways {
-		i, err := get(ctx, e, r, want)
-		if o.Policy == PullNever || err == nil && i.usable(ctx) || err != nil && !errdefs.IsNotFound(err) {
-			return i, engine.Cause(ctx, err)
-		}
-	}
-	p := puller{e: e, in: engine.Of(e), ref: r, want: want, native: native, report: newReport(o.Progress)}
+	p := puller{e: e, in: engine.Of(e), ref: r, want: want, native: native, report: newReport(o.Progress), verify: o.Verify}
 	if p.from, err = registry.New(r.Host, o.Registry); err != nil {
 		return nil, err
 	}
-	i, err := p.pull(ctx)
-	return i, engine.Cause(ctx, refused(err))
+	i, err := p.run(ctx, o.Policy)
+	return i, engine.Cause(ctx, err)
+}
+
+// run gives the image by way of a policy.
+func (p *puller) run(ctx context.Context, policy Policy) (*Image, error) {
+	var there *Image // in the store, with all that it needs
+	if policy != PullAlways {
+		i, err := get(ctx, p.e, p.ref, p.want)
+		if policy == PullNever || err == nil && policy == PullMissing && i.usable(ctx) {
+			return p.passed(ctx, i, err)
+		}
+		if err != nil && !errdefs.IsNotFound(err) {
+			return nil, err
+		}
+		if err == nil && i.usable(ctx) {
+			there = i
+		}
+	}
+	target, err := p.from.Resolve(ctx, p.ref.String())
+	if err == nil && there != nil && target.Digest == there.target.Digest {
+		return p.passed(ctx, there, nil)
+	}
+	var i *Image
+	if err == nil {
+		i, err = p.pull(ctx, target)
+	}
+	if err = refused(err); err != nil && there != nil && ctx.Err() == nil && unasked(err) {
+		return p.passed(ctx, there, nil)
+	}
+	return i, err
+}
+
+// unasked tells of the error of a registry that there is nothing newer to be had of
+// it, as far as can be told.
+func unasked(err error) bool {
+	return errdefs.IsUnavailable(err) || errdefs.IsNotFound(err) || errdefs.IsUnauthorized(err) || errdefs.IsPermissionDenied(err)
 }
 
 // refused is blame for a registry's content. Its ErrOutOfRange and
@@ -112,17 +153,14 @@ type puller struct {
 	want   platforms.MatchComparer
 	native bool // want is this machine's
 	report *report
+	verify func(context.Context, Verification) error
 	bytes  atomic.Int64 // that have arrived of layers
 
 	mu   sync.Mutex
 	refs []string // of ingests
 }
 
-func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
-	target, err := p.from.Resolve(ctx, p.ref.String())
-	if err != nil {
-		return nil, err
-	}
+func (p *puller) pull(ctx context.Context, target ocispec.Descriptor) (_ *Image, err error) {
 	ctx, release, err := p.in.PullLease(ctx, p.ref.String(), p.worthwhile)
 	if err != nil {
 		return nil, err
@@ -133,12 +171,18 @@ func (p *puller) pull(ctx context.Context) (_ *Image, err error) {
 			p.abort(ctx)
 		}
 	}()
-	if err := p.fetchAll(ctx, target); err != nil {
+	fetched, err := p.fetchAll(ctx, target)
+	if err != nil {
 		return nil, err
 	}
 	i, err := load(ctx, p.e, p.ref, target, p.want)
 	if err != nil {
 		return nil, err
+	}
+	if i.manifest.Digest != fetched.Digest { // another that the store has, since that one is not what it seemed
+		if err := p.pass(ctx, target, i.manifest); err != nil {
+			return nil, err
+		}
 	}
 	if err := i.whole(ctx); err != nil {
 		return nil, err
@@ -163,34 +207,38 @@ func (p *puller) worthwhile(err error) bool {
 }
 
 // fetchAll brings the image into the content store, and its layers, where
-// they can be of use, into the snapshotter, while others are still on the way.
-func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) error {
-	parts, err := p.documents(ctx, target)
+// they can be of use, into the snapshotter, while others are still on the way. It gives
+// the image's manifest.
+func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) (manifest ocispec.Descriptor, err error) {
+	manifest, parts, err := p.documents(ctx, target)
 	if err != nil {
-		return err
+		return manifest, err
+	}
+	if err := p.pass(ctx, target, manifest); err != nil {
+		return manifest, err
 	}
 	config, layers := parts[0], parts[1:]
 	for n := range layers {
 		layers[n].Annotations = nil // a stranger has written them
 	}
 	if !p.native {
-		return images.Dispatch(ctx, images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		return manifest, images.Dispatch(ctx, images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 			return nil, p.fetch(ctx, d, nil)
 		}), semaphore.NewWeighted(engine.Concurrent), layers...)
 	}
 	var image struct{ RootFS ocispec.RootFS }
 	if err := readJSON(ctx, p.in.Client.ContentStore(), config, &image); err != nil {
-		return err
+		return manifest, err
 	}
-	return p.in.Lay(ctx, engine.Layers{
+	return manifest, p.in.Lay(ctx, engine.Layers{
 		Blobs: layers, DiffIDs: image.RootFS.DiffIDs, Config: config.Digest,
 		Fetch: p.fetch, Progress: p.report.extracted,
 	})
 }
 
 // documents fetches the image's manifest, what leads to it, and the configuration,
-// and gives what the manifest lists.
-func (p *puller) documents(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+// and gives the manifest and what it lists.
+func (p *puller) documents(ctx context.Context, d ocispec.Descriptor) (manifest ocispec.Descriptor, parts []ocispec.Descriptor, err error) {
 	cs := p.in.Client.ContentStore()
 	// All that is listed is linked, or one platform's pull would unlink
 	// another's; only one platform is followed.
@@ -198,28 +246,28 @@ func (p *puller) documents(ctx context.Context, d ocispec.Descriptor) ([]ocispec
 		return children(ctx, cs, d)
 	})
 	for depth := 0; ; depth++ {
-		manifest := images.IsManifestType(d.MediaType)
-		if !manifest && depth >= maxNesting {
-			return nil, errNested
+		isManifest := images.IsManifestType(d.MediaType)
+		if !isManifest && depth >= maxNesting {
+			return d, nil, errNested
 		}
-		if !manifest && !images.IsIndexType(d.MediaType) {
-			return nil, notImage(d)
+		if !isManifest && !images.IsIndexType(d.MediaType) {
+			return d, nil, notImage(d)
 		}
 		if err := p.fetch(ctx, d, nil); err != nil {
-			return nil, err
+			return d, nil, err
 		}
 		list, err := link(ctx, d)
 		if err != nil {
-			return nil, err
+			return d, nil, err
 		}
-		if manifest {
+		if isManifest {
 			if err := checkTypes(list[0], list[1:]); err != nil {
-				return nil, err
+				return d, nil, err
 			}
-			return list, p.fetch(ctx, list[0], nil)
+			return d, list, p.fetch(ctx, list[0], nil)
 		}
 		if list, err = choose(list, p.want); err != nil {
-			return nil, err
+			return d, nil, err
 		}
 		d = list[0]
 	}

@@ -35,6 +35,9 @@
 // An entry named .wh.NAME deletes NAME from the layers below ("Whiteouts").
 // FromTar takes such entries, FromFS refuses them.
 //
+// [Files] lists what layers make together, and says of each file which layer it is
+// from.
+//
 // # Errors
 //
 // Errors start with "layer: " and wrap their cause. Their class is a value of

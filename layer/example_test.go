@@ -147,3 +147,39 @@ func ExampleChangeKind() {
 	fmt.Println(layer.Added, layer.Modified, layer.Deleted)
 	// Output: added modified deleted
 }
+
+// Which layer has the largest files?
+func ExampleFile() {
+	base := layer.FromFS(fstest.MapFS{"etc/motd": {Data: []byte("hello"), Mode: 0o644}}, nil)
+	top := layer.FromFS(fstest.MapFS{"etc/motd": {Data: []byte("hello, world"), Mode: 0o644}, "new": {Mode: 0o644}}, nil)
+	for f, err := range layer.Files(context.Background(), base, top) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if f.Info.Mode().IsRegular() {
+			fmt.Println(f.Layer, f.Info.Size(), f.Path)
+		}
+	}
+	// Output:
+	// 1 12 /etc/motd
+	// 1 0 /new
+}
+
+// A layer that is read by machines with zstd, and is worth some time to make.
+func ExampleCompression() {
+	l := layer.FromFS(fstest.MapFS{"data": {Data: []byte("…"), Mode: 0o644}}, &layer.Options{
+		Compression: layer.Compression{Format: layer.Zstd, Level: 19},
+	})
+	fmt.Println(l.Compression, l.Compression.MediaType())
+	// Output: zstd:19 application/vnd.oci.image.layer.v1.tar+zstd
+}
+
+func ExampleFormat() {
+	for _, f := range []layer.Format{layer.Gzip, layer.Zstd, layer.Plain} {
+		fmt.Println(layer.Compression{Format: f}.MediaType())
+	}
+	// Output:
+	// application/vnd.oci.image.layer.v1.tar+gzip
+	// application/vnd.oci.image.layer.v1.tar+zstd
+	// application/vnd.oci.image.layer.v1.tar
+}

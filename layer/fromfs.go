@@ -48,6 +48,9 @@ type Options struct {
 
 	// CreatedBy is the layer's line in the image's history; "" = unknown.
 	CreatedBy string
+
+	// Compression says how an image is to store the layer; zero = gzip.
+	Compression Compression
 }
 
 // FromFS returns the layer that adds what fsys holds: an embed.FS, an os.DirFS, an
@@ -95,7 +98,7 @@ func fromFS(fsys fs.FS, o *Options) (Layer, error) {
 	l := made(digest.NewDigest(digest.SHA256, hash), size, func(context.Context) (io.ReadCloser, error) {
 		return newPacker(fsys, opts), nil
 	})
-	l.CreatedBy = opts.CreatedBy
+	l.CreatedBy, l.Compression = opts.CreatedBy, opts.Compression
 	return l, nil
 }
 

@@ -14,8 +14,8 @@ import (
 )
 
 // Layer is one filesystem change set. It is immutable and may be copied, kept
-// and opened by several goroutines at once. To give it another CreatedBy, set the
-// field of a copy. The zero Layer holds nothing: its Err and Open say so.
+// and opened by several goroutines at once. To give it another CreatedBy or
+// Compression, set the field of a copy. The zero Layer holds nothing: its Err and Open say so.
 type Layer struct {
 	// Digest is that of the blob as it is stored, compressed or not.
 	Digest digest.Digest
@@ -30,6 +30,9 @@ type Layer struct {
 	MediaType string
 	// CreatedBy is the line for the image's history; "" = unknown.
 	CreatedBy string
+	// Compression says how an image is to store the layer. The zero value is as the
+	// layer is stored already, if an image has it, else gzip.
+	Compression Compression
 
 	open func(context.Context) (io.ReadCloser, error)
 	err  error // why there is nothing to open

@@ -21,10 +21,12 @@ const (
 	nodeSize = 512       // bytes of memory, roughly
 )
 
-// tree is the index of a layer: directories, and where in the tar each file is.
+// tree is the index of a layer, or of several on top of each other: directories,
+// and where in its layer's tar each file is.
 type tree struct {
-	root *node
-	left int // bytes the index may still take
+	root  *node
+	left  int // bytes the index may still take
+	layer int // that is being added, 0 the lowest
 }
 
 var (
@@ -36,6 +38,9 @@ var (
 type node struct {
 	hdr      *tar.Header // cut down to what is shown; Name is the base name
 	seq      int         // of the entry with the bytes; -1 = none
+	layer    int         // that has the bytes, or the directory's mode
+	added    int         // the layer that put it here
+	cleared  int         // the layer that removed what those below it had here; 0: none
 	parent   *node       // the root's is the root
 	children map[string]*node
 }
@@ -62,8 +67,10 @@ func (n *node) info() fs.FileInfo { return n.hdr.FileInfo() }
 
 func (n *node) list() []fs.DirEntry {
 	list := make([]fs.DirEntry, 0, len(n.children))
-	for _, c := range n.children {
-		list = append(list, fs.FileInfoToDirEntry(c.info()))
+	for name, c := range n.children {
+		if utf8.ValidString(name) { // io/fs knows no others
+			list = append(list, fs.FileInfoToDirEntry(c.info()))
+		}
 	}
 	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return list
@@ -83,12 +90,12 @@ func (t *tree) add(hdr *tar.Header, seq int) error {
 	}
 	// Seen from the root, ".." can't climb out.
 	name := path.Clean("/" + hdr.Name)[1:]
-	if isWhiteout(name) || !utf8.ValidString(name) {
-		return nil
+	if isWhiteout(name) {
+		return t.whiteout(name)
 	}
 	if name == "" {
 		if hdr.Typeflag == tar.TypeDir {
-			t.root.hdr = shown(hdr, ".")
+			t.root.hdr, t.root.layer = shown(hdr, "."), t.layer
 		}
 		return nil
 	}
@@ -106,18 +113,18 @@ func (t *tree) put(parent *node, base string, hdr *tar.Header, seq int) error {
 	if !parent.isDir() {
 		return errBelowFile
 	}
-	n := &node{hdr: shown(hdr, base), seq: seq, parent: parent}
+	n := &node{hdr: shown(hdr, base), seq: seq, layer: t.layer, added: t.layer, parent: parent}
 	old := parent.children[base]
 	switch {
 	case hdr.Typeflag == tar.TypeDir && old != nil && old.isDir():
-		old.hdr = n.hdr
+		old.hdr, old.seq, old.layer, old.added = n.hdr, seq, t.layer, t.layer
 		return nil
 	case hdr.Typeflag == tar.TypeDir:
 		n.children = map[string]*node{}
 	case hdr.Typeflag == tar.TypeLink:
 		target, err := t.find(path.Clean("/" + hdr.Linkname)[1:], false, false)
 		if err == nil && !target.isDir() {
-			n.hdr, n.seq = shown(target.hdr, base), target.seq
+			n.hdr, n.seq, n.layer = shown(target.hdr, base), target.seq, target.layer
 		}
 	}
 	return t.attach(n)
@@ -178,6 +185,7 @@ func (t *tree) find(name string, follow, mkdir bool) (*node, error) {
 				return nil, fs.ErrNotExist
 			}
 			next = implied(at, strings.Clone(elem))
+			next.layer, next.added = t.layer, t.layer
 			if err := t.attach(next); err != nil {
 				return nil, err
 			}

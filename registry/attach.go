@@ -17,9 +17,6 @@ import (
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
-// maxFiles bounds what Files reads of one artifact.
-const maxFiles = 64 << 20
-
 // Attach publishes files that are about the manifest that ref names, such as a
 // signature or a bill of materials, and returns the descriptor of the artifact
 // that they make (OCI image-spec, manifest.md). A client that has the image finds it
@@ -102,10 +99,10 @@ func (r *Registry) Files(ctx context.Context, repo string, d ocispec.Descriptor)
 		return nil, r.failed(ctx, "read", repo+"@"+d.Digest.String(), fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument))
 	}
 	files := map[string][]byte{}
-	left := int64(maxFiles)
+	left := int64(maxRead)
 	for _, l := range m.Layers {
 		if l.Size < 0 || l.Size > left {
-			return nil, r.failed(ctx, "read", repo+"@"+d.Digest.String(), fmt.Errorf("an artifact of more than %d bytes: %w", maxFiles, errdefs.ErrOutOfRange))
+			return nil, r.failed(ctx, "read", repo+"@"+d.Digest.String(), fmt.Errorf("an artifact of more than %d bytes: %w", maxRead, errdefs.ErrOutOfRange))
 		}
 		left -= l.Size
 		name := l.Annotations[ocispec.AnnotationTitle]

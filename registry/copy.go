@@ -1,20 +1,19 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/ctorhq/ctor/internal/reference"
 )
 
 // Bounds on what a copy follows. All of it is a stranger's word.
@@ -27,7 +26,7 @@ const (
 // CopyOptions change how Copy works. nil is the zero value.
 type CopyOptions struct {
 	// From and To say how to reach the two registries. nil means the default
-	// options.
+	// options. Layouts don't ask them.
 	From, To *Options
 
 	// Platforms are those to copy of an image of several, such as
@@ -36,53 +35,78 @@ type CopyOptions struct {
 	Platforms []string
 
 	// Referrers copies what is about the image, or about a part of it, as well:
-	// signatures, bills of materials.
+	// signatures, bills of materials; also those that cosign keeps under tags of its
+	// own, such as "sha256-HEX.sig".
 	Referrers bool
+
+	// Progress is told how the blobs get on, by one goroutine at a time. nil means no
+	// reports.
+	Progress func(Progress)
 }
 
-// Copy copies an image, or anything else with a manifest, from one registry to
-// another without storing it, and returns the digest under which it is there.
-// The names are full references, completed as Docker does it. Blobs that the
-// repository has are not sent again, and those of another repository of the same
-// registry are mounted. The manifest goes last. Layers that may not be
+// Progress is the state of one blob of a copy. A blob that is listed twice is one.
+type Progress struct {
+	Blob  digest.Digest // which
+	Bytes int64         // copied
+	Total int64
+	Done  bool // it is where it should be: the last that is told of it
+	There bool // nothing was copied, since it was there
+}
+
+// Copy copies an image, or anything else with a manifest, to another place without
+// storing it in between, and returns the digest under which it is there. Places are
+//
+//   - names in registries: full references, completed as Docker does it;
+//   - OCI image layouts (OCI image-spec, image-layout.md), as skopeo writes them:
+//     "oci:DIR", "oci:DIR:NAME", "oci:DIR@DIGEST". DIR begins with a slash or a dot, and
+//     has no colon. It is made where it is not there. Without a name, an image is
+//     copied to be listed without one, and from a layout that has no other.
+//
+// Blobs that the target has are not sent again, and those of another repository of the
+// same registry are mounted. The manifest goes last. Layers that may not be
 // distributed stay where they are.
 //
 // Everything is compared to its digest: content that isn't what it must be is
-// ErrDigest.
-func Copy(ctx context.Context, from, to string, o *CopyOptions) (digest.Digest, error) {
+// ErrDigest. A layout that several programs write to at a time has what all have
+// written; what a killed one leaves begins with ".ctor-".
+func Copy(ctx context.Context, from, to string, o *CopyOptions) (_ digest.Digest, err error) {
 	if o == nil {
 		o = new(CopyOptions)
 	}
-	c := copier{o: o, done: map[digest.Digest]bool{}}
-	var err error
-	if c.from, c.source, err = named(from, o.From); err != nil {
+	c := copier{o: o, done: map[digest.Digest]bool{}, told: map[digest.Digest]Progress{}}
+	if c.from, err = placeOf(ctx, from, o.From, false); err != nil {
 		return "", fmt.Errorf("copy: %w", err)
 	}
-	if c.to, c.target, err = named(to, o.To); err != nil {
-		return "", fmt.Errorf("copy: %w", err)
-	}
-	d, err := c.copy(ctx)
+	defer c.from.Close()
+	d, err := c.copy(ctx, to)
 	if err != nil {
-		return "", fmt.Errorf("copy %s to %s: %w", c.source, c.target, err)
+		return "", fmt.Errorf("copy %s to %s: %w", c.from, to, err)
 	}
 	return d, nil
 }
 
-func named(s string, o *Options) (*Registry, reference.Reference, error) {
-	ref, err := reference.Parse(s)
-	if err != nil {
-		return nil, ref, err
-	}
-	r, err := New(ref.Host, o)
-	return r, ref, err
-}
-
 // copier copies one image.
 type copier struct {
-	o              *CopyOptions
-	from, to       *Registry
-	source, target reference.Reference
-	done           map[digest.Digest]bool // manifests, with all that they list
+	o        *CopyOptions
+	from, to place
+	done     map[digest.Digest]bool // manifests, with all that they list
+
+	mu   sync.Mutex
+	told map[digest.Digest]Progress
+}
+
+// tell reports on a blob, and lets nothing go backwards.
+func (c *copier) tell(p Progress) {
+	if c.o.Progress == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last, ok := c.told[p.Blob]; ok && (last.Done || p.Bytes <= last.Bytes && !p.Done) {
+		return
+	}
+	c.told[p.Blob] = p
+	c.o.Progress(p)
 }
 
 // document is a manifest or an index: what of either there is.
@@ -92,12 +116,12 @@ type document struct {
 	Manifests []ocispec.Descriptor `json:"manifests"`
 }
 
-func (c *copier) copy(ctx context.Context) (digest.Digest, error) {
-	d, err := c.from.Resolve(ctx, c.source.String())
+func (c *copier) copy(ctx context.Context, to string) (digest.Digest, error) {
+	d, err := c.from.resolve(ctx)
 	if err != nil {
 		return "", err
 	}
-	body, err := c.from.read(ctx, c.source.Repository, d)
+	body, err := c.from.read(ctx, d)
 	if err != nil {
 		return "", err
 	}
@@ -106,13 +130,18 @@ func (c *copier) copy(ctx context.Context) (digest.Digest, error) {
 			return "", err
 		}
 	}
-	if c.target.Digest != "" && c.target.Digest != d.Digest {
+	// Not before it is known that there is something to write to it.
+	if c.to, err = placeOf(ctx, to, c.o.To, true); err != nil {
+		return "", err
+	}
+	defer c.to.Close()
+	if want := c.to.digest(); want != "" && want != d.Digest {
 		return "", fmt.Errorf("what is copied is %s: %w", d.Digest, errdefs.ErrInvalidArgument)
 	}
 	if err := c.parts(ctx, d, body, 0); err != nil {
 		return "", err
 	}
-	if err := c.to.PushManifest(ctx, c.target.String(), d, bytes.NewReader(body)); err != nil {
+	if err := c.to.name(ctx, d, body); err != nil {
 		return "", err
 	}
 	return d.Digest, c.referrers(ctx, d, 0)
@@ -155,7 +184,7 @@ func (c *copier) manifest(ctx context.Context, d ocispec.Descriptor) ([]byte, er
 	if err := checkManifest(d); err != nil {
 		return nil, err
 	}
-	return c.from.read(ctx, c.source.Repository, d)
+	return c.from.read(ctx, d)
 }
 
 // parts copies what a manifest lists.
@@ -172,7 +201,7 @@ func (c *copier) parts(ctx context.Context, d ocispec.Descriptor, body []byte, d
 	}
 	if isIndex(d.MediaType) {
 		for _, m := range doc.Manifests {
-			if err := c.below(ctx, m, depth+1); err != nil {
+			if err := c.below(ctx, m, depth+1, false); err != nil {
 				return err
 			}
 		}
@@ -193,8 +222,9 @@ func (c *copier) parts(ctx context.Context, d ocispec.Descriptor, body []byte, d
 	return g.Wait()
 }
 
-// below copies a manifest by its digest, with what it lists and is about it.
-func (c *copier) below(ctx context.Context, d ocispec.Descriptor, depth int) error {
+// below copies a manifest by its digest, with what it lists and is about it. about
+// tells that it is itself about another.
+func (c *copier) below(ctx context.Context, d ocispec.Descriptor, depth int, about bool) error {
 	if c.done[d.Digest] {
 		return nil
 	}
@@ -205,48 +235,94 @@ func (c *copier) below(ctx context.Context, d ocispec.Descriptor, depth int) err
 	if err := c.parts(ctx, d, body, depth); err != nil {
 		return err
 	}
-	if err := c.to.PushManifest(ctx, c.target.Repository+"@"+d.Digest.String(), d, bytes.NewReader(body)); err != nil {
+	if err := c.to.putManifest(ctx, d, body, about); err != nil {
 		return err
 	}
 	return c.referrers(ctx, d, depth)
 }
 
+// referrers copies what is about a manifest.
 func (c *copier) referrers(ctx context.Context, d ocispec.Descriptor, depth int) error {
 	if !c.o.Referrers {
 		return nil
 	}
-	for about, err := range c.from.Referrers(ctx, c.source.Repository+"@"+d.Digest.String(), "") {
+	for about, err := range c.from.referrers(ctx, d) {
 		if err != nil {
 			return err
 		}
-		if err := c.below(ctx, about, depth+1); err != nil {
+		if err := c.below(ctx, about, depth+1, true); err != nil {
+			return err
+		}
+	}
+	for _, kind := range []string{"sig", "att", "sbom"} {
+		tag := d.Digest.Algorithm().String() + "-" + d.Digest.Encoded() + "." + kind
+		if err := c.sibling(ctx, tag, depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// sibling copies what has a tag beside the image, if something has.
+func (c *copier) sibling(ctx context.Context, tag string, depth int) error {
+	d, err := c.from.tagged(tag).resolve(ctx)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	body, err := c.manifest(ctx, d)
+	if err != nil {
+		return err
+	}
+	if err := c.parts(ctx, d, body, depth); err != nil {
+		return err
+	}
+	return c.to.tagged(tag).name(ctx, d, body)
+}
+
 // blob copies content that is no manifest.
 func (c *copier) blob(ctx context.Context, d ocispec.Descriptor) error {
 	d = ocispec.Descriptor{Digest: d.Digest, Size: d.Size}
-	there, err := c.to.Exists(ctx, c.target.Repository, d)
-	if err != nil || there {
+	c.tell(Progress{Blob: d.Digest, Total: d.Size})
+	there, err := c.to.has(ctx, d)
+	if err != nil {
 		return err
 	}
-	open := func() (io.ReadCloser, error) {
-		rc, err := c.from.Fetch(ctx, c.source.Repository, d)
-		if err != nil {
-			return nil, err
-		}
-		return struct {
-			io.Reader
-			io.Closer
-		}{verified(rc, d), rc}, nil
+	var sent atomic.Bool
+	if !there {
+		err = c.to.put(ctx, d, c.from, func() (io.ReadCloser, error) {
+			rc, err := c.from.open(ctx, d)
+			if err != nil {
+				return nil, err
+			}
+			sent.Store(true)
+			return struct {
+				io.Reader
+				io.Closer
+			}{&counter{r: verified(rc, d), count: func(n int64) { c.tell(Progress{Blob: d.Digest, Bytes: n, Total: d.Size}) }}, rc}, nil
+		})
 	}
-	if c.from.host == c.to.host && c.to.Mount(ctx, c.target.Repository, c.source.Repository, d, open) == nil {
-		return nil
+	if err == nil {
+		c.tell(Progress{Blob: d.Digest, Bytes: d.Size, Total: d.Size, Done: true, There: !sent.Load()})
 	}
-	return c.to.push(ctx, c.target.Repository, d, open)
+	return err
+}
+
+// counter tells how much has been read.
+type counter struct {
+	r     io.Reader
+	n     int64
+	count func(int64)
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if c.n += int64(n); n > 0 {
+		c.count(c.n)
+	}
+	return n, err
 }
 
 func isIndex(mediaType string) bool {

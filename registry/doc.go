@@ -22,7 +22,8 @@
 //	}
 //	fmt.Println(d.Digest)
 //
-// [Copy] copies an image from one registry to another without storing it;
+// [Copy] copies an image from one registry to another without storing it, or from and
+// to a directory, as an OCI image layout;
 // [Registry.Attach] publishes what is about an image, and [Registry.Referrers]
 // finds it.
 //

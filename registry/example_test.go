@@ -211,3 +211,28 @@ func ExampleSearchResult() {
 	}
 	// Output: greetings
 }
+
+// An image goes to a directory, to be carried to a machine without a network.
+func ExampleProgress() {
+	host, stop := exampleServer()
+	defer stop()
+	dir, err := os.MkdirTemp("", "stick")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	var bytes int64
+	_, err = registry.Copy(context.Background(), host+"/greetings:v1", "oci:"+dir+":greetings", &registry.CopyOptions{
+		Progress: func(p registry.Progress) {
+			if p.Done {
+				bytes += p.Total
+			}
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("copied:", bytes > 0)
+	// Output: copied: true
+}

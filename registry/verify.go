@@ -6,9 +6,23 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
+
+// maxRead bounds what Read and Files read into memory.
+const maxRead = 64 << 20
+
+// Read returns the whole of the manifest or blob that d describes in repo, compared to
+// its digest and size: ErrDigest where they differ. Content of more than 64 MiB is
+// ErrOutOfRange; [Registry.Fetch] is for that.
+func (r *Registry) Read(ctx context.Context, repo string, d ocispec.Descriptor) ([]byte, error) {
+	if d.Size > maxRead {
+		return nil, r.failed(ctx, "read", repo+"@"+d.Digest.String(), fmt.Errorf("%d bytes, more than %d: %w", d.Size, maxRead, errdefs.ErrOutOfRange))
+	}
+	return r.read(ctx, repo, d)
+}
 
 // read returns content whose size the caller has found bearable.
 func (r *Registry) read(ctx context.Context, repo string, d ocispec.Descriptor) ([]byte, error) {

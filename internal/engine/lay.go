@@ -135,7 +135,7 @@ func (m *mason) laid(ctx context.Context) int {
 	if _, err := m.sn.Stat(ctx, top); err != nil {
 		return 0
 	}
-	if m.e.hold(ctx, "snapshots/"+m.e.Snapshotter, top) != nil {
+	if m.e.HoldSnapshot(ctx, m.e.Snapshotter, top) != nil {
 		return 0
 	}
 	if _, err := m.sn.Stat(ctx, top); err != nil {

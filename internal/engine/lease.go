@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -23,15 +24,15 @@ const leaseLabel = "io.ctor.call"
 //	...
 //	defer release(&err)
 func (e *Engine) Lease(ctx context.Context) (_ context.Context, release func(*error), err error) {
-	return e.lease(ctx, nil)
+	return e.lease(ctx, rand.Text(), nil)
 }
 
 // leaseTime is how long a lease lasts that its call does not end.
 const leaseTime = 24 * time.Hour
 
-func (e *Engine) lease(ctx context.Context, labels map[string]string) (_ context.Context, release func(*error), err error) {
+func (e *Engine) lease(ctx context.Context, id string, labels map[string]string) (_ context.Context, release func(*error), err error) {
 	m := e.Client.LeasesService()
-	l, err := m.Create(ctx, leases.WithRandomID(),
+	l, err := m.Create(ctx, leases.WithID(id),
 		leases.WithLabels(labels),
 		leases.WithExpiration(leaseTime),
 		leases.WithLabel(leaseLabel, Owner()))
@@ -52,11 +53,29 @@ func (e *Engine) lease(ctx context.Context, labels map[string]string) (_ context
 	}, nil
 }
 
+// Collect removes now what nothing keeps.
+func (e *Engine) Collect(ctx context.Context) error {
+	m := e.Client.LeasesService()
+	l, err := m.Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseTime), leases.WithLabel(leaseLabel, Owner()))
+	if err != nil {
+		return fmt.Errorf("collect garbage: %w", err)
+	}
+	if err := m.Delete(ctx, l, leases.SynchronousDelete); err != nil {
+		return fmt.Errorf("collect garbage: %w", err)
+	}
+	return nil
+}
+
 // HoldContent has the lease in ctx keep a blob, and what it refers to, whether
 // that is there yet or not: what is found in the store after HoldContent stays
 // there. Whatever is found before may be collected at any time.
 func (e *Engine) HoldContent(ctx context.Context, d digest.Digest) error {
 	return e.hold(ctx, "content", d.String())
+}
+
+// HoldSnapshot is HoldContent for a snapshot, and those below it.
+func (e *Engine) HoldSnapshot(ctx context.Context, snapshotter, key string) error {
+	return e.hold(ctx, "snapshots/"+snapshotter, key)
 }
 
 func (e *Engine) hold(ctx context.Context, kind, id string) error {

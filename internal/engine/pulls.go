@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -21,12 +22,13 @@ const pullLabel = "io.ctor.pull"
 // tells whether what has arrived is to stay: for a day, or until a pull of the same
 // name succeeds. Snapshots that are not committed never stay.
 func (e *Engine) PullLease(ctx context.Context, name string, keep func(error) bool) (_ context.Context, release func(*error), err error) {
-	ctx, drop, err := e.lease(ctx, map[string]string{pullLabel: name})
+	id := rand.Text()
+	e.pulls.begin(id) // before others can find it
+	ctx, drop, err := e.lease(ctx, id, map[string]string{pullLabel: name})
 	if err != nil {
+		e.pulls.end(id)
 		return nil, nil, err
 	}
-	id, _ := leases.FromContext(ctx)
-	e.pulls.begin(id)
 	return ctx, func(err *error) {
 		defer e.pulls.end(id)
 		if *err != nil && keep(*err) {
@@ -42,15 +44,14 @@ func (e *Engine) PullLease(ctx context.Context, name string, keep func(error) bo
 func (e *Engine) forgetPulls(ctx context.Context, name string) error {
 	ctx, cancel := e.Cleanup(ctx)
 	defer cancel()
-	m := e.Client.LeasesService()
-	list, err := m.List(ctx, fmt.Sprintf("labels.%q", pullLabel))
+	list, err := e.BrokenPulls(ctx)
 	if err != nil {
 		return fmt.Errorf("forget earlier pulls: %w", err)
 	}
+	m := e.Client.LeasesService()
 	var errs []error
 	for _, l := range list {
-		owner := l.Labels[leaseLabel]
-		if l.Labels[pullLabel] != name || e.pulls.has(l.ID) || owner != Owner() && !e.orphan(owner) {
+		if l.Labels[pullLabel] != name {
 			continue
 		}
 		if err := m.Delete(ctx, leases.Lease{ID: l.ID}); err != nil && !errdefs.IsNotFound(err) {
@@ -58,6 +59,19 @@ func (e *Engine) forgetPulls(ctx context.Context, name string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// BrokenPulls lists the leases of pulls that were cut off: they keep what has
+// arrived for the next one. Those under way are not among them.
+func (e *Engine) BrokenPulls(ctx context.Context) (broken []leases.Lease, err error) {
+	list, err := e.Client.LeasesService().List(ctx, fmt.Sprintf("labels.%q", pullLabel))
+	for _, l := range list {
+		owner := l.Labels[leaseLabel]
+		if !e.pulls.has(l.ID) && (owner == Owner() || e.orphan(owner)) {
+			broken = append(broken, l)
+		}
+	}
+	return broken, err
 }
 
 // cutOff removes the snapshots that a pull had half made when it was killed.

@@ -118,6 +118,9 @@ func findLinks(ctx context.Context, dir handle, at string, found map[fileID][]st
 
 // changed compares all of a file but, of a directory, what is in it.
 func (w *differ) changed(was, is *file) (bool, error) {
+	if w.Upper == nil && was.Ino == is.Ino && was.Ctim == is.Ctim && is.kind() != unix.S_IFDIR {
+		return false, nil // an overlay shows the inode of the layer that has the file
+	}
 	if was.Mode != is.Mode || was.Uid != is.Uid || was.Gid != is.Gid {
 		return true, nil
 	}
@@ -133,6 +136,9 @@ func (w *differ) changed(was, is *file) (bool, error) {
 			return true, nil
 		}
 	case unix.S_IFDIR:
+		if w.Aged != nil && was.Mtim != is.Mtim {
+			return true, nil
+		}
 	default:
 		return false, nil
 	}

@@ -43,6 +43,10 @@ type Diff struct {
 	// Made are the paths that the runtime has made, to mount on. They do not
 	// count, nor do directories above that are there for them alone.
 	Made []string
+
+	// Aged gives the times that Pack writes of directories, where those on the disk
+	// are not the ones that are meant; Walk then counts them as well. nil: they are.
+	Aged func(name string) time.Time
 }
 
 // Walk calls yield for each change, with names that count from the root, in

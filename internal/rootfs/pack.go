@@ -49,9 +49,10 @@ type packer struct {
 	out    io.Writer
 	tar    *tar.Writer // to out
 	linked map[fileID]link
-	least  int64 // holes of a file that are not written out
-	holed  int   // files that were written without their holes
-	whole  bool  // the root is an entry as well
+	least  int64                       // holes of a file that are not written out
+	holed  int                         // files that were written without their holes
+	whole  bool                        // the root is an entry as well
+	aged   func(name string) time.Time // gives the times of directories; nil: they are what they are
 }
 
 func newPacker(ctx context.Context, root *Root, w io.Writer) *packer {
@@ -152,10 +153,16 @@ func wrap(name string, err error) error {
 }
 
 // Pack writes the changes to w as a layer: what is new or changed, and a
-// whiteout for what is gone (OCI image-spec, layer.md, "Whiteouts").
+// whiteout for what is gone (OCI image-spec, layer.md, "Whiteouts"). Where there
+// was nothing before, the root is new as well.
 func (d *Diff) Pack(ctx context.Context, w io.Writer) error {
 	p := newPacker(ctx, d.After, w)
-	p.least, p.whole = layerHoles, true
+	p.least, p.whole, p.aged = layerHoles, true, d.Aged
+	if d.Before == nil {
+		if err := p.top(); err != nil {
+			return err
+		}
+	}
 	err := d.Walk(ctx, func(name string, kind Kind) error {
 		dir, base := path.Split(name)
 		if strings.HasPrefix(base, whiteout) {
@@ -177,6 +184,16 @@ func (d *Diff) Pack(ctx context.Context, w io.Writer) error {
 	return p.tar.Close()
 }
 
+// top writes the root directory's own entry.
+func (p *packer) top() error {
+	f, err := p.root.lookup(".")
+	if f == nil {
+		return err
+	}
+	defer f.close()
+	return p.entry(".", f.handle, &f.Stat_t)
+}
+
 // header describes a file; nil leaves it out.
 func (p *packer) header(name string, h handle, st *unix.Stat_t) (_ *tar.Header, err error) {
 	hdr := &tar.Header{
@@ -188,6 +205,9 @@ func (p *packer) header(name string, h handle, st *unix.Stat_t) (_ *tar.Header, 
 		hdr.Typeflag, hdr.Size = tar.TypeReg, st.Size
 	case unix.S_IFDIR:
 		hdr.Typeflag, hdr.Name = tar.TypeDir, name+"/"
+		if p.aged != nil {
+			hdr.ModTime = p.aged(name)
+		}
 	case unix.S_IFLNK:
 		hdr.Typeflag = tar.TypeSymlink
 		if hdr.Linkname, err = h.readLink(); err != nil {

@@ -1,0 +1,159 @@
+package image
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/reference"
+	"github.com/ctorhq/ctor/registry"
+)
+
+// Repair puts parts that [Check] has found to be damaged, or missing, into the store
+// again, each from a registry that an image is named after which has it. Nothing else is
+// fetched. What is damaged stays until all of the new content is there and found to be
+// right. Where a manifest was damaged, Check again: what it lists was not known. o says
+// how to reach the registries; nil means as `docker login` left it.
+//
+// The error says of each part that could not be mended why, by each of its images:
+// ctor.ErrNotFound where no registry has it, and for a part of no image. The others
+// are mended all the same.
+func Repair(ctx context.Context, e *ctor.Engine, o *registry.Options, damage ...Damage) (err error) {
+	defer wrap(&err, "repair images", "")
+	ctx, end, err := begin(ctx, engine.Of(e))
+	if err != nil {
+		return err
+	}
+	defer end(&err)
+	r := repairer{e: engine.Of(e), options: o}
+	var errs []error
+	for _, d := range damage {
+		if err := r.repair(ctx, d); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", d.Digest, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// repairer replaces content.
+type repairer struct {
+	e       *engine.Engine
+	options *registry.Options
+}
+
+func (r *repairer) repair(ctx context.Context, damage Damage) error {
+	d := ocispec.Descriptor{MediaType: damage.MediaType, Digest: damage.Digest, Size: damage.Size}
+	if len(damage.Images) == 0 {
+		return fmt.Errorf("no image has it: %w", errdefs.ErrNotFound)
+	}
+	if err := acceptable(d); err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range damage.Images {
+		err := r.from(ctx, name, d)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", name, err))
+	}
+	return errors.Join(errs...)
+}
+
+// from fetches a part from the registry that an image is named after.
+func (r *repairer) from(ctx context.Context, name string, d ocispec.Descriptor) error {
+	ref, err := reference.Parse(name)
+	if err != nil {
+		return err
+	}
+	reg, err := registry.New(ref.Host, r.options)
+	if err != nil {
+		return err
+	}
+	rc, err := reg.Fetch(ctx, ref.Repository, d)
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	// Not by its digest: there is something of that name.
+	ingest := "ctor-repair-" + rand.Text()
+	w, err := content.OpenWriter(ctx, r.e.Client.ContentStore(), content.WithRef(ingest))
+	if err != nil {
+		return err
+	}
+	defer abort(ctx, r.e.Client.ContentStore(), ingest)
+	defer w.Close()
+	sum := d.Digest.Verifier()
+	n, err := io.Copy(io.MultiWriter(w, sum), rc)
+	if err != nil {
+		return err
+	}
+	if n != d.Size || !sum.Verified() {
+		return fmt.Errorf("the registry sent something else: %w", registry.ErrDigest)
+	}
+	return r.replace(ctx, w, d)
+}
+
+// replace puts new content in the place of what there is.
+func (r *repairer) replace(ctx context.Context, w content.Writer, d ocispec.Descriptor) error {
+	cs := r.e.Client.ContentStore()
+	info, err := cs.Info(ctx, d.Digest)
+	if err == nil {
+		err = r.holdKept(ctx, info)
+	}
+	if err == nil {
+		err = cs.Delete(ctx, d.Digest)
+	}
+	if err == nil {
+		err = r.e.Collect(ctx) // the file itself goes with this
+	}
+	if err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	// From here on it must come to an end: it is missing.
+	ctx, cancel := r.e.Cleanup(ctx)
+	defer cancel()
+	if err := w.Commit(ctx, d.Size, d.Digest, content.WithLabels(info.Labels)); err != nil {
+		return err
+	}
+	if !images.IsManifestType(d.MediaType) && !images.IsIndexType(d.MediaType) {
+		return nil
+	}
+	// What a manifest lists is kept as long as the manifest.
+	link := images.SetChildrenLabels(cs, func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		return children(ctx, cs, d)
+	})
+	_, err = link(ctx, d)
+	return err
+}
+
+// holdKept keeps what a part keeps, while it is not there itself.
+func (r *repairer) holdKept(ctx context.Context, info content.Info) error {
+	v := inventory{e: r.e, content: map[digest.Digest]content.Info{info.Digest: info}}
+	for _, p := range v.keeps(contentPart(info.Digest)) {
+		var err error
+		if name, ok := strings.CutPrefix(p.room, snapshotRoom); ok {
+			err = r.e.HoldSnapshot(ctx, name, p.id)
+		} else {
+			err = r.e.HoldContent(ctx, digest.Digest(p.id))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -17,6 +17,8 @@ import (
 // Join copies both ways until both have ended. The end of one direction goes on
 // as an end, and what breaks one off breaks both.
 func Join(a, b net.Conn) {
+	local(a)
+	local(b)
 	var other sync.WaitGroup
 	toA, toB := &end{Conn: a}, &end{Conn: b}
 	other.Go(func() { pass(toA, toB) })

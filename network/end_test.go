@@ -1,13 +1,11 @@
 package network_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -212,6 +210,13 @@ func TestKilled(t *testing.T) {
 	if testing.Short() {
 		kills = 2
 	}
+	kill(t, kills, "out")
+}
+
+// kill has a program make networks, with a way out of a kind, and kills it, several
+// times.
+func kill(t *testing.T, kills int, out string) {
+	t.Helper()
 	root := t.TempDir()
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
@@ -219,36 +224,24 @@ func TestKilled(t *testing.T) {
 	require.NoError(t, e.Close())
 	before := outside(t)
 	for range kills {
-		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), helperEnv+"="+root)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		lines := bufio.NewReader(out)
-		line, err := lines.ReadString('\n')
-		require.NoError(t, err)
-		require.Equal(t, "ready\n", line)
+		p := fixture.Start(t, fixture.Program("networks", root, out))
 		time.Sleep(rand.N(400 * time.Millisecond)) // the moment is the test's input
-		require.NoError(t, cmd.Process.Kill())
-		_ = cmd.Wait()
+		p.Kill(t)
 		fixture.Remains{}.Same(t, func() fixture.Remains {
 			r := fixture.Host(t, root)
 			delete(r, "files") // and cgroups, which are swept by the next program
 			delete(r, "cgroups")
 			return r
 		})
-		require.Equal(t, before, outside(t))
+		require.Eventually(t, func() bool { return outside(t) == before }, fixture.Patience, 10*time.Millisecond, "the kernel ends a namespace in its own time")
 	}
 }
 
-// helperEnv has the test binary be a program that makes networks, with containers
-// in them, in the root that it names, until it is killed.
-const helperEnv = "CTOR_TEST_NETWORK"
-
-func helper(root string) error {
+// networks is a program that makes networks, with containers in them, in a root, until
+// it is killed.
+func networks(args []string) error {
 	ctx := context.Background()
-	e, err := ctor.Open(ctx, ctor.Config{Root: root})
+	e, err := ctor.Open(ctx, ctor.Config{Root: args[0]})
 	if err != nil {
 		return err
 	}
@@ -256,9 +249,10 @@ func helper(root string) error {
 	if err != nil {
 		return err
 	}
+	ways := map[string]network.Config{"out": {Out: egress.Public}, "masquerade": {Masquerade: true}}
 	fmt.Println("ready")
 	for {
-		n, err := network.New(ctx, e, network.Config{Out: egress.Public})
+		n, err := network.New(ctx, e, ways[args[1]])
 		if err != nil {
 			return err
 		}

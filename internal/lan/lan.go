@@ -9,6 +9,7 @@ package lan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -29,6 +30,7 @@ type Network struct {
 	Subnets []netip.Prefix
 	Labels  map[string]string
 	Out     egress.Dialer // nil: none of its members gets out by it
+	Routed  bool          // they do by the host's own network
 	Router  reach.Router
 
 	set *Set
@@ -75,6 +77,11 @@ func (s *Set) Open(n *Network, doors reach.Doors) error {
 	}
 	if n.Router, err = doors.Router(own); err != nil {
 		return err
+	}
+	if n.Routed {
+		if err := n.Router.Masquerade(); err != nil {
+			return errors.Join(err, n.Router.Close())
+		}
 	}
 	n.set, n.names, n.members = s, map[string]holder{}, map[*Member]struct{}{}
 	n.serving = map[*tie]struct{}{}

@@ -38,13 +38,34 @@ func New(name string, family byte) *Table {
 	return t
 }
 
+// Owned has the table go with the socket that it is made by, and lets no other
+// program change it ("flags owner"). It needs Linux 5.12, and comes before the first
+// chain.
+func (t *Table) Owned() {
+	const owner = 2 // NFT_TABLE_F_OWNER
+	t.batch.Big32(unix.NFTA_TABLE_FLAGS, owner)
+}
+
 // Prerouting adds a chain that sees every packet that arrives, after connections
 // are tracked and before it is known where they go ("hook prerouting priority mangle").
-func (t *Table) Prerouting(chain string) {
-	const mangle = -150
-	t.begin("new chain", unix.NFT_MSG_NEWCHAIN, 0).String(unix.NFTA_CHAIN_TABLE, t.name).String(unix.NFTA_CHAIN_NAME, chain).
-		Nest(unix.NFTA_CHAIN_HOOK).Big32(unix.NFTA_HOOK_HOOKNUM, unix.NF_INET_PRE_ROUTING).Big32(unix.NFTA_HOOK_PRIORITY, uint32(mangle&0xffffffff)).End().
-		Big32(unix.NFTA_CHAIN_POLICY, accept).String(unix.NFTA_CHAIN_TYPE, "filter")
+func (t *Table) Prerouting(chain string) { t.chain(chain, "filter", unix.NF_INET_PRE_ROUTING, -150) }
+
+// Input adds a chain that sees what is for this namespace ("hook input priority
+// filter"), Forward one that sees what is passed on, and Postrouting one that sees the
+// first packet of each connection on its way out, and may change who it is from ("type
+// nat hook postrouting priority srcnat").
+func (t *Table) Input(chain string) { t.chain(chain, "filter", unix.NF_INET_LOCAL_IN, 0) }
+
+// Forward is told of at Input.
+func (t *Table) Forward(chain string) { t.chain(chain, "filter", unix.NF_INET_FORWARD, 0) }
+
+// Postrouting is told of at Input.
+func (t *Table) Postrouting(chain string) { t.chain(chain, "nat", unix.NF_INET_POST_ROUTING, 100) }
+
+func (t *Table) chain(name, typ string, hook uint32, priority int32) {
+	t.begin("new chain", unix.NFT_MSG_NEWCHAIN, 0).String(unix.NFTA_CHAIN_TABLE, t.name).String(unix.NFTA_CHAIN_NAME, name).
+		Nest(unix.NFTA_CHAIN_HOOK).Big32(unix.NFTA_HOOK_HOOKNUM, hook).Big32(unix.NFTA_HOOK_PRIORITY, uint32(priority)).End().
+		Big32(unix.NFTA_CHAIN_POLICY, accept).String(unix.NFTA_CHAIN_TYPE, typ)
 }
 
 // Rule adds a rule behind the others of a chain. Its expressions are evaluated

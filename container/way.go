@@ -144,7 +144,7 @@ type outside struct {
 // dial makes a connection.
 func (o outside) dial(ctx context.Context, network, address string, from netip.AddrPort) (_ net.Conn, err error) {
 	defer o.c.survive(ctx, &err, "dial %s %s", network, address)
-	d, err := o.c.dialer()
+	d, err := o.dialer()
 	if err != nil {
 		return nil, err
 	}
@@ -158,8 +158,17 @@ func (o outside) dial(ctx context.Context, network, address string, from netip.A
 func (o outside) forwards(ctx context.Context, name string, from netip.AddrPort) bool {
 	var err error
 	defer o.c.survive(ctx, &err, "look up %s", name)
-	d, err := o.c.dialer()
+	d, err := o.dialer()
 	return err == nil && d != nil && egress.Forwards(o.with(ctx, from), d, name)
+}
+
+// dialer is the container's, which the engine is told of if it asks.
+func (o outside) dialer() (egress.Dialer, error) {
+	d, err := o.c.dialer()
+	if tell := o.c.e.Decided.Load(); tell != nil && d != nil {
+		d = egress.Watch(d, *tell)
+	}
+	return d, err
 }
 
 // with tells a dialer who asks.

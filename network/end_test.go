@@ -118,17 +118,19 @@ func TestKept(t *testing.T) {
 	require.NoError(t, c.Remove(t.Context()))
 }
 
+// mighty lets a container change its own network.
+func mighty(cfg *container.Config) {
+	cfg.Spec = func(s *specs.Spec) error {
+		for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Effective, &s.Process.Capabilities.Permitted} {
+			*set = append(*set, "CAP_NET_ADMIN")
+		}
+		return nil
+	}
+}
+
 // A container that may change its own network shuts itself off, and gets nowhere.
 func TestNetAdmin(t *testing.T) {
 	t.Parallel()
-	mighty := func(cfg *container.Config) {
-		cfg.Spec = func(s *specs.Spec) error {
-			for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Effective, &s.Process.Capabilities.Permitted} {
-				*set = append(*set, "CAP_NET_ADMIN")
-			}
-			return nil
-		}
-	}
 	n, other := open(t, network.Config{}), open(t, network.Config{})
 	c, victim, peer, far := idle(t, n.Join("c"), mighty), idle(t, n.Join("victim")), idle(t, n.Join("peer")), idle(t, other.Join("far"))
 	serve(t, victim, 80, "victim")

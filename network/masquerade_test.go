@@ -165,11 +165,33 @@ func TestMasquerade(t *testing.T) {
 	_, err = netns.Dial(t.Context(), there, "tcp", net.JoinHostPort(inside, "80"))
 	require.ErrorIs(t, err, unix.EHOSTUNREACH)
 
+	forged(t, n)
 	notWithPolicy(t, n)
 	require.NoError(t, c.Close())
 	require.NoError(t, peer.Close())
 	require.NoError(t, n.Remove(context.Background()))
 	require.Equal(t, before, outside(t))
+}
+
+// forged finds that a container which may change its own network gets nothing out from an
+// address that is not its own, and has no way in to another network's.
+func forged(t *testing.T, n *network.Network) {
+	t.Helper()
+	apart, err := network.New(t.Context(), containertest.Engine(t), network.Config{Masquerade: true})
+	require.NoError(t, err)
+	victim := idle(t, apart.Join())
+	serve(t, victim, 80, "the victim")
+	c := idle(t, n.Join(), mighty)
+	for _, from := range []string{"203.0.113.9", hostAddr, otherAddr, "127.8.8.8", apart.Info().Containers[0].Addresses[0].String()} {
+		script := "ip addr add " + from + "/32 dev lo 2>/dev/null; nc -w 1 -s " + from + " " + otherAddr + " 80 </dev/null 2>/dev/null; ip addr del " + from + "/32 dev lo 2>/dev/null"
+		require.Empty(t, say(t, c, script), from)
+	}
+	at := apart.Info().Containers[0].Addresses[0].String()
+	require.Contains(t, say(t, c, "nc -w 5 "+at+" 80 </dev/null 2>&1"), "No route to host")
+	require.Equal(t, hostAddr, say(t, c, "nc "+otherAddr+" 80 </dev/null"), "its own is as before")
+	require.NoError(t, c.Close())
+	require.NoError(t, victim.Close())
+	require.NoError(t, apart.Remove(context.Background()))
 }
 
 // notWithPolicy finds that no container has a policy beside a way around it.

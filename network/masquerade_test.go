@@ -2,6 +2,7 @@ package network_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/netip"
@@ -28,7 +29,7 @@ const hostEnv = "CTOR_TEST_HOST"
 
 // onOwnHost runs a test again, in a process with a network namespace of its own, which is
 // the host there. It is true in that process.
-func onOwnHost(t *testing.T) bool {
+func onOwnHost(t testing.TB) bool {
 	t.Helper()
 	if os.Getenv(hostEnv) != "" {
 		return true
@@ -36,14 +37,20 @@ func onOwnHost(t *testing.T) bool {
 	if os.Geteuid() != 0 {
 		t.Skip("it needs root")
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", fmt.Sprint("-test.short=", testing.Short()))
+	only := "^" + t.Name() + "$"
+	args := []string{"-test.run=" + only, "-test.v", fmt.Sprint("-test.short=", testing.Short())}
+	if b, ok := t.(*testing.B); ok {
+		if b.N > 1 {
+			return false // package testing has called it before
+		}
+		args = []string{"-test.run=^$", "-test.bench=" + only, "-test.benchtime=" + flag.Lookup("test.benchtime").Value.String()}
+	}
+	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), hostEnv+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	if testing.Verbose() {
-		t.Logf("%s", out)
-	}
+	t.Logf("%s", out)
 	return false
 }
 
@@ -56,7 +63,7 @@ const (
 
 // another is the network of another host, to which ours has a wire, and no more: it has
 // no route to anything behind ours.
-func another(t *testing.T) *os.File {
+func another(t testing.TB) *os.File {
 	t.Helper()
 	there, err := netns.New(func() error {
 		return netlink.Do(unix.NETLINK_ROUTE, new(netlink.Batch).Up(netlink.Loopback))
@@ -74,7 +81,7 @@ func another(t *testing.T) *os.File {
 	return there
 }
 
-func passOn(t *testing.T, value string) {
+func passOn(t testing.TB, value string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte(value), 0))
 }

@@ -89,7 +89,8 @@ func (n Network) host() bool { return slices.Contains(n.whole, hostNetwork) }
 
 // DialContext connects as a container with this network does to the outside, but
 // from the program, as net.Dialer's does: a client of its own then reaches what the
-// container reaches. Other containers of a network it joins are not reached.
+// container reaches, by a name or an address outside. Other containers of a network it
+// joins are not reached.
 // Without a way out each connection is refused, with syscall.ECONNREFUSED.
 func (n Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if n.share != nil {

@@ -5,7 +5,10 @@ package nft
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/netlink"
@@ -15,6 +18,7 @@ import (
 type Table struct {
 	name   string
 	family byte
+	owned  bool
 	batch  netlink.Batch
 }
 
@@ -27,22 +31,29 @@ func (t *Table) edge(typ uint16) {
 }
 
 func (t *Table) begin(name string, request, flags uint16) *netlink.Batch {
-	return t.batch.Begin("nftables: "+name, subsystem(request), flags|unix.NLM_F_ACK|unix.NLM_F_CREATE, []byte{t.family, unix.NFNETLINK_V0, 0, 0})
+	return t.batch.Begin(subsystemName+name, subsystem(request), flags|unix.NLM_F_ACK|unix.NLM_F_CREATE, []byte{t.family, unix.NFNETLINK_V0, 0, 0})
 }
 
 // New begins a table of a family: unix.NFPROTO_IPV4 or NFPROTO_IPV6.
 func New(name string, family byte) *Table {
 	t := &Table{name: name, family: family}
 	t.edge(unix.NFNL_MSG_BATCH_BEGIN)
-	t.begin("new table", unix.NFT_MSG_NEWTABLE, unix.NLM_F_EXCL).String(unix.NFTA_TABLE_NAME, name)
+	t.begin(newTable, unix.NFT_MSG_NEWTABLE, unix.NLM_F_EXCL).String(unix.NFTA_TABLE_NAME, name)
 	return t
 }
 
+// What errors call requests.
+const (
+	subsystemName = "nftables: "
+	newTable      = "new table"
+)
+
 // Owned has the table go with the socket that it is made by, and lets no other
-// program change it ("flags owner"). It needs Linux 5.12, and comes before the first
-// chain.
+// program change it ("flags owner"). It comes before the first chain. Where Linux is
+// older than 5.12, Commit is errdefs.ErrUnavailable.
 func (t *Table) Owned() {
 	const owner = 2 // NFT_TABLE_F_OWNER
+	t.owned = true
 	t.batch.Big32(unix.NFTA_TABLE_FLAGS, owner)
 }
 
@@ -84,12 +95,17 @@ func (t *Table) Rule(chain string, expressions ...Expression) {
 // Commit makes the table, whole or not at all.
 func (t *Table) Commit(s *netlink.Socket) error {
 	t.edge(unix.NFNL_MSG_BATCH_END)
-	return s.Do(&t.batch)
+	err := s.Do(&t.batch)
+	var refused *netlink.Error
+	if t.owned && errors.As(err, &refused) && refused.Request == subsystemName+newTable && refused.Errno != unix.EEXIST {
+		return fmt.Errorf("the kernel lacks tables with an owner, which Linux has since 5.12: %w: %w", err, errdefs.ErrUnavailable)
+	}
+	return err
 }
 
 // Delete takes the table away again, in the same transaction: the kernel says
 // only whether it could have it.
 func (t *Table) Delete() {
-	t.batch.Begin("nftables: delete table", subsystem(unix.NFT_MSG_DELTABLE), unix.NLM_F_ACK, []byte{t.family, unix.NFNETLINK_V0, 0, 0}).
+	t.batch.Begin(subsystemName+"delete table", subsystem(unix.NFT_MSG_DELTABLE), unix.NLM_F_ACK, []byte{t.family, unix.NFNETLINK_V0, 0, 0}).
 		String(unix.NFTA_TABLE_NAME, t.name)
 }

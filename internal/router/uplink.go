@@ -146,11 +146,7 @@ func (u *uplink) guard(subnet netip.Prefix) error {
 	t.Rule(through, nft.All(nft.Toward(link), []nft.Expression{nft.Unreachable(icmpHostUnreachable)})...)
 	t.Postrouting(out)
 	t.Rule(out, nft.All(nft.By(subnet), nft.NotToward(link), []nft.Expression{nft.Masquerade()})...)
-	err := t.Commit(u.rules)
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("the kernel has no tables with an owner, since it is older than Linux 5.12: %w: %w", err, errdefs.ErrUnavailable)
-	}
-	return netlink.Missing(err, "nft_masq and nft_ct")
+	return netlink.Missing(t.Commit(u.rules), "nft_ct", "nft_masq")
 }
 
 // linkLocal is RFC 3927's.

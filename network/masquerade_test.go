@@ -130,8 +130,13 @@ func TestMasquerade(t *testing.T) {
 	require.ErrorIs(t, err, unix.EEXIST, "it is the host's")
 	require.Equal(t, before, outside(t), "nothing half made")
 
+	// Another program's network, of which this one knows nothing.
+	first := netip.MustParsePrefix("10.208.0.0/22")
+	require.NoError(t, netlink.Do(unix.NETLINK_ROUTE, new(netlink.Batch).Lead(wire, first)))
+	before = outside(t)
 	n, err := network.New(t.Context(), e, network.Config{Masquerade: true})
 	require.NoError(t, err)
+	require.NotContains(t, n.Info().Subnets, first)
 	require.False(t, n.Info().Internal)
 	c, peer := idle(t, n.Join(), named("c")), idle(t, n.Join("peer"))
 	serve(t, peer, 80, "the peer")

@@ -29,8 +29,9 @@ type Config struct {
 	// Subnets are where its containers' addresses are from: one of IPv4, one of
 	// IPv6, or one of each. The first address of each is this program's. None may
 	// overlap with another network's of the engine, nor with 198.18.0.0/15. nil
-	// chooses one of each that are neither another network's nor the host's, from
-	// 10.208.0.0/12 and fd63:746f:7200::/48; where the kernel has no IPv6, IPv4 alone.
+	// chooses one of each that are neither another network's nor the host's, and with
+	// Masquerade not where a route of the host leads, from 10.208.0.0/12 and
+	// fd63:746f:7200::/48; where the kernel has no IPv6, IPv4 alone.
 	Subnets []netip.Prefix
 
 	// Labels are kept with the network.

@@ -65,8 +65,12 @@ func (s *Set) Open(n *Network, doors reach.Doors) error {
 	if s.all[n.Name] != nil {
 		return fmt.Errorf("the name is taken: %w", errdefs.ErrAlreadyExists)
 	}
+	var taken []netip.Prefix
+	if n.Routed {
+		taken = routes()
+	}
 	var err error
-	if n.Subnets, err = s.subnets(n.Subnets); err != nil {
+	if n.Subnets, err = s.subnets(n.Subnets, taken); err != nil {
 		return err
 	}
 	var own []netip.Prefix

@@ -49,7 +49,8 @@ type Config struct {
 	// to, its neighbours and other containers of the host included, by IPv4; of the host
 	// itself and of link-local addresses, where clouds have their metadata service, they
 	// reach nothing. Names are looked up by the program's own resolver. The host reaches
-	// the containers at their addresses, as fast as its loopback; others do not.
+	// the containers at their addresses, without the program in between, and nothing else
+	// opens a connection to them.
 	//
 	// It is the only thing of this library that the host's network shows: a link named
 	// ctor and a number, a route to the IPv4 subnet, and a table of nftables of the same

@@ -17,8 +17,8 @@ import (
 	"github.com/ctorhq/ctor/network"
 )
 
-// postgresql starts a server whose clients come by a network. What is said before is done
-// before.
+// postgresql is a server whose clients come by a network. before is a script that runs
+// first.
 func postgresql(before string, settings ...string) container.Config {
 	const server = `
 		printf 'local all all trust\nhost all all all trust\nhost replication all all trust\n' >/tmp/hba
@@ -80,8 +80,8 @@ func TestPostgresReplica(t *testing.T) {
 	require.Equal(t, "-2", sql(t, replica, "localhost", "SELECT min(i) FROM t"))
 }
 
-// An nginx serves by a published port, by a thousand requests after one another over
-// some connections and one connection for each request, while others come by its network.
+// An nginx serves by its published ports under load: many requests by each connection, a
+// connection for each request, and long answers. Its neighbours reach it meanwhile.
 func TestNginxPublished(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("wrk"); err != nil && !testing.Short() {

@@ -170,6 +170,9 @@ func (c *Container) connect(ctx context.Context, j lan.Join) error {
 		case !c.e.Networks.Of(j.Network):
 			return invalid("the network is another engine's")
 		}
+		if err := c.reconcile(j.Network); err != nil {
+			return err
+		}
 		m, err := j.Network.Enter(c.ID(), c.Name(), j.Aliases)
 		if err != nil {
 			return err
@@ -181,6 +184,20 @@ func (c *Container) connect(ctx context.Context, j lan.Join) error {
 		}
 		return nil
 	})
+}
+
+// reconcile finds out whether the container can go into one more network: a policy holds
+// for all that it sends or for nothing.
+func (c *Container) reconcile(n *lan.Network) error {
+	routed := c.routed()
+	policed := c.about.Out != nil || slices.ContainsFunc(c.links.all(), func(m *lan.Member) bool { return m.Network.Out != nil })
+	switch {
+	case n.Routed && policed || n.Out != nil && routed:
+		return errPoliced
+	case n.Routed && !routed && c.links.way != nil:
+		return invalid("it runs in networks without Config.Masquerade: it can be connected between two lives")
+	}
+	return nil
 }
 
 // plug links a life that goes on to one more network.

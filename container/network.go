@@ -89,7 +89,8 @@ func (n Network) host() bool { return slices.Contains(n.whole, hostNetwork) }
 
 // DialContext connects as a container with this network does to the outside, but
 // from the program, as net.Dialer's does: a client of its own then reaches what the
-// container reaches. Other containers of a network it joins are not reached.
+// container reaches, by a name or an address outside. Other containers of a network it
+// joins are not reached.
 // Without a way out each connection is refused, with syscall.ECONNREFUSED.
 func (n Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if n.share != nil {
@@ -108,6 +109,11 @@ func (n Network) DialContext(ctx context.Context, network, address string) (net.
 	if out != nil {
 		return out(ctx, network, address)
 	}
+	for _, j := range n.joins {
+		if j.Network.Routed {
+			return j.Network.DialOut(ctx, network, address)
+		}
+	}
 	return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: there is no way out of the network: %w", address, syscall.ECONNREFUSED)}
 }
 
@@ -124,6 +130,8 @@ func (n Network) check(cfg Config) error {
 		return invalid("a container that shares a network, which this program alone knows, can't outlive it")
 	case len(n.joins) > 0 && cfg.Detach:
 		return invalid("a network is this program's, and a detached container outlives it")
+	case n.routed() && n.policed():
+		return errPoliced
 	case n.dial == nil:
 		return nil
 	}
@@ -135,6 +143,18 @@ func (n Network) check(cfg Config) error {
 	}
 	return nil
 }
+
+// routed tells whether one of the networks leads to the host's, and policed whether
+// there is a way out that a policy decides on.
+func (n Network) routed() bool {
+	return slices.ContainsFunc(n.joins, func(j lan.Join) bool { return j.Network.Routed })
+}
+
+func (n Network) policed() bool {
+	return n.dial != nil || slices.ContainsFunc(n.joins, func(j lan.Join) bool { return j.Network.Out != nil })
+}
+
+var errPoliced = invalid("it has a way out that is a policy, which would not hold in a network with Config.Masquerade")
 
 // prepare adds to a configuration what the network needs: files, which lie in
 // dir, and variables.

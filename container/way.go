@@ -7,12 +7,14 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/egress"
+	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/spec"
@@ -82,11 +84,22 @@ func (c *Container) dialer() (egress.Dialer, error) {
 	return *c.out.Load(), nil
 }
 
+// routed tells whether the container's connections go by its routes, to the host's
+// network: it has no way out, and is in a network that does.
+func (c *Container) routed() bool {
+	d, err := c.dialer()
+	return d == nil && err == nil && slices.ContainsFunc(c.links.all(), func(m *lan.Member) bool { return m.Network.Routed })
+}
+
 // openWay makes the way out of a life, by which it also asks for its neighbours'
 // names. The caller has the links' turn.
 func (c *Container) openWay(process *os.File) error {
 	ca, err := c.authority()
 	if err != nil {
+		return err
+	}
+	if c.routed() {
+		c.links.way, err = c.e.Doors.Names(process, neighbours{c})
 		return err
 	}
 	o := outside{c, ca}
@@ -131,7 +144,7 @@ type outside struct {
 // dial makes a connection.
 func (o outside) dial(ctx context.Context, network, address string, from netip.AddrPort) (_ net.Conn, err error) {
 	defer o.c.survive(ctx, &err, "dial %s %s", network, address)
-	d, err := o.c.dialer()
+	d, err := o.dialer()
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +158,17 @@ func (o outside) dial(ctx context.Context, network, address string, from netip.A
 func (o outside) forwards(ctx context.Context, name string, from netip.AddrPort) bool {
 	var err error
 	defer o.c.survive(ctx, &err, "look up %s", name)
-	d, err := o.c.dialer()
+	d, err := o.dialer()
 	return err == nil && d != nil && egress.Forwards(o.with(ctx, from), d, name)
+}
+
+// dialer is the container's, which the engine is told of if it asks.
+func (o outside) dialer() (egress.Dialer, error) {
+	d, err := o.c.dialer()
+	if tell := o.c.e.Decided.Load(); tell != nil && d != nil {
+		d = egress.Watch(d, *tell)
+	}
+	return d, err
 }
 
 // with tells a dialer who asks.
@@ -213,5 +235,5 @@ func (n neighbours) At(a netip.Addr) (string, bool) {
 // Only implements reach.Neighbours.
 func (n neighbours) Only() bool {
 	d, _ := n.c.dialer()
-	return d == nil
+	return d == nil && !n.c.routed()
 }

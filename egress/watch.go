@@ -104,8 +104,15 @@ func (c *watched) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// NetConn gives the connection that it wraps.
+// NetConn gives the connection that it wraps, and Count is told of what went by that:
+// see package relay.
 func (c *watched) NetConn() net.Conn { return c.Conn }
+
+// Count is told of at NetConn.
+func (c *watched) Count(received, sent int64) {
+	c.received.Add(received)
+	c.sent.Add(sent)
+}
 
 // CloseWrite passes on the end of what the container sends.
 func (c *watched) CloseWrite() error { return closeWrite(c.Conn) }

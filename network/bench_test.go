@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/internal/netns"
 	"github.com/ctorhq/ctor/network"
 )
 
@@ -142,10 +143,61 @@ func dial(ctx context.Context, c *container.Container, name string, port uint16)
 	return c.Dial(ctx, "tcp", netip.AddrPortFrom(at, port).String())
 }
 
+// poured is how many bytes a connection to pour gives.
+const poured = 64 << 20
+
+func pour(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			chunk := make([]byte, 128<<10)
+			for range poured / len(chunk) {
+				if _, err := conn.Write(chunk); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+// byTurns reads what is poured from each of some connections, by turns.
+func byTurns(b *testing.B, dials ...func() (net.Conn, error)) [][]time.Duration {
+	took := make([][]time.Duration, len(dials))
+	buf := make([]byte, 128<<10)
+	b.SetBytes(poured)
+	for b.Loop() {
+		for _, i := range rand.Perm(len(dials)) {
+			conn, err := dials[i]()
+			require.NoError(b, err)
+			began := time.Now()
+			got, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, buf)
+			require.NoError(b, err)
+			require.EqualValues(b, poured, got)
+			took[i] = append(took[i], time.Since(began))
+			conn.Close()
+		}
+	}
+	return took
+}
+
+// share tells which part of a rate another one is: of the best runs, and of those in the
+// middle.
+func share(b *testing.B, what string, whole, part []time.Duration) {
+	b.ReportMetric(float64(slices.Min(whole))/float64(slices.Min(part)), what)
+	b.ReportMetric(float64(median(whole))/float64(median(part)), what+"-median")
+}
+
+func dialing(network, address string) func() (net.Conn, error) {
+	return func() (net.Conn, error) { return net.Dial(network, address) }
+}
+
 // Bytes out of a published port of a container in a network, and over the host's
 // loopback, by turns.
 func BenchmarkPublished(b *testing.B) {
-	const size = 64 << 20
 	n := open(b, network.Config{})
 	c := idle(b, n.Join(), func(cfg *container.Config) { cfg.Publish = []container.Port{{Container: 80}} })
 	inside, err := c.Listen(b.Context(), "tcp", ":80")
@@ -153,41 +205,36 @@ func BenchmarkPublished(b *testing.B) {
 	here, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
 	defer here.Close()
-	for _, l := range []net.Listener{inside, here} {
-		go func() {
-			for {
-				conn, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer conn.Close()
-					chunk := make([]byte, 128<<10)
-					for range size / len(chunk) {
-						if _, err := conn.Write(chunk); err != nil {
-							return
-						}
-					}
-				}()
-			}
-		}()
+	go pour(inside)
+	go pour(here)
+	took := byTurns(b, dialing("tcp", here.Addr().String()), dialing("tcp", c.Addr(80).String()))
+	share(b, "of-loopback", took[0], took[1])
+}
+
+// Bytes from a container in a masqueraded network to its host, beside the host's loopback;
+// and from another host to a container, beside the host itself: by turns.
+func BenchmarkMasquerade(b *testing.B) {
+	if !onOwnHost(b) {
+		return
 	}
-	read := func(address string) time.Duration {
-		conn, err := net.Dial("tcp", address)
-		require.NoError(b, err)
-		defer conn.Close()
-		began := time.Now()
-		got, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, make([]byte, 128<<10))
-		require.NoError(b, err)
-		require.EqualValues(b, size, got)
-		return time.Since(began)
+	there := another(b)
+	passOn(b, "1")
+	n := open(b, network.Config{Masquerade: true})
+	c := idle(b, n.Join())
+	inside, err := c.Listen(b.Context(), "tcp", ":80")
+	require.NoError(b, err)
+	here, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	defer here.Close()
+	other, err := netns.Listen(there, "tcp", otherAddr+":80")
+	require.NoError(b, err)
+	defer other.Close()
+	for _, l := range []net.Listener{inside, here, other} {
+		go pour(l)
 	}
-	var took [2][]time.Duration
-	b.SetBytes(size)
-	for b.Loop() {
-		for _, i := range rand.Perm(2) {
-			took[i] = append(took[i], read([]string{c.Addr(80).String(), here.Addr().String()}[i]))
-		}
-	}
-	b.ReportMetric(float64(median(took[1]))/float64(median(took[0])), "of-loopback")
+	at := netip.AddrPortFrom(n.Info().Containers[0].Addresses[0], 80)
+	took := byTurns(b, dialing("tcp", here.Addr().String()), dialing("tcp", at.String()),
+		dialing("tcp", otherAddr+":80"), func() (net.Conn, error) { return c.Dial(b.Context(), "tcp", otherAddr+":80") })
+	share(b, "of-loopback", took[0], took[1])
+	share(b, "of-the-host", took[2], took[3])
 }

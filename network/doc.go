@@ -7,8 +7,9 @@
 //
 // A network belongs to the engine that it was made with, and ends with it. It is a
 // network namespace of this program's own, whose links lead into those of the
-// containers: the host has no device, address, route, rule or setting of it, and
-// when the program ends, however it does, nothing is left.
+// containers: the host has no device, address, route, rule or setting of it, unless
+// [Config.Masquerade] asks for some, and when the program ends, however it does, nothing
+// is left.
 //
 // Names are answered by the engine, in each container, with the others' real
 // addresses: a container's name, its id, and the aliases that it has joined with;

@@ -1,13 +1,11 @@
 package network_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -120,17 +118,19 @@ func TestKept(t *testing.T) {
 	require.NoError(t, c.Remove(t.Context()))
 }
 
+// mighty lets a container change its own network.
+func mighty(cfg *container.Config) {
+	cfg.Spec = func(s *specs.Spec) error {
+		for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Effective, &s.Process.Capabilities.Permitted} {
+			*set = append(*set, "CAP_NET_ADMIN")
+		}
+		return nil
+	}
+}
+
 // A container that may change its own network shuts itself off, and gets nowhere.
 func TestNetAdmin(t *testing.T) {
 	t.Parallel()
-	mighty := func(cfg *container.Config) {
-		cfg.Spec = func(s *specs.Spec) error {
-			for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Effective, &s.Process.Capabilities.Permitted} {
-				*set = append(*set, "CAP_NET_ADMIN")
-			}
-			return nil
-		}
-	}
 	n, other := open(t, network.Config{}), open(t, network.Config{})
 	c, victim, peer, far := idle(t, n.Join("c"), mighty), idle(t, n.Join("victim")), idle(t, n.Join("peer")), idle(t, other.Join("far"))
 	serve(t, victim, 80, "victim")
@@ -212,6 +212,13 @@ func TestKilled(t *testing.T) {
 	if testing.Short() {
 		kills = 2
 	}
+	kill(t, kills, "out")
+}
+
+// kill has a program make networks, with a way out of a kind, and kills it, several
+// times.
+func kill(t *testing.T, kills int, out string) {
+	t.Helper()
 	root := t.TempDir()
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
 	require.NoError(t, err)
@@ -219,36 +226,24 @@ func TestKilled(t *testing.T) {
 	require.NoError(t, e.Close())
 	before := outside(t)
 	for range kills {
-		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), helperEnv+"="+root)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		lines := bufio.NewReader(out)
-		line, err := lines.ReadString('\n')
-		require.NoError(t, err)
-		require.Equal(t, "ready\n", line)
+		p := fixture.Start(t, fixture.Program("networks", root, out))
 		time.Sleep(rand.N(400 * time.Millisecond)) // the moment is the test's input
-		require.NoError(t, cmd.Process.Kill())
-		_ = cmd.Wait()
+		p.Kill(t)
 		fixture.Remains{}.Same(t, func() fixture.Remains {
 			r := fixture.Host(t, root)
 			delete(r, "files") // and cgroups, which are swept by the next program
 			delete(r, "cgroups")
 			return r
 		})
-		require.Equal(t, before, outside(t))
+		require.Eventually(t, func() bool { return outside(t) == before }, fixture.Patience, 10*time.Millisecond, "the kernel ends a namespace in its own time")
 	}
 }
 
-// helperEnv has the test binary be a program that makes networks, with containers
-// in them, in the root that it names, until it is killed.
-const helperEnv = "CTOR_TEST_NETWORK"
-
-func helper(root string) error {
+// networks is a program that makes networks, with containers in them, in a root, until
+// it is killed.
+func networks(args []string) error {
 	ctx := context.Background()
-	e, err := ctor.Open(ctx, ctor.Config{Root: root})
+	e, err := ctor.Open(ctx, ctor.Config{Root: args[0]})
 	if err != nil {
 		return err
 	}
@@ -256,9 +251,10 @@ func helper(root string) error {
 	if err != nil {
 		return err
 	}
+	ways := map[string]network.Config{"out": {Out: egress.Public}, "masquerade": {Masquerade: true}}
 	fmt.Println("ready")
 	for {
-		n, err := network.New(ctx, e, network.Config{Out: egress.Public})
+		n, err := network.New(ctx, e, ways[args[1]])
 		if err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ type Member struct {
 
 // Info tells what the network is like now, and who is in it.
 func (n *Network) Info() Info {
-	i := Info{Name: n.lan.Name, Subnets: slices.Clone(n.lan.Subnets), Labels: maps.Clone(n.lan.Labels), Internal: n.lan.Out == nil}
+	i := Info{Name: n.lan.Name, Subnets: slices.Clone(n.lan.Subnets), Labels: maps.Clone(n.lan.Labels), Internal: n.lan.Out == nil && !n.lan.Routed}
 	for _, m := range n.lan.Seats() {
 		i.Containers = append(i.Containers, Member(m))
 	}

@@ -28,10 +28,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if root := os.Getenv(helperEnv); root != "" {
-		fmt.Println("helper:", helper(root))
-		os.Exit(1)
-	}
+	fixture.RunProgram(map[string]func([]string) error{"networks": networks})
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		// Containers are waited for more than they compute.

@@ -29,8 +29,9 @@ type Config struct {
 	// Subnets are where its containers' addresses are from: one of IPv4, one of
 	// IPv6, or one of each. The first address of each is this program's. None may
 	// overlap with another network's of the engine, nor with 198.18.0.0/15. nil
-	// chooses one of each that are neither another network's nor the host's, from
-	// 10.208.0.0/12 and fd63:746f:7200::/48; where the kernel has no IPv6, IPv4 alone.
+	// chooses one of each that are neither another network's nor the host's, and with
+	// Masquerade not where a route of the host leads, from 10.208.0.0/12 and
+	// fd63:746f:7200::/48; where the kernel has no IPv6, IPv4 alone.
 	Subnets []netip.Prefix
 
 	// Labels are kept with the network.
@@ -40,6 +41,27 @@ type Config struct {
 	// container.Out. egress.Source tells it which container asks. nil is an internal
 	// network: its containers reach each other, and nothing else.
 	Out egress.Dialer
+
+	// Masquerade is a way out in place of Out, for throughput that a function can't
+	// have: the host's kernel passes on what the containers send, with the host's
+	// address as the sender. No policy of package egress can be applied to it, and
+	// nothing tells of its connections. The containers reach what the host's routes lead
+	// to, its neighbours and other containers of the host included, by IPv4; of the host
+	// itself and of link-local addresses, where clouds have their metadata service, they
+	// reach nothing. Names are looked up by the program's own resolver. The host reaches
+	// the containers at their addresses, without the program in between, and nothing else
+	// opens a connection to them.
+	//
+	// It is the only thing of this library that the host's network shows: a link named
+	// ctor and a number, a route to the IPv4 subnet, and a table of nftables of the same
+	// name, which belongs to this program. They go with the network, and when the
+	// program ends, however it does. The host has to pass packets on
+	// (net.ipv4.ip_forward), which is the administrator's to set, and its own firewall
+	// counts too: where that drops what it passes on, as Docker's does, it drops this.
+	//
+	// A container in such a network can't have a way out that is a policy beside it. It
+	// needs root, and Linux 5.12.
+	Masquerade bool
 }
 
 // Network is one that containers are in together. It is safe for use by any number
@@ -52,10 +74,10 @@ type Network struct {
 // New makes a network, which lasts until it is removed or the engine is closed.
 //
 // A name that is taken is ctor.ErrAlreadyExists; a name, a subnet or a policy that
-// can't be one, and a subnet that overlaps another network's, are ctor.ErrInvalid. A
-// kernel that lacks veth, nf_tables or nft_fib_ipv4 and nft_fib_ipv6 is
-// ctor.ErrUnavailable, and the error says what to load. When New fails there is
-// nothing of the network.
+// can't be one, Out beside Masquerade, and a subnet that overlaps another network's, are
+// ctor.ErrInvalid. A kernel that lacks veth, nf_tables or nft_fib_ipv4 and nft_fib_ipv6,
+// and for Masquerade a host that does not pass packets on, is ctor.ErrUnavailable, and
+// the error says what to load or to set. When New fails there is nothing of the network.
 func New(ctx context.Context, e *ctor.Engine, cfg Config) (*Network, error) {
 	name := cfg.Name
 	if name == "" {
@@ -67,8 +89,11 @@ func New(ctx context.Context, e *ctor.Engine, cfg Config) (*Network, error) {
 		return nil, fmt.Errorf("new network %q: %w", name, err)
 	}
 	defer leave()
-	n := &lan.Network{Name: name, Subnets: slices.Clone(cfg.Subnets), Labels: maps.Clone(cfg.Labels), Out: cfg.Out}
-	if cfg.Out != nil {
+	n := &lan.Network{Name: name, Subnets: slices.Clone(cfg.Subnets), Labels: maps.Clone(cfg.Labels), Out: cfg.Out, Routed: cfg.Masquerade}
+	switch {
+	case cfg.Out != nil && cfg.Masquerade:
+		err = fmt.Errorf("no policy can be applied to what is masqueraded: either Out or Masquerade: %w", errdefs.ErrInvalidArgument)
+	case cfg.Out != nil:
 		err = egress.Check(cfg.Out)
 	}
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -58,6 +59,11 @@ type Engine struct {
 	// CA is the authority that containers trust whose way out answers TLS in
 	// this program. It is made when it is first needed.
 	CA func() (*egress.CA, error)
+
+	// Decided is told of each decision of a container's way out, and of the end of each
+	// connection, as by egress.Watch; nil: nothing is. Those of a detached container are
+	// made by another process, which tells nothing.
+	Decided atomic.Pointer[func(egress.Decision)]
 
 	// Networks are those of package network: they end with the engine.
 	Networks lan.Set

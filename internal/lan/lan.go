@@ -9,6 +9,7 @@ package lan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -29,6 +30,7 @@ type Network struct {
 	Subnets []netip.Prefix
 	Labels  map[string]string
 	Out     egress.Dialer // nil: none of its members gets out by it
+	Routed  bool          // they do by the host's own network
 	Router  reach.Router
 
 	set *Set
@@ -63,8 +65,12 @@ func (s *Set) Open(n *Network, doors reach.Doors) error {
 	if s.all[n.Name] != nil {
 		return fmt.Errorf("the name is taken: %w", errdefs.ErrAlreadyExists)
 	}
+	var taken []netip.Prefix
+	if n.Routed {
+		taken = routes()
+	}
 	var err error
-	if n.Subnets, err = s.subnets(n.Subnets); err != nil {
+	if n.Subnets, err = s.subnets(n.Subnets, taken); err != nil {
 		return err
 	}
 	var own []netip.Prefix
@@ -75,6 +81,11 @@ func (s *Set) Open(n *Network, doors reach.Doors) error {
 	}
 	if n.Router, err = doors.Router(own); err != nil {
 		return err
+	}
+	if n.Routed {
+		if err := n.Router.Masquerade(); err != nil {
+			return errors.Join(err, n.Router.Close())
+		}
 	}
 	n.set, n.names, n.members = s, map[string]holder{}, map[*Member]struct{}{}
 	n.serving = map[*tie]struct{}{}

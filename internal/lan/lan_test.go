@@ -134,16 +134,16 @@ func TestSubnets(t *testing.T) {
 		"10.98.0.1/24": "10.98.0.0/24", "10.98.0.0/31": "/30", "fd00:2::/127": "/126", "0.0.0.0/0": "too large", "2001::/16": "too large",
 		"127.0.0.0/8": "can't be", "224.0.0.0/24": "can't be", "fe80::/64": "can't be", "198.18.4.0/24": "198.18.0.0/15", "::ffff:10.98.0.0/120": "IPv4",
 	} {
-		_, err := s.subnets([]netip.Prefix{netip.MustParsePrefix(given)})
+		_, err := s.subnets([]netip.Prefix{netip.MustParsePrefix(given)}, nil)
 		require.ErrorIs(t, err, errdefs.ErrInvalidArgument, given)
 		require.ErrorContains(t, err, want, given)
 	}
-	_, err := s.subnets([]netip.Prefix{{}})
+	_, err := s.subnets([]netip.Prefix{{}}, nil)
 	require.ErrorIs(t, err, errdefs.ErrInvalidArgument)
-	_, err = s.subnets([]netip.Prefix{netip.MustParsePrefix("10.1.0.0/24"), netip.MustParsePrefix("10.2.0.0/24")})
+	_, err = s.subnets([]netip.Prefix{netip.MustParsePrefix("10.1.0.0/24"), netip.MustParsePrefix("10.2.0.0/24")}, nil)
 	require.ErrorIs(t, err, errdefs.ErrInvalidArgument)
 	two := []netip.Prefix{netip.MustParsePrefix("10.98.0.0/24"), netip.MustParsePrefix("fd00:2::/64")}
-	got, err := s.subnets(two)
+	got, err := s.subnets(two, nil)
 	require.NoError(t, err)
 	require.Equal(t, two, got)
 }
@@ -154,7 +154,7 @@ func TestChoose(t *testing.T) {
 	s := &Set{all: map[string]*Network{}}
 	var all []netip.Prefix
 	for i := range 40 {
-		chosen, err := s.subnets(nil)
+		chosen, err := s.subnets(nil, nil)
 		require.NoError(t, err)
 		n := network()
 		n.Subnets = chosen

@@ -40,6 +40,23 @@ func (n *Network) Dial(ctx context.Context, network, address string) (net.Conn, 
 	return nil, first
 }
 
+// DialOut connects to an address outside, as the members of a routed network do: by the
+// host's network, and to nothing of the host.
+func (n *Network) DialOut(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := split(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	at, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
+	for _, a := range at {
+		var c net.Conn
+		if c, err = n.Router.Dial(ctx, network, net.JoinHostPort(a.Unmap().String(), port)); err == nil {
+			return c, nil
+		}
+	}
+	return nil, err
+}
+
 // suits tells whether a network such as "tcp4" has an address.
 func suits(network string, a netip.Addr) bool {
 	switch network[len(network)-1] {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/containerd/errdefs"
 )
@@ -25,10 +26,10 @@ const (
 // resolver is what ways out have of their own.
 var resolver = netip.MustParsePrefix("198.18.0.0/15")
 
-// subnets checks those of a new network, or chooses them.
-func (s *Set) subnets(given []netip.Prefix) ([]netip.Prefix, error) {
+// subnets checks those of a new network, or chooses them, and none that is in avoid.
+func (s *Set) subnets(given, avoid []netip.Prefix) ([]netip.Prefix, error) {
 	if len(given) == 0 {
-		return s.choose()
+		return s.choose(avoid)
 	}
 	for i, p := range given {
 		if err := usable(p); err != nil {
@@ -81,7 +82,7 @@ func (s *Set) overlapped(p netip.Prefix) *Network {
 
 // choose gives subnets that no other network of the engine has, and that the host
 // is not in: what a container reaches in its network, it reaches nowhere else.
-func (s *Set) choose() ([]netip.Prefix, error) {
+func (s *Set) choose(avoid []netip.Prefix) ([]netip.Prefix, error) {
 	hosts, _ := net.InterfaceAddrs() // an error: it has none to avoid
 	free := func(p netip.Prefix) bool {
 		for _, h := range hosts {
@@ -91,7 +92,7 @@ func (s *Set) choose() ([]netip.Prefix, error) {
 				}
 			}
 		}
-		return s.overlapped(p) == nil
+		return s.overlapped(p) == nil && !slices.ContainsFunc(avoid, p.Overlaps)
 	}
 	var chosen []netip.Prefix
 	for _, of := range []struct {

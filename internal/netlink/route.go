@@ -42,6 +42,26 @@ func (b *Batch) Route(index int, p netip.Prefix, from netip.Addr) *Batch {
 		Attr(unix.RTA_DST, p.Addr().AsSlice()).Attr(unix.RTA_PREFSRC, from.AsSlice()).Uint32(unix.RTA_OIF, uint32(index))
 }
 
+// Lead sends what goes to p out of a link. There may be no other route to p.
+func (b *Batch) Lead(index int, p netip.Prefix) *Batch {
+	b.Begin("add route "+p.String(), unix.RTM_NEWROUTE, create, routeHeader(p, unix.RT_SCOPE_LINK, unix.RTN_UNICAST))
+	if p.Bits() > 0 {
+		b.Attr(unix.RTA_DST, p.Masked().Addr().AsSlice())
+	}
+	return b.Uint32(unix.RTA_OIF, uint32(index))
+}
+
+// Away sends out of a link what no other route is for, with an address of this
+// namespace as the sender's, and in packets of at most mtu bytes. Of several such
+// routes the one with the lowest rank counts.
+func (b *Batch) Away(index int, from netip.Addr, mtu, rank int) *Batch {
+	const mtuMetric = 2 // RTAX_MTU
+	all := netip.PrefixFrom(from, 0).Masked()
+	return b.Begin("add default route", unix.RTM_NEWROUTE, create, routeHeader(all, unix.RT_SCOPE_LINK, unix.RTN_UNICAST)).
+		Attr(unix.RTA_PREFSRC, from.AsSlice()).Uint32(unix.RTA_OIF, uint32(index)).Uint32(unix.RTA_PRIORITY, uint32(rank)).
+		Nest(unix.RTA_METRICS).Uint32(mtuMetric, uint32(mtu)).End()
+}
+
 // DropRoute takes away what Route has made.
 func (b *Batch) DropRoute(index int, p netip.Prefix) *Batch {
 	return b.Begin("delete route "+p.String(), unix.RTM_DELROUTE, unix.NLM_F_ACK, routeHeader(p, unix.RT_SCOPE_LINK, unix.RTN_UNICAST)).

@@ -82,6 +82,41 @@ func NotFrom(index uint32) []Expression {
 	return []Expression{meta(unix.NFT_META_IIF), differs(binary.NativeEndian.AppendUint32(nil, index))}
 }
 
+// From matches packets that came by the link with an index ("meta iif").
+func From(index uint32) []Expression {
+	return []Expression{meta(unix.NFT_META_IIF), equals(binary.NativeEndian.AppendUint32(nil, index))}
+}
+
+// Toward matches packets that leave by the link with an index ("meta oif").
+func Toward(index uint32) []Expression {
+	return []Expression{meta(unix.NFT_META_OIF), equals(binary.NativeEndian.AppendUint32(nil, index))}
+}
+
+// NotToward matches packets that leave by any other.
+func NotToward(index uint32) []Expression {
+	return []Expression{meta(unix.NFT_META_OIF), differs(binary.NativeEndian.AppendUint32(nil, index))}
+}
+
+// Answering matches packets of connections that the other end has answered, and
+// errors about them ("ct state established,related"). It needs the kernel's module
+// nft_ct.
+func Answering() []Expression {
+	const established, related = 1 << 1, 1 << 2 // NF_CT_STATE_BIT
+	return []Expression{
+		func(b *netlink.Batch) {
+			expression(b, "ct").Big32(unix.NFTA_CT_DREG, register1).Big32(unix.NFTA_CT_KEY, unix.NFT_CT_STATE).End()
+		},
+		and(binary.NativeEndian.AppendUint32(nil, established|related)),
+		differs(make([]byte, 4)),
+	}
+}
+
+// Masquerade makes a connection one of this host's ("masquerade"): from the address
+// of the link that it leaves by. It needs the kernel's module nft_masq.
+func Masquerade() Expression {
+	return func(b *netlink.Batch) { expression(b, "masq").End() }
+}
+
 // Astray matches packets whose sender would not be answered by the link that they
 // came by ("fib saddr . iif oif missing"). It needs the kernel's module
 // nft_fib_ipv4, or nft_fib_ipv6.
@@ -105,7 +140,16 @@ func fib(result, flags uint32) Expression {
 	}
 }
 
-// destination loads the address that a packet goes to.
+// source loads the address that a packet is from, and destination the one that it
+// goes to.
+func source(length int) Expression {
+	offset := uint32(12)
+	if length == net6 {
+		offset = 8
+	}
+	return payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(length))
+}
+
 func destination(length int) Expression {
 	offset := uint32(16)
 	if length == net6 {
@@ -120,13 +164,18 @@ const (
 	net6 = 16
 )
 
-// To matches packets to addresses ("ip daddr").
-func To(p netip.Prefix) []Expression {
+// To matches packets to addresses ("ip daddr"), and By those from them ("ip saddr").
+func To(p netip.Prefix) []Expression { return in(p, destination) }
+
+// By is told of at To.
+func By(p netip.Prefix) []Expression { return in(p, source) }
+
+func in(p netip.Prefix, address func(length int) Expression) []Expression {
 	mask := make([]byte, p.Addr().BitLen()/8)
 	for i := range p.Bits() {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
-	return []Expression{destination(len(mask)), and(mask), equals(p.Masked().Addr().AsSlice())}
+	return []Expression{address(len(mask)), and(mask), equals(p.Masked().Addr().AsSlice())}
 }
 
 // Opening matches the first packet of a TCP connection: SYN without ACK and RST.

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -84,6 +85,45 @@ func TestTable(t *testing.T) {
 		require.Equal(t, 1+1+5+1, strings.Count(after, fmt.Sprintf("of family %d:", family)), "a table, a chain, rules and a set: %s", after)
 	}
 	require.Equal(t, after, restored)
+}
+
+// A table with an owner is the owner's to change, and goes with it.
+func TestOwned(t *testing.T) {
+	var again error
+	var owned, flushed, left string
+	inNew(t, func(*netlink.Socket) error {
+		owner, err := netlink.Open(unix.NETLINK_NETFILTER)
+		if err != nil {
+			return err
+		}
+		b := New("mine", unix.NFPROTO_IPV4)
+		b.Owned()
+		b.Input("in")
+		b.Rule("in", All(From(netlink.Loopback), Answering(), []Expression{Accept()})...)
+		b.Forward("through")
+		b.Rule("through", All(Toward(netlink.Loopback), By(netip.MustParsePrefix("10.0.0.0/8")), []Expression{Drop()})...)
+		b.Postrouting("out")
+		b.Rule("out", All(NotToward(netlink.Loopback), []Expression{Masquerade()})...)
+		if err := netlink.Missing(b.Commit(owner), "nft_ct", "nft_masq"); err != nil {
+			return errors.Join(err, owner.Close())
+		}
+		owned = nfttest.Ruleset(t)
+		_ = nfttest.Flush()
+		flushed = nfttest.Ruleset(t)
+		twice := New("mine", unix.NFPROTO_IPV4)
+		twice.Owned()
+		again = twice.Commit(owner)
+		if err := owner.Close(); err != nil {
+			return err
+		}
+		left = nfttest.Ruleset(t)
+		return nil
+	})
+	require.Equal(t, 1+3+3, strings.Count(owned, "of family 2:"), "a table, chains and rules: %s", owned)
+	require.Equal(t, owned, flushed)
+	require.ErrorIs(t, again, unix.EEXIST)
+	require.NotErrorIs(t, again, errdefs.ErrUnavailable)
+	require.Empty(t, left)
 }
 
 // What the kernel refuses leaves nothing half made.

@@ -5,7 +5,10 @@ package nft
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/netlink"
@@ -15,6 +18,7 @@ import (
 type Table struct {
 	name   string
 	family byte
+	owned  bool
 	batch  netlink.Batch
 }
 
@@ -27,24 +31,52 @@ func (t *Table) edge(typ uint16) {
 }
 
 func (t *Table) begin(name string, request, flags uint16) *netlink.Batch {
-	return t.batch.Begin("nftables: "+name, subsystem(request), flags|unix.NLM_F_ACK|unix.NLM_F_CREATE, []byte{t.family, unix.NFNETLINK_V0, 0, 0})
+	return t.batch.Begin(subsystemName+name, subsystem(request), flags|unix.NLM_F_ACK|unix.NLM_F_CREATE, []byte{t.family, unix.NFNETLINK_V0, 0, 0})
 }
 
 // New begins a table of a family: unix.NFPROTO_IPV4 or NFPROTO_IPV6.
 func New(name string, family byte) *Table {
 	t := &Table{name: name, family: family}
 	t.edge(unix.NFNL_MSG_BATCH_BEGIN)
-	t.begin("new table", unix.NFT_MSG_NEWTABLE, unix.NLM_F_EXCL).String(unix.NFTA_TABLE_NAME, name)
+	t.begin(newTable, unix.NFT_MSG_NEWTABLE, unix.NLM_F_EXCL).String(unix.NFTA_TABLE_NAME, name)
 	return t
+}
+
+// What errors call requests.
+const (
+	subsystemName = "nftables: "
+	newTable      = "new table"
+)
+
+// Owned has the table go with the socket that it is made by, and lets no other
+// program change it ("flags owner"). It comes before the first chain. Where Linux is
+// older than 5.12, Commit is errdefs.ErrUnavailable.
+func (t *Table) Owned() {
+	const owner = 2 // NFT_TABLE_F_OWNER
+	t.owned = true
+	t.batch.Big32(unix.NFTA_TABLE_FLAGS, owner)
 }
 
 // Prerouting adds a chain that sees every packet that arrives, after connections
 // are tracked and before it is known where they go ("hook prerouting priority mangle").
-func (t *Table) Prerouting(chain string) {
-	const mangle = -150
-	t.begin("new chain", unix.NFT_MSG_NEWCHAIN, 0).String(unix.NFTA_CHAIN_TABLE, t.name).String(unix.NFTA_CHAIN_NAME, chain).
-		Nest(unix.NFTA_CHAIN_HOOK).Big32(unix.NFTA_HOOK_HOOKNUM, unix.NF_INET_PRE_ROUTING).Big32(unix.NFTA_HOOK_PRIORITY, uint32(mangle&0xffffffff)).End().
-		Big32(unix.NFTA_CHAIN_POLICY, accept).String(unix.NFTA_CHAIN_TYPE, "filter")
+func (t *Table) Prerouting(chain string) { t.chain(chain, "filter", unix.NF_INET_PRE_ROUTING, -150) }
+
+// Input adds a chain that sees what is for this namespace ("hook input priority
+// filter"), Forward one that sees what is passed on, and Postrouting one that sees the
+// first packet of each connection on its way out, and may change who it is from ("type
+// nat hook postrouting priority srcnat").
+func (t *Table) Input(chain string) { t.chain(chain, "filter", unix.NF_INET_LOCAL_IN, 0) }
+
+// Forward is told of at Input.
+func (t *Table) Forward(chain string) { t.chain(chain, "filter", unix.NF_INET_FORWARD, 0) }
+
+// Postrouting is told of at Input.
+func (t *Table) Postrouting(chain string) { t.chain(chain, "nat", unix.NF_INET_POST_ROUTING, 100) }
+
+func (t *Table) chain(name, typ string, hook uint32, priority int32) {
+	t.begin("new chain", unix.NFT_MSG_NEWCHAIN, 0).String(unix.NFTA_CHAIN_TABLE, t.name).String(unix.NFTA_CHAIN_NAME, name).
+		Nest(unix.NFTA_CHAIN_HOOK).Big32(unix.NFTA_HOOK_HOOKNUM, hook).Big32(unix.NFTA_HOOK_PRIORITY, uint32(priority)).End().
+		Big32(unix.NFTA_CHAIN_POLICY, accept).String(unix.NFTA_CHAIN_TYPE, typ)
 }
 
 // Rule adds a rule behind the others of a chain. Its expressions are evaluated
@@ -63,12 +95,17 @@ func (t *Table) Rule(chain string, expressions ...Expression) {
 // Commit makes the table, whole or not at all.
 func (t *Table) Commit(s *netlink.Socket) error {
 	t.edge(unix.NFNL_MSG_BATCH_END)
-	return s.Do(&t.batch)
+	err := s.Do(&t.batch)
+	var refused *netlink.Error
+	if t.owned && errors.As(err, &refused) && refused.Request == subsystemName+newTable && refused.Errno != unix.EEXIST {
+		return fmt.Errorf("the kernel lacks tables with an owner, which Linux has since 5.12: %w: %w", err, errdefs.ErrUnavailable)
+	}
+	return err
 }
 
 // Delete takes the table away again, in the same transaction: the kernel says
 // only whether it could have it.
 func (t *Table) Delete() {
-	t.batch.Begin("nftables: delete table", subsystem(unix.NFT_MSG_DELTABLE), unix.NLM_F_ACK, []byte{t.family, unix.NFNETLINK_V0, 0, 0}).
+	t.batch.Begin(subsystemName+"delete table", subsystem(unix.NFT_MSG_DELTABLE), unix.NLM_F_ACK, []byte{t.family, unix.NFNETLINK_V0, 0, 0}).
 		String(unix.NFTA_TABLE_NAME, t.name)
 }

@@ -45,6 +45,10 @@ type Doors interface {
 	// it is closed, and with this program.
 	Out(process *os.File, dial wayout.Dialer, forwards wayout.Forwards, neighbours Neighbours) (Way, error)
 
+	// Names answers the names that such a container looks up, and makes none of its
+	// connections: those go where its routes lead.
+	Names(process *os.File, neighbours Neighbours) (Way, error)
+
 	// Porter has a process of its own make the way out, for a container that
 	// outlives this program: by a policy, as egress.Marshal gives it. It ends with
 	// the container's first process. dir is the process's working directory.

@@ -33,6 +33,15 @@ func (h *here) Out(process *os.File, dial wayout.Dialer, forwards wayout.Forward
 	return w, nil
 }
 
+// Names implements Doors.
+func (h *here) Names(process *os.File, neighbours Neighbours) (Way, error) {
+	w, err := wayout.Names(process, neighbours)
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
 // Porter implements Doors.
 func (h *here) Porter(process *os.File, container string, policy []byte, dir string) error {
 	return porter.Start(h.life, process, container, policy, dir)

@@ -24,6 +24,10 @@ type Router interface {
 	Listen(network, address string) (net.Listener, error)
 	ListenPacket(network, address string) (net.PacketConn, error)
 
+	// Masquerade gives the containers that join from now on a way out by the host's
+	// own network, on which there is a link, a route and a table of rules for it.
+	Masquerade() error
+
 	io.Closer
 }
 

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"net"
 	"sync"
 	"sync/atomic"
 )
@@ -9,12 +10,12 @@ import (
 // much as goes at once.
 const (
 	small = 4 << 10
-	large = 64 << 10
+	large = 256 << 10
 )
 
 // mostLarge is how many large buffers the connections may have that need them
 // while they wait for the other end: 8 MiB.
-const mostLarge = 128
+const mostLarge = 32
 
 var (
 	chunks = sync.Pool{New: func() any { return new([large]byte) }}
@@ -42,4 +43,24 @@ func giveBack(b []byte) {
 	}
 	chunks.Put((*[large]byte)(b))
 	lent.Add(-1)
+}
+
+// Buffer is what the kernel holds of one direction of a connection that stays on
+// this host. The kernel's own choice grows to megabytes, which have left the
+// processor's cache by the time that they are read: with it the same bytes cost a
+// third more of the processor.
+const Buffer = 256 << 10
+
+// local gives a connection whose other end is on this host buffers of that size. One
+// that goes further needs what the kernel finds right for its length.
+func local(c net.Conn) {
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	here, there := t.LocalAddr().(*net.TCPAddr), t.RemoteAddr().(*net.TCPAddr)
+	if there.IP.IsLoopback() || there.IP.Equal(here.IP) {
+		_ = t.SetReadBuffer(Buffer)
+		_ = t.SetWriteBuffer(Buffer)
+	}
 }

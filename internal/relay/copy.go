@@ -10,13 +10,13 @@ import (
 )
 
 // copyAll copies until from's end, which is nil.
-func copyAll(to, from net.Conn) error {
-	in, out := socket(from), socket(to)
+func copyAll(to, from *end) error {
+	in, out := socket(from.Conn), socket(to.Conn)
 	if in == nil || out == nil {
 		return copyThrough(to, from)
 	}
-	_, tcp := from.(*net.TCPConn)
-	d := &direction{in: in, out: out, tcp: tcp}
+	_, tcp := from.Conn.(*net.TCPConn)
+	d := &direction{in: in, out: out, tcp: tcp, moved: func(n int) { moved(to, from, n) }}
 	return d.run()
 }
 
@@ -48,6 +48,7 @@ func socket(c net.Conn) syscall.RawConn {
 type direction struct {
 	in, out syscall.RawConn
 	tcp     bool // in
+	moved   func(n int)
 
 	put     func(uintptr) bool // write, made once
 	held    []byte             // what is looked at
@@ -66,6 +67,7 @@ func (d *direction) run() error {
 		if d.err != nil || d.n == 0 {
 			return d.err
 		}
+		d.moved(d.sent)
 		if d.sent < d.n {
 			if err := d.out.Write(writable); err != nil {
 				return err
@@ -152,15 +154,17 @@ func again(f func() (int, error)) (int, error) {
 
 // copyThrough is for what is more than a socket, such as a connection inside
 // TLS. It has a buffer while it waits, but a small one.
-func copyThrough(to io.Writer, from io.Reader) error {
+func copyThrough(to, from *end) error {
 	want := small
 	for {
 		buf := borrow(want)
 		n, err := from.Read(buf)
 		if n > 0 {
-			if _, werr := to.Write(buf[:n]); werr != nil {
+			sent, werr := to.Write(buf[:n])
+			if werr != nil {
 				err = werr
 			}
+			moved(to, from, sent)
 		}
 		full := n == len(buf)
 		giveBack(buf)

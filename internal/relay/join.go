@@ -17,22 +17,53 @@ import (
 // Join copies both ways until both have ended. The end of one direction goes on
 // as an end, and what breaks one off breaks both.
 func Join(a, b net.Conn) {
+	toA, toB := newEnd(a), newEnd(b)
 	var other sync.WaitGroup
-	toA, toB := &end{Conn: a}, &end{Conn: b}
 	other.Go(func() { pass(toA, toB) })
 	pass(toB, toA)
 	other.Wait()
 }
 
+// Counted is a connection that passes bytes on as they are and counts them. Join uses
+// what it wraps, and tells it what it would have counted.
+type Counted interface {
+	net.Conn
+	NetConn() net.Conn          // what it wraps
+	Count(received, sent int64) // of bytes that have gone past it
+}
+
 // end is one end of a joint.
 type end struct {
 	net.Conn
-	over atomic.Bool // nothing more is sent to it
+	counted []Counted   // what wraps it
+	over    atomic.Bool // nothing more is sent to it
+}
+
+func newEnd(c net.Conn) *end {
+	e := &end{Conn: c}
+	for {
+		w, ok := e.Conn.(Counted)
+		if !ok {
+			local(e.Conn)
+			return e
+		}
+		e.Conn, e.counted = w.NetConn(), append(e.counted, w)
+	}
+}
+
+// moved counts what went from one end to another.
+func moved(to, from *end, n int) {
+	for _, c := range from.counted {
+		c.Count(int64(n), 0)
+	}
+	for _, c := range to.counted {
+		c.Count(0, int64(n))
+	}
 }
 
 // pass copies one direction.
 func pass(to, from *end) {
-	err := copyAll(to.Conn, from.Conn)
+	err := copyAll(to, from)
 	if err == nil && from.broken() {
 		err = unix.ECONNRESET
 	}

@@ -87,6 +87,65 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+// counting is a connection that would count the bytes that it passes on.
+type counting struct {
+	net.Conn
+	received, sent, read atomic.Int64
+}
+
+func (c *counting) NetConn() net.Conn { return c.Conn }
+
+func (c *counting) Count(received, sent int64) { c.received.Add(received); c.sent.Add(sent) }
+
+func (c *counting) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.read.Add(int64(n))
+	return n, err
+}
+
+// What counts a connection's bytes is told of them and is not in their way, also where it
+// stands behind another or before what is more than a socket; and a connection that is
+// broken off is so for what is behind it.
+func TestJoinCounted(t *testing.T) {
+	for _, socket := range []bool{true, false} {
+		client, in := tcp(t)
+		server, out := tcp(t)
+		if !socket {
+			out = shouting{out.(*net.TCPConn)}
+		}
+		inner := &counting{Conn: out}
+		outer := &counting{Conn: inner}
+		done := make(chan struct{})
+		go func() { defer close(done); Join(in, outer) }()
+		for _, c := range []net.Conn{client, server} {
+			_, err := io.WriteString(c, "hello")
+			require.NoError(t, err)
+		}
+		for _, c := range []net.Conn{client, server} {
+			_, err := io.ReadFull(c, make([]byte, 5))
+			require.NoError(t, err)
+		}
+		_, err := io.WriteString(client, "!")
+		require.NoError(t, err)
+		_, err = io.ReadFull(server, make([]byte, 1))
+		require.NoError(t, err)
+		_ = server.(*net.TCPConn).SetLinger(0)
+		server.Close()
+		_, err = client.Read(make([]byte, 1))
+		if socket {
+			require.ErrorIs(t, err, unix.ECONNRESET)
+		} else {
+			require.Error(t, err)
+		}
+		<-done
+		for _, c := range []*counting{inner, outer} {
+			require.EqualValues(t, 5, c.received.Load())
+			require.EqualValues(t, 6, c.sent.Load())
+			require.Zero(t, c.read.Load())
+		}
+	}
+}
+
 // What breaks one end off breaks the other, also while it waits for a reader.
 func TestJoinReset(t *testing.T) {
 	for _, full := range []bool{false, true} {

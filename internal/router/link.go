@@ -77,6 +77,8 @@ func (l *Link) enter(name string) error {
 		if p.Addr().Is6() {
 			// The kernel makes the address its own only a little later.
 			inner.Own(l.index, alone(p), p.Addr())
+		} else if l.router.hasUplink() {
+			inner.Away(l.index, p.Addr(), outerMTU, l.index)
 		}
 	}
 	return netlink.Do(unix.NETLINK_ROUTE, &inner)

@@ -12,8 +12,8 @@
 // missing: broadcast and multicast.
 //
 // All of it lives in descriptors of this program, and nothing of the host's own
-// network is touched. When they are closed, or the program is killed, the
-// namespace goes, and the containers' links with it.
+// network is touched, unless [Router.Masquerade] is asked for. When they are closed,
+// or the program is killed, the namespace goes, and the containers' links with it.
 package router
 
 import (
@@ -37,6 +37,7 @@ type Router struct {
 
 	mu     sync.Mutex
 	socket *netlink.Socket // in the namespace; nil: closed
+	uplink *uplink         // nil: none
 }
 
 // Open makes a router for subnets, at most one of IPv4 and one of IPv6, in which
@@ -127,7 +128,11 @@ func (r *Router) Close() error {
 	if r.socket == nil {
 		return nil
 	}
-	err := errors.Join(r.socket.Close(), r.namespace.Close())
+	var errs []error
+	if r.uplink != nil {
+		errs = append(errs, r.uplink.Close())
+	}
+	errs = append(errs, r.socket.Close(), r.namespace.Close())
 	r.socket = nil
-	return err
+	return errors.Join(errs...)
 }

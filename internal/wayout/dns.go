@@ -56,6 +56,8 @@ func (n *names) answer(query []byte) *reply {
 	body, code, ok := n.near(name, q)
 	switch {
 	case ok:
+	case q.Type == dnsmessage.TypeA && n.real:
+		r.lookup = &lookup{strings.ToLower(name), q.Type}
 	case q.Type == dnsmessage.TypeA:
 		body, code = n.stand(name)
 	default:

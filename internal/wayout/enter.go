@@ -17,11 +17,15 @@ import (
 // enter sets the namespace up, on a thread that is in it.
 func (w *Way) enter(undo *unwind.Stack) error {
 	var b netlink.Batch
-	b.Up(netlink.Loopback).Address(netlink.Loopback, own4).Own(netlink.Loopback, all4, own4.Addr())
+	caught := all4
+	if w.routed {
+		caught = reserved
+	}
+	b.Up(netlink.Loopback).Address(netlink.Loopback, own4).Own(netlink.Loopback, caught, own4.Addr())
 	if err := netlink.Do(unix.NETLINK_ROUTE, &b); err != nil {
 		return err
 	}
-	v6 := hasIPv6()
+	v6 := !w.routed && hasIPv6()
 	if v6 {
 		b = netlink.Batch{}
 		b.Address(netlink.Loopback, own6).Own(netlink.Loopback, all6, own6.Addr())

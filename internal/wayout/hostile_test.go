@@ -3,6 +3,8 @@ package wayout
 import (
 	"bytes"
 	"context"
+	"flag"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -102,6 +104,9 @@ func (n neighbour) reaches(t testing.TB, times int) (took []time.Duration) {
 	return took
 }
 
+// howManyNames is how many names the hostile container looks up: a million by hand.
+var howManyNames = flag.Int("names", 200_000, "how many names TestHostile looks up")
+
 // A hostile container gets its share of the program and no more, and its
 // neighbour goes on.
 func TestHostile(t *testing.T) {
@@ -120,7 +125,7 @@ func TestHostile(t *testing.T) {
 		{"syn", 100_000, echoes(&asked), nil},
 		{"udp", 100_000, echoes(&asked), func(w *Way) bool { return w.numFlows() > 0 }},
 		{"slow", 500, sinks(&stuck), func(w *Way) bool { return int(stuck.Load()) == len(w.places) }},
-		{"names", 200_000, echoes(&asked), nil},
+		{"names", *howManyNames, echoes(&asked), nil},
 		{"queries", 100_000, echoes(&asked), nil},
 		{"stall", 500, echoes(&asked), nil},
 	} {
@@ -170,25 +175,26 @@ func (w *Way) numFlows() int {
 // BenchmarkNeighbour tells how long a connection of a container takes while
 // another one of the program is hostile.
 func BenchmarkNeighbour(b *testing.B) {
-	for _, what := range []string{"none", "syn", "udp", "queries"} {
+	for _, what := range []string{"none", "syn", "udp", "queries", "names", "slow"} {
 		b.Run(what, func(b *testing.B) {
 			var asked calls
 			near, _ := open(b, echoes(&asked))
-			bad, _ := openBox(b, echoes(&asked))
-			ended := make(chan struct{})
-			go func() {
-				defer close(ended)
-				if what != "none" {
-					bad.attack(b, what, 1<<20)
-				}
-			}()
+			dial := echoes(&asked)
+			if what == "slow" {
+				dial = sinks(new(atomic.Int64))
+			}
+			bad, _ := openBox(b, dial)
+			if what != "none" {
+				_, err := fmt.Fprintln(bad.in, what, 1<<20)
+				require.NoError(b, err)
+			}
 			var took []time.Duration
 			for b.Loop() {
 				took = append(took, neighbour{near}.reaches(b, 1)...)
 			}
 			slices.Sort(took)
 			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
-			bad.in.Close()
+			require.NoError(b, unix.PidfdSendSignal(int(bad.Fd()), unix.SIGKILL, nil, 0)) // it has not ended
 		})
 	}
 }

@@ -23,8 +23,4 @@ const (
 	// asking how long a connection to the resolver is.
 	idle   = time.Minute
 	asking = 10 * time.Second
-
-	// buffer is what one direction holds of a connection. The kernel's own,
-	// which grow, make a local connection slower, not faster.
-	buffer = 256 << 10
 )

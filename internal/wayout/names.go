@@ -14,6 +14,7 @@ var reserved = netip.MustParsePrefix("198.18.0.0/15")
 // another's. There are at most mostNames, of mostLetters together: some 8 MiB.
 type names struct {
 	neighbours Neighbours // nil: there are none
+	real       bool       // a name outside has its own addresses, and none stands for it
 
 	mu      sync.Mutex
 	all     []string

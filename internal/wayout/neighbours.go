@@ -36,6 +36,9 @@ func (w *Way) Own(at netip.Addr) error { return w.own(at, nft.Add) }
 func (w *Way) Disown(at netip.Addr) error { return w.own(at, nft.Remove) }
 
 func (w *Way) own(at netip.Addr, change func(*netlink.Socket, string, string, netip.Addr) error) error {
+	if w.routed && at.Is6() {
+		return nil // of IPv6 it takes nothing
+	}
 	return netns.Within(w.process, func() error {
 		s, err := netlink.Open(unix.NETLINK_NETFILTER)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -47,6 +48,12 @@ func (l lookup) find(ctx context.Context) ([]dnsmessage.ResourceBody, dnsmessage
 	var found []dnsmessage.ResourceBody
 	var err error
 	switch l.typ {
+	case dnsmessage.TypeA:
+		var all []netip.Addr
+		all, err = r.LookupNetIP(ctx, "ip4", name)
+		for _, a := range all {
+			found = append(found, &dnsmessage.AResource{A: a.Unmap().As4()})
+		}
 	case dnsmessage.TypeTXT:
 		var all []string
 		all, err = r.LookupTXT(ctx, name)

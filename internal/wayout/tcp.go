@@ -72,8 +72,8 @@ func (w *Way) connect(in *net.TCPConn) {
 		return
 	}
 	defer w.drop(out)
-	_ = in.SetReadBuffer(buffer)
-	_ = in.SetWriteBuffer(buffer)
+	_ = in.SetReadBuffer(relay.Buffer)
+	_ = in.SetWriteBuffer(relay.Buffer)
 	relay.Join(in, out)
 }
 

@@ -69,6 +69,7 @@ type Way struct {
 	dial     Dialer
 	forwards Forwards // nil: never
 	names    names
+	routed   bool // of what the container sends, names alone are the way's
 	life     context.Context
 	end      context.CancelFunc
 	tasks    sync.WaitGroup
@@ -94,13 +95,28 @@ type Way struct {
 // bounded number of connections, flows of datagrams and names, and keeps no bytes
 // for an end that does not read. A kernel without what it needs is
 // errdefs.ErrUnavailable, and the error names the module.
-func Open(process *os.File, dial Dialer, forwards Forwards, neighbours Neighbours) (_ *Way, err error) {
-	w := &Way{
-		process: process, dial: dial, forwards: forwards, names: names{neighbours: neighbours},
-		lookups: make(chan struct{}, mostLookups), conns: map[net.Conn]struct{}{},
-		held: held{flows: map[flow]*half{}}, places: make(chan struct{}, relay.Connections()),
-		flows: map[flow]struct{}{}, room: relay.Flows(),
+func Open(process *os.File, dial Dialer, forwards Forwards, neighbours Neighbours) (*Way, error) {
+	w := &Way{process: process, dial: dial, forwards: forwards, names: names{neighbours: neighbours}}
+	return w, w.open()
+}
+
+// Names answers the names that a container looks up whose routes lead outside: those of
+// its neighbours as Open does, others with what the program's own resolver finds. They
+// have their real addresses, of IPv4 alone.
+func Names(process *os.File, neighbours Neighbours) (*Way, error) {
+	none := func(context.Context, string, string, netip.AddrPort) (net.Conn, error) {
+		return nil, unix.ECONNREFUSED
 	}
+	all := func(context.Context, string, netip.AddrPort) bool { return true }
+	w := &Way{process: process, dial: none, forwards: all, names: names{neighbours: neighbours, real: true}, routed: true}
+	return w, w.open()
+}
+
+// open is what both have in common.
+func (w *Way) open() (err error) {
+	w.lookups, w.places = make(chan struct{}, mostLookups), make(chan struct{}, relay.Connections())
+	w.conns, w.held.flows = map[net.Conn]struct{}{}, map[flow]*half{}
+	w.flows, w.room = map[flow]struct{}{}, relay.Flows()
 	w.life, w.end = context.WithCancel(context.Background())
 	var undo unwind.Stack
 	defer func() {
@@ -109,11 +125,11 @@ func Open(process *os.File, dial Dialer, forwards Forwards, neighbours Neighbour
 			err = errors.Join(fmt.Errorf("way out: %w", err), undo.Run())
 		}
 	}()
-	if err := netns.Within(process, func() error { return w.enter(&undo) }); err != nil {
-		return nil, err
+	if err := netns.Within(w.process, func() error { return w.enter(&undo) }); err != nil {
+		return err
 	}
 	w.serve()
-	return w, nil
+	return nil
 }
 
 // serve begins to answer.

@@ -13,6 +13,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/protobuf"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/typeurl/v2"
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Process names one process of a container in its runtime. containerd's client
@@ -117,6 +119,16 @@ func (p Process) Pause(ctx context.Context) error {
 // Resume ends what Pause began.
 func (p Process) Resume(ctx context.Context) error {
 	_, err := p.Tasks.Resume(ctx, &api.ResumeTaskRequest{ContainerID: p.Container})
+	return errgrpc.ToNative(err)
+}
+
+// Limit gives the container other limits.
+func (p Process) Limit(ctx context.Context, r *specs.LinuxResources) error {
+	a, err := typeurl.MarshalAnyToProto(r)
+	if err != nil {
+		return err
+	}
+	_, err = p.Tasks.Update(ctx, &api.UpdateTaskRequest{ContainerID: p.Container, Resources: a})
 	return errgrpc.ToNative(err)
 }
 

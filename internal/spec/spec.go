@@ -40,6 +40,7 @@ type Options struct {
 	TTY        bool
 	Mounts     []specs.Mount
 	Limits     Limits
+	Fixed      Fixed
 	User       specs.User   // resolved
 	Home       string       // of the user
 	Cgroup     string       // path of the container's own
@@ -85,12 +86,14 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	p.User = o.User
 	p.Terminal = o.TTY
 	p.ApparmorProfile = o.AppArmor
-	p.Rlimits = nil // the program's own: what it may, its containers may
 	s.Hostname = o.Hostname
 	s.Linux.CgroupsPath = o.Cgroup
 	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 	s.Linux.Seccomp = seccomp.DefaultProfile(s)
 	if err := o.Limits.apply(s.Linux.Resources); err != nil {
+		return nil, err
+	}
+	if err := o.Fixed.apply(s); err != nil {
 		return nil, err
 	}
 	names, err := nameFiles(o)

@@ -3,8 +3,6 @@ package cgroup
 import (
 	"fmt"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/cgroups"
@@ -37,34 +35,11 @@ func fits(path string, limit int64) error {
 	if limit <= 0 {
 		return nil
 	}
-	uses, err := At(path).number("memory", "memory.usage_in_bytes", "memory.current")
-	if err != nil {
-		return nil // the limit will say so
+	now, err := At(path).Count()
+	if err == nil && now.Memory > limit {
+		return fmt.Errorf("memory limit of %d bytes: the container uses %d: %w", limit, now.Memory, errdefs.ErrInvalidArgument)
 	}
-	kept, err := At(path).number("memory", "memory.stat:total_inactive_file", "memory.stat:inactive_file")
-	if err == nil && uses-kept > limit {
-		return fmt.Errorf("memory limit of %d bytes: the container uses %d: %w", limit, uses-kept, errdefs.ErrInvalidArgument)
-	}
-	return nil
-}
-
-// number reads a number of a file of either version, or, with a colon, the one
-// after a word in it.
-func (g Group) number(controller, one, two string) (int64, error) {
-	name := one
-	if unified() {
-		name = two
-	}
-	name, word, _ := strings.Cut(name, ":")
-	text, err := cgroups.ReadFile(g.Dir(controller), name)
-	if err != nil {
-		return 0, err
-	}
-	if word != "" {
-		_, text, _ = strings.Cut("\n"+text, "\n"+word+" ")
-		text, _, _ = strings.Cut(text, "\n")
-	}
-	return strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	return nil // a cgroup that is gone: to set the limit will say so
 }
 
 // rates are those of a disk, by what version 2 calls them.

@@ -21,6 +21,7 @@ type layout struct {
 	dir    string // of the bundle
 	group  string // its cgroup
 	spaces spaces
+	users  *users
 	last   []change // when all mounts are made
 }
 
@@ -45,7 +46,10 @@ func (l *layout) mount(m specs.Mount) error {
 		return err
 	}
 	to := path.Clean("/" + m.Destination)
+	mapped := len(m.UIDMappings)+len(m.GIDMappings) > 0
 	switch {
+	case mapped && (!o.bind || !l.users.are(m)):
+		return beyondf("mapped ids in a mount")
 	case to == "/", strings.HasPrefix(to, "/proc/"), to == "/proc" && m.Type != "proc":
 		return beyondf("a mount on %s", to)
 	case strings.ContainsRune(to+m.Source+strings.Join(m.Options, ""), 0), !l.Fits(4), !o.bind && len(m.Source) > maxValue:
@@ -90,7 +94,7 @@ func (l *layout) fileSystem(m specs.Mount, to string, o options, how forker.Targ
 			o.own = append(o.own, forker.Option{Name: "ro"})
 		}
 	}
-	l.Mount(uint32(set), how, to, m.Type, append(source(m), o.own...))
+	l.Mount(uint32(set), how, to, m.Type, append(source(m), l.users.own(m.Type, o.own)...))
 }
 
 // remount changes a tmpfs that an earlier mount has made.
@@ -119,6 +123,11 @@ func (l *layout) bind(m specs.Mount, to string, o options) error {
 	l.Own(fd)
 	if err := o.change(fd); err != nil {
 		return err
+	}
+	if len(m.UIDMappings) > 0 {
+		if err := l.users.shift(fd, o.recursive); err != nil {
+			return err
+		}
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -223,7 +232,7 @@ func (l *layout) other(m specs.Mount, to string, o options) error {
 	if m.Type == "" || len(o.propagation) > 0 || to == "/dev" {
 		return beyondf("a mount of type %q", m.Type)
 	}
-	fd, err := makeFileSystem(m.Type, m.Source, o.own, int(set))
+	fd, err := makeFileSystem(m.Type, m.Source, o.own, nil, int(set))
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, errBeyond) // mount(2) may know better
 	}

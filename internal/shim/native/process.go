@@ -33,6 +33,7 @@ type process struct {
 	first  bool
 	env    []string
 	filter *seccomp.Program
+	users  *users
 }
 
 // streams gives the process its streams, or a terminal.
@@ -75,9 +76,8 @@ func (p process) settings(s *forker.Script) error {
 	if p.SelinuxLabel != "" {
 		s.OwnSetting("attr/exec", p.SelinuxLabel)
 	}
-	// What follows needs no descriptor. So the limit of them may be any, and a process
-	// of the user's never has one that is not for it.
-	s.CloseFiles()
+	// What follows needs no new descriptor. So the limit of them may be any, and a
+	// process of the user's never has one that is not for it.
 	for _, l := range p.Rlimits {
 		r, known := resources[l.Type]
 		if !known {
@@ -85,6 +85,11 @@ func (p process) settings(s *forker.Script) error {
 		}
 		s.Limit(r, l.Soft, l.Hard)
 	}
+	s.OwnStreams(p.users.uid(p.User.UID))
+	if p.users != nil {
+		s.Join(p.users.namespace, unix.CLONE_NEWUSER)
+	}
+	s.CloseFiles()
 	return nil
 }
 
@@ -106,7 +111,6 @@ func (p process) finish(s *forker.Script) {
 		mask = *p.User.Umask
 	}
 	s.Umask(mask)
-	s.OwnStreams(p.User.UID)
 	s.User(p.User.UID, p.User.GID, p.User.AdditionalGids)
 	s.Find(value(p.env, "PATH"), p.Args[0])
 	if p.NoNewPrivileges {

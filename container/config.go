@@ -109,6 +109,9 @@ type Config struct {
 	// Limits bound what the container may use.
 	Limits Limits
 
+	// Security changes the container's walls.
+	Security Security
+
 	// Ready says when the container is ready for what it is made for: the
 	// image's Run returns then. nil is once it is started.
 	Ready Probe
@@ -197,6 +200,9 @@ func (cfg Config) options(id string) (spec.Options, error) {
 	}
 	var err error
 	if o.Limits, err = cfg.Limits.spec(); err != nil {
+		return o, err
+	}
+	if o.Security, err = cfg.Security.spec(); err != nil {
 		return o, err
 	}
 	o.Fixed, err = cfg.Limits.fixed()

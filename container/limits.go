@@ -4,15 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
+	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -82,16 +80,25 @@ type IO struct {
 	Rates map[string]Rate
 }
 
-// Rate is what may go from and to a disk in a second: bytes, and operations. 0 means
-// no limit.
+// Rate is what may go from and to a disk in a second. The zero value is no limit.
 type Rate struct {
-	ReadBytes, WriteBytes, Reads, Writes uint64
+	// ReadBytes and WriteBytes may go in a second. 0 means no limit.
+	ReadBytes, WriteBytes uint64
+
+	// Reads and Writes are operations in a second. 0 means no limit.
+	Reads, Writes uint64
 }
 
-// Ulimit is a resource limit of a process: what it has, and how far it may raise
-// that. -1 is no limit, and a Hard of 0 the same as Soft. The unit is setrlimit(2)'s:
+// Ulimit is a resource limit of a process, in the unit that setrlimit(2) has for it:
 // bytes, seconds, or a number.
-type Ulimit struct{ Soft, Hard int64 }
+type Ulimit struct {
+	// Soft is what the process has. -1 means no limit, and 0 nothing.
+	Soft int64
+
+	// Hard is how far the process may raise Soft. -1 means no limit, and 0 the same
+	// as Soft.
+	Hard int64
+}
 
 // Device is a device of the host's in a container.
 type Device struct {
@@ -144,7 +151,7 @@ func (i IO) spec() (*specs.LinuxBlockIO, error) {
 		b.Weight = &i.Weight
 	}
 	for _, path := range slices.Sorted(maps.Keys(i.Rates)) {
-		major, minor, err := disk(path)
+		major, minor, err := host.Disk(path)
 		if err != nil {
 			return nil, fmt.Errorf("I/O rate of %q: %w", path, err)
 		}
@@ -164,24 +171,6 @@ func (i IO) spec() (*specs.LinuxBlockIO, error) {
 		}
 	}
 	return b, nil
-}
-
-// disk tells the numbers of a whole disk: the kernel bounds no part of one.
-func disk(path string) (major, minor int64, err error) {
-	var st unix.Stat_t
-	switch err := unix.Stat(path, &st); {
-	case err == unix.ENOENT:
-		return 0, 0, fmt.Errorf("there is no such file: %w", errdefs.ErrNotFound)
-	case err != nil:
-		return 0, 0, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
-	case st.Mode&unix.S_IFMT != unix.S_IFBLK:
-		return 0, 0, invalid("it is no block device")
-	}
-	major, minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
-	if _, err := os.Stat(fmt.Sprintf("/sys/dev/block/%d:%d/partition", major, minor)); err == nil {
-		return 0, 0, invalid("it is a part of a disk: name the whole disk")
-	}
-	return major, minor, nil
 }
 
 // ulimits are the names that setrlimit(2) has.
@@ -225,22 +214,9 @@ func (d Device) spec() (s spec.Device, err error) {
 	if strings.Trim(d.Access, "rwm") != "" {
 		return s, invalid("access %q: it must be of r, w and m", d.Access)
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(d.Source, &st); err == unix.ENOENT {
-		return s, fmt.Errorf("there is no such file: %w", errdefs.ErrNotFound)
-	} else if err != nil {
-		return s, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
+	if s.LinuxDevice, err = host.Device(d.Source); err != nil {
+		return s, err
 	}
-	kinds := map[uint32]string{unix.S_IFCHR: "c", unix.S_IFBLK: "b"}
-	kind, ok := kinds[st.Mode&unix.S_IFMT]
-	if !ok {
-		return s, invalid("it is no device")
-	}
-	mode, uid, gid := os.FileMode(st.Mode&0o7777), st.Uid, st.Gid
-	s.LinuxDevice = specs.LinuxDevice{
-		Path: d.Target, Type: kind, Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)),
-		FileMode: &mode, UID: &uid, GID: &gid,
-	}
-	s.Access = d.Access
+	s.Path, s.Access = d.Target, d.Access
 	return s, nil
 }

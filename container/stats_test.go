@@ -194,6 +194,7 @@ func TestStatsEvery(t *testing.T) {
 	require.GreaterOrEqual(t, n, 3)
 	require.NoError(t, c.Start(t.Context()))
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var ends []error
 	for _, err := range c.StatsEvery(ctx, time.Millisecond) {
 		cancel()

@@ -76,6 +76,26 @@ func TestInterpretersHardened(t *testing.T) {
 	}
 }
 
+// The host's own Python, by mounts of what it consists of.
+func TestPythonHardened(t *testing.T) {
+	t.Parallel()
+	cfg := container.Config{Security: container.Hardened(), Args: []string{"/usr/bin/python3", "-c", `
+import json, os, sqlite3, subprocess, tempfile, threading
+with tempfile.TemporaryDirectory() as d:
+    db = sqlite3.connect(d + "/x"); db.execute("create table t(a)"); db.execute("insert into t values (6)"); db.commit()
+    six = db.execute("select a from t").fetchone()[0]
+t = threading.Thread(target=lambda: None); t.start(); t.join()
+print(json.dumps(six * int(subprocess.check_output(["/bin/echo", "7"]))))`}}
+	for _, dir := range []string{"/usr", "/lib", "/lib64"} {
+		real, err := filepath.EvalSymlinks(dir)
+		if _, perr := os.Stat("/usr/bin/python3"); err != nil || perr != nil {
+			t.Skip("this host has no Python in /usr")
+		}
+		cfg.Mounts = append(cfg.Mounts, container.Mount{Source: real, Target: dir, ReadOnly: true})
+	}
+	require.Equal(t, "42\n", stdout(t, busybox(t), cfg))
+}
+
 // A test binary of Go's needs no more than itself: it makes temporary directories,
 // listens on its loopback, and starts itself again.
 func TestGoTestHardened(t *testing.T) {

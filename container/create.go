@@ -70,6 +70,7 @@ type builder struct {
 	instead  *replacement  // nil: the first process is what the image says
 	members  []*lan.Member // of its networks
 	volumes  []attached    // in the order of their mounts
+	images   []shown       // likewise
 	users    uint32        // the first of its own; 0: it has the host's
 	undo     unwind.Stack
 }
@@ -127,6 +128,9 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	}
 	mounts, err := b.layer(ctx, class)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.showImages(ctx, options.Mounts); err != nil {
 		return nil, err
 	}
 	dir, err := b.dir()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,8 +51,27 @@ func (p layerPart) Remove(ctx context.Context, c containers.Container) error {
 		if err := p.e.Client.SnapshotService(name).Remove(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
+		for n := 0; ; n++ {
+			err := p.e.Client.SnapshotService(name).Remove(ctx, ViewKey(c.ID, n))
+			if errdefs.IsNotFound(err) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// ViewKey names the snapshot of the nth image that a container has mounted.
+func ViewKey(id string, n int) string { return fmt.Sprintf("%s-image-%d", id, n) }
+
+// ViewLabels are the labels of such a snapshot. It goes with the container.
+func ViewLabels(id string) map[string]string {
+	labels := OwnRoot()
+	labels[layerLabel] = id
+	return labels
 }
 
 // of names the snapshotters that may have a container's layer.
@@ -100,7 +120,7 @@ func (e *Engine) ownerless(ctx context.Context, found func(snapshotter string, i
 		}, fmt.Sprintf("labels.%q", OwnerLabel))
 		errs = append(errs, err)
 		for _, i := range all {
-			_, err := e.Client.ContainerService().Get(ctx, i.Name)
+			_, err := e.Client.ContainerService().Get(ctx, cmp.Or(i.Labels[layerLabel], i.Name))
 			if errdefs.IsNotFound(err) {
 				err = found(name, i)
 			}

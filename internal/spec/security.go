@@ -208,7 +208,7 @@ func (w Security) tmp(mounts []specs.Mount) ([]specs.Mount, error) {
 // shiftBinds has what is the host's shown with the container's users.
 func shiftBinds(s *specs.Spec) {
 	for i := range s.Mounts {
-		if m := &s.Mounts[i]; m.Type == "bind" {
+		if m := &s.Mounts[i]; m.Type == "bind" || m.Type == "overlay" {
 			m.UIDMappings, m.GIDMappings = s.Linux.UIDMappings, s.Linux.GIDMappings
 		}
 	}

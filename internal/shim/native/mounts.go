@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -48,7 +49,7 @@ func (l *layout) mount(m specs.Mount) error {
 	to := path.Clean("/" + m.Destination)
 	mapped := len(m.UIDMappings)+len(m.GIDMappings) > 0
 	switch {
-	case mapped && (!o.bind || !l.users.are(m)):
+	case mapped && (!o.bind && m.Type != "overlay" || !l.users.are(m)):
 		return beyondf("mapped ids in a mount")
 	case to == "/", strings.HasPrefix(to, "/proc/"), to == "/proc" && m.Type != "proc":
 		return beyondf("a mount on %s", to)
@@ -78,6 +79,8 @@ func (l *layout) mount(m specs.Mount) error {
 		return nil
 	case "cgroup":
 		return l.cgroups(m, to, o)
+	case "overlay":
+		return l.overlay(m, to, o)
 	}
 	return l.other(m, to, o)
 }
@@ -237,6 +240,32 @@ func (l *layout) other(m specs.Mount, to string, o options) error {
 		return fmt.Errorf("%w: %w", err, errBeyond) // mount(2) may know better
 	}
 	l.Own(fd)
+	l.Attach(fd, forker.Directory, to)
+	return nil
+}
+
+// overlay is one of layers of the host's.
+func (l *layout) overlay(m specs.Mount, to string, o options) error {
+	var u *users
+	if len(m.UIDMappings) > 0 {
+		u = l.users
+	}
+	layers := mount.Mount{Type: m.Type, Source: m.Source}
+	for _, option := range o.own {
+		word := option.Name
+		if option.Value != "" {
+			word += "=" + option.Value
+		}
+		layers.Options = append(layers.Options, word)
+	}
+	fd, err := openOverlay(layers, u)
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, errBeyond) // mount(2) may know better
+	}
+	l.Own(fd)
+	if err := o.change(fd); err != nil {
+		return err
+	}
 	l.Attach(fd, forker.Directory, to)
 	return nil
 }

@@ -75,7 +75,7 @@ func parse(m specs.Mount) (o options, err error) {
 			return o, beyondf("mount option %s", word)
 		default:
 			name, value, _ := strings.Cut(word, "=")
-			if len(value) > maxValue {
+			if len(value) > maxValue && m.Type != "overlay" {
 				return o, beyondf("a long mount option")
 			}
 			o.own = append(o.own, forker.Option{Name: name, Value: value})

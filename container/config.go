@@ -172,6 +172,9 @@ func (cfg Config) check() error {
 	if err := cfg.Network.check(cfg); err != nil {
 		return err
 	}
+	if err := cfg.checkDisk(); err != nil {
+		return err
+	}
 	if err := checkPorts(cfg); err != nil {
 		return err
 	}

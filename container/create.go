@@ -71,6 +71,8 @@ type builder struct {
 	members  []*lan.Member // of its networks
 	volumes  []attached    // in the order of their mounts
 	images   []shown       // likewise
+	project  uint32        // of the quota of its disk; 0: it has none
+	watched  int64         // the bound of its disk that is watched; 0: it has none
 	users    uint32        // the first of its own; 0: it has the host's
 	undo     unwind.Stack
 }
@@ -149,6 +151,9 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 		return nil, err
 	}
 	defer release()
+	if err := b.boundDisk(own, mounts); err != nil {
+		return nil, err
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -59,6 +59,16 @@ type Limits struct {
 	// as Memory.
 	Shm int64
 
+	// Disk is what the container may write to its root file system and to volumes
+	// without a name together, in bytes; at least 1 MiB. Where Config.Root is on ext4 or
+	// xfs, mounted with prjquota, the kernel refuses what is beyond it, with EDQUOT.
+	// Elsewhere this program looks once a second, and kills the container that has
+	// more, which ExitError and Info tell as DiskExceeded: what it writes in that
+	// second, and files that it has removed and keeps open, are not bounded; and with
+	// Detach it is ctor.ErrUnavailable. Mounts have bounds of their own. 0 means no
+	// limit.
+	Disk int64
+
 	// OOMScore says whom the kernel kills first when the host has no memory left:
 	// 1000 is the container, -1000 never the container. 0 means what other programs
 	// have. Less than 0 needs CAP_SYS_RESOURCE.

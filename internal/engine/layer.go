@@ -10,6 +10,9 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/quota"
+	"github.com/ctorhq/ctor/internal/record"
 )
 
 // Labels of snapshots. OwnerLabel names the process that one was made by, and
@@ -63,6 +66,22 @@ func (p layerPart) Remove(ctx context.Context, c containers.Container) error {
 	}
 	return nil
 }
+
+// quotaPart is the bound of a container's disk that the kernel keeps.
+type quotaPart struct{ e *Engine }
+
+func (quotaPart) String() string { return "quota" }
+
+// Remove implements Part.
+func (p quotaPart) Remove(_ context.Context, c containers.Container) error {
+	if r, _ := record.Of(c); r.Quota != 0 {
+		return quota.Drop(p.e.Root, r.Quota)
+	}
+	return nil
+}
+
+// Orphans implements Part: a bound of nothing is in nobody's way.
+func (quotaPart) Orphans(context.Context) ([]string, error) { return nil, nil }
 
 // ViewKey names the snapshot of the nth image that a container has mounted.
 func ViewKey(id string, n int) string { return fmt.Sprintf("%s-image-%d", id, n) }

@@ -41,6 +41,11 @@ type Record struct {
 	// it has none.
 	Users uint32 `json:",omitempty"`
 
+	// Quota is the project of the quota of its disk, and Disk the bound of one that
+	// its program watches; 0: it has none.
+	Quota uint32 `json:",omitempty"`
+	Disk  int64  `json:",omitempty"`
+
 	// LogLimit is that of the container's Config.
 	LogLimit int64 `json:",omitempty"`
 

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -259,6 +260,9 @@ func (l *layout) overlay(m specs.Mount, to string, o options) error {
 		layers.Options = append(layers.Options, word)
 	}
 	fd, err := openOverlay(layers, u)
+	if errors.Is(err, errors.ErrUnsupported) && u != nil {
+		fd, err = u.cloneOverlay(layers, l.dir)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, errBeyond) // mount(2) may know better
 	}

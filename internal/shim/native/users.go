@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -142,6 +144,35 @@ func (u *users) layer(dir string) (fd int, err error) {
 		return -1, fmt.Errorf("layer %s: %w", dir, err)
 	}
 	return fd, nil
+}
+
+// cloneOverlay makes an overlay of such layers by way of mounts in a directory, where
+// the kernel takes no others.
+func (u *users) cloneOverlay(m mount.Mount, dir string) (fd int, err error) {
+	at, err := os.MkdirTemp(dir, "overlay-")
+	if err != nil {
+		return -1, err
+	}
+	defer os.Remove(at)
+	m.Options = append(slices.Clone(m.Options), "uidmap="+words(u.uids), "gidmap="+words(u.gids))
+	if err := mount.All([]mount.Mount{m}, at); err != nil {
+		return -1, err
+	}
+	fd, err = unix.OpenTree(unix.AT_FDCWD, at, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if uerr := mount.UnmountAll(at, 0); err == nil && uerr != nil {
+		unix.Close(fd)
+		err = uerr
+	}
+	return fd, err
+}
+
+// words are a mapping as containerd's mounts have it.
+func words(m []specs.LinuxIDMapping) string {
+	var all []string
+	for _, r := range m {
+		all = append(all, fmt.Sprintf("%d:%d:%d", r.ContainerID, r.HostID, r.Size))
+	}
+	return strings.Join(all, ",")
 }
 
 // shift gives a copy of a host's mount the container's users.

@@ -1,9 +1,11 @@
 package quota
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,7 +14,10 @@ import (
 
 // A full project is full, and what is beside it is not.
 func TestQuota(t *testing.T) {
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "ctor-quota-") // t.TempDir is for root alone
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
 	disk, at := filepath.Join(dir, "disk"), filepath.Join(dir, "at")
 	require.NoError(t, os.Mkdir(at, 0o700))
 	f, err := os.Create(disk)
@@ -30,13 +35,21 @@ func TestQuota(t *testing.T) {
 	one, two, beside := filepath.Join(at, "one"), filepath.Join(at, "two"), filepath.Join(at, "beside")
 	for _, d := range []string{one, two, beside} {
 		require.NoError(t, os.Mkdir(d, 0o700))
+		require.NoError(t, os.Chmod(d, 0o777))
 	}
 	project, err := Set(4<<20, one, two)
 	require.NoError(t, err)
-	write := func(name string, size int) error { return os.WriteFile(name, make([]byte, size), 0o600) }
-	require.NoError(t, write(filepath.Join(one, "x"), 3<<20))
-	require.ErrorIs(t, write(filepath.Join(two, "x"), 2<<20), unix.EDQUOT)
-	require.NoError(t, write(filepath.Join(beside, "x"), 8<<20))
+	// As a user: ext4 lets CAP_SYS_RESOURCE pass, which no container has.
+	write := func(dir string, mebibytes int) string {
+		require.NoError(t, os.Chmod(at, 0o755))
+		cmd := exec.Command("dd", "if=/dev/zero", "of=x", "bs=1M", fmt.Sprintf("count=%d", mebibytes))
+		cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		out, _ := cmd.CombinedOutput()
+		return string(out)
+	}
+	require.NotContains(t, write(one, 3), "error")
+	require.Contains(t, write(two, 2), unix.EDQUOT.Error()[1:])
+	require.NotContains(t, write(beside, 8), "error")
 	require.NoError(t, os.RemoveAll(one))
 	require.NoError(t, os.RemoveAll(two))
 	require.NoError(t, Drop(at, project))

@@ -38,7 +38,7 @@ type Info struct {
 	Native bool
 
 	// Executor is what makes containers where Native is false, and in any case
-	// those that Native does not do: with hooks, a user namespace, a label for
+	// those that Native does not do: with hooks, a label for
 	// mounts, and the like. It is "libcontainer", which is part of the shim, or the
 	// command "runc" or "crun". "" is none, or not known: a containerd before 2.0
 	// does not tell.

@@ -27,13 +27,14 @@ type Security struct {
 	// UserNS gives the container users of its own: its root, and each user up to
 	// 65,535, is on the host one that has nothing there, and that no other container
 	// of the engine has (numbers from 1,879,048,192 on). Files of the image, volumes
-	// and bind mounts are shown with the container's users (idmapped mounts), so what
-	// the container writes to volumes and bind mounts has the numbers that it would have
-	// without UserNS. What it writes to its root file system has the host's numbers for
-	// its users, for FS and in an image committed from it, and what FS writes there
-	// belongs to nobody in the container, which may read it as its mode says. A file
-	// system that can't do that is ctor.ErrInvalid. Since Linux 5.12; overlayfs
-	// over older ones than 5.19 can't. Not together with Privileged.
+	// and bind mounts are shown with the container's users (idmapped mounts): what it
+	// writes to volumes and bind mounts has the numbers that it would have without
+	// UserNS. A file system that can't do that is ctor.ErrInvalid; overlayfs can since
+	// Linux 5.19. UserNS can't be used with Privileged, nor by [Over].
+	//
+	// What the container writes to its root file system has the host's numbers for its
+	// users, in FS and in an image committed from it; and what FS writes there belongs
+	// to nobody in the container, which may read it as its mode says.
 	UserNS bool
 
 	// CapAdd and CapDrop change the 14 capabilities that a container's root has

@@ -73,7 +73,7 @@ func (w Security) apply(s *specs.Spec, own Users) error {
 func (w Security) check() error {
 	switch {
 	case w.Privileged && w.UserNS:
-		return fmt.Errorf("Privileged and UserNS: a container has the host's rights, or users of its own: %w", errdefs.ErrInvalidArgument)
+		return fmt.Errorf("security: Privileged and UserNS: a container has the host's rights, or users of its own: %w", errdefs.ErrInvalidArgument)
 	case w.Tmp < 0:
 		return fmt.Errorf("/tmp of %d bytes: it must be positive, or 0 for the image's: %w", w.Tmp, errdefs.ErrInvalidArgument)
 	}

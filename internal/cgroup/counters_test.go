@@ -64,10 +64,19 @@ func TestCountGone(t *testing.T) {
 	require.ErrorIs(t, err, errdefs.ErrNotFound)
 }
 
+// fresh makes a cgroup.
+func fresh(t testing.TB, path string) {
+	t.Helper()
+	f, err := Begin(path)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, f.Complete())
+}
+
 // A meter is for one cgroup: not for a later one of the same name.
 func TestMeterOfTheDead(t *testing.T) {
 	const path = "/ctor-meter"
-	require.NoError(t, Make(path))
+	fresh(t, path)
 	m := At(path).Meter()
 	defer m.Close()
 	_, err := m.Read()
@@ -76,7 +85,7 @@ func TestMeterOfTheDead(t *testing.T) {
 	require.NoError(t, Drop(path))
 	_, err = m.Read()
 	require.ErrorIs(t, err, errdefs.ErrNotFound)
-	require.NoError(t, Make(path))
+	fresh(t, path)
 	defer func() { require.NoError(t, Drop(path)) }()
 	_, err = m.Read()
 	require.ErrorIs(t, err, errdefs.ErrNotFound)

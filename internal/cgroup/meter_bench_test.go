@@ -4,9 +4,7 @@ import "testing"
 
 func BenchmarkMeter(b *testing.B) {
 	const path = "/ctor-meter-bench"
-	if err := Make(path); err != nil {
-		b.Fatal(err)
-	}
+	fresh(b, path)
 	m := At(path).Meter()
 	b.Cleanup(func() {
 		m.Close()

@@ -38,10 +38,9 @@ type Info struct {
 	Native bool
 
 	// Executor is what makes containers where Native is false, and in any case
-	// those that Native does not do: with hooks, a user namespace, a label for
-	// mounts, and the like. It is "libcontainer", which is part of the shim, or the
-	// command "runc" or "crun". "" is none, or not known: a containerd before 2.0
-	// does not tell.
+	// those that Native does not do: with hooks, a label for mounts, and the like.
+	// It is "libcontainer", which is part of the shim, or the command "runc" or
+	// "crun". "" is none, or not known: a containerd before 2.0 does not tell.
 	Executor string
 
 	// ExecutorVersion is its version, without v; "" where Executor is.

@@ -136,6 +136,23 @@ var badLimits = []badConfig{
 	{container.Config{Limits: container.Limits{CPUs: 0.001}}, ctor.ErrInvalid, `limit of 0.001 CPUs: it must be 0.01 or more, or 0 for all`},
 	{container.Config{Limits: container.Limits{CPUs: -1}}, ctor.ErrInvalid, `limit of -1 CPUs`},
 	{container.Config{Limits: container.Limits{Pids: -2}}, ctor.ErrInvalid, `limit of -2 processes`},
+	{container.Config{Limits: container.Limits{CPUSet: "4095"}}, ctor.ErrInvalid, `list of CPUs "4095": this host has`},
+	{container.Config{Limits: container.Limits{CPUSet: "3-1"}}, ctor.ErrInvalid, `"3-1" is no number and no range`},
+	{container.Config{Limits: container.Limits{CPUShares: 1}}, ctor.ErrInvalid, `1 CPU shares: there must be 2 to 262144`},
+	{container.Config{Limits: container.Limits{Swap: 1}}, ctor.ErrInvalid, `a limit of swap without one of memory`},
+	{container.Config{Limits: container.Limits{Shm: -1}}, ctor.ErrInvalid, `/dev/shm of -1 bytes`},
+	{container.Config{Limits: container.Limits{OOMScore: 1001}}, ctor.ErrInvalid, `OOM score 1001`},
+	{container.Config{Limits: container.Limits{Disk: 7}}, ctor.ErrInvalid, `disk limit of 7 bytes`},
+	{container.Config{Limits: container.Limits{Ulimits: map[string]container.Ulimit{"files": {}}}}, ctor.ErrInvalid, `unknown ulimit "files"`},
+	{container.Config{Limits: container.Limits{Ulimits: map[string]container.Ulimit{"core": {Soft: 2, Hard: 1}}}}, ctor.ErrInvalid, `the first is more than the second`},
+	{container.Config{Limits: container.Limits{Devices: []container.Device{{Source: "/dev/none"}}}}, ctor.ErrNotFound, `device "/dev/none": there is no such file`},
+	{container.Config{Limits: container.Limits{Devices: []container.Device{{Source: "/etc/passwd"}}}}, ctor.ErrInvalid, `it is no device`},
+	{container.Config{Limits: container.Limits{Devices: []container.Device{{Source: "/dev/null", Access: "x"}}}}, ctor.ErrInvalid, `access "x"`},
+	{container.Config{Limits: container.Limits{IO: container.IO{Weight: 1001}}}, ctor.ErrInvalid, `I/O weight 1001`},
+	{container.Config{Security: container.Security{CapDrop: []string{"CAP_FLY"}}}, ctor.ErrInvalid, `unknown capability "CAP_FLY"`},
+	{container.Config{Security: container.Security{Tmp: -1}}, ctor.ErrInvalid, `/tmp of -1 bytes`},
+	{container.Config{Mounts: []container.Mount{{Type: container.Files, Target: "/x"}}}, ctor.ErrInvalid, `Files has FS`},
+	{container.Config{Mounts: []container.Mount{{Type: container.Image, Source: "x", Target: "/x"}}}, ctor.ErrInvalid, `Image has a Manifest`},
 }
 
 var errHook = errors.New("hook says no")

@@ -23,6 +23,18 @@ func BenchmarkLife(b *testing.B) {
 	}
 }
 
+// The same behind the strictest walls: with users of its own, over mapped layers.
+func BenchmarkHardenedLife(b *testing.B) {
+	img := busybox(b)
+	for b.Loop() {
+		c, err := img.New(b.Context(), container.Config{Args: []string{"true"}, Security: container.Hardened()})
+		require.NoError(b, err)
+		require.NoError(b, c.Start(b.Context()))
+		require.NoError(b, c.Wait(b.Context()))
+		require.NoError(b, c.Close())
+	}
+}
+
 // Start alone, of a container that was made before.
 func BenchmarkStart(b *testing.B) {
 	img := busybox(b)

@@ -109,6 +109,9 @@ type Config struct {
 	// Limits bound what the container may use.
 	Limits Limits
 
+	// Security changes the container's walls.
+	Security Security
+
 	// Ready says when the container is ready for what it is made for: the
 	// image's Run returns then. nil is once it is started.
 	Ready Probe
@@ -142,24 +145,6 @@ type Config struct {
 	Spec func(*specs.Spec) error
 }
 
-// Limits bound what a container may use, by cgroups. What no container could
-// start with is ctor.ErrInvalid.
-type Limits struct {
-	// CPUs is the CPU time in a second, in seconds: 0.5 is half of one CPU, 2
-	// is two of them. At least 0.01. 0 means no limit.
-	CPUs float64
-
-	// Memory is what all processes together may have, in bytes, files in tmpfs
-	// and, where the host counts it, swap included. A process that wants more is
-	// killed, which ExitError and Info tell as OOMKilled. At least 6 MiB, since the
-	// runtime's own first steps count. 0 means no limit.
-	Memory int64
-
-	// Pids is how many processes and threads there may be. A fork beyond it
-	// fails. 0 means 4096; -1 means no limit.
-	Pids int64
-}
-
 // check finds what is wrong with a Config before anything is made.
 func (cfg Config) check() error {
 	if cfg.Name != "" {
@@ -187,6 +172,9 @@ func (cfg Config) check() error {
 	if err := cfg.Network.check(cfg); err != nil {
 		return err
 	}
+	if err := cfg.checkDisk(); err != nil {
+		return err
+	}
 	if err := checkPorts(cfg); err != nil {
 		return err
 	}
@@ -209,12 +197,19 @@ func (cfg Config) options(id string) (spec.Options, error) {
 	o := spec.Options{
 		ID: id, Args: cfg.Args, Entrypoint: cfg.Entrypoint, Env: cfg.Env,
 		Dir: cfg.Dir, Hostname: cfg.Hostname, TTY: cfg.TTY,
-		Limits: spec.Limits(cfg.Limits),
 	}
 	if o.Hostname == "" {
 		o.Hostname = spec.Hostname(cmp.Or(cfg.Name, id))
 	}
-	return o, nil
+	var err error
+	if o.Limits, err = cfg.Limits.spec(); err != nil {
+		return o, err
+	}
+	if o.Security, err = cfg.Security.spec(); err != nil {
+		return o, err
+	}
+	o.Fixed, err = cfg.Limits.fixed()
+	return o, err
 }
 
 // lasting tells whether the container's files may outlive the program.

@@ -43,6 +43,7 @@ type Container struct {
 	network  Network                       // that it was made with, by this program
 	out      atomic.Pointer[egress.Dialer] // what makes its connections; nil: what the record says, else a network's
 	ports    []published
+	overfull atomic.Bool // this program has ended its life, which had too much on the disk
 	links    links
 	commands sync.Map // *Process of those that have not ended, or are not waited for, beside the first
 

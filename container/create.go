@@ -20,7 +20,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	ctor "github.com/ctorhq/ctor"
-	"github.com/ctorhq/ctor/internal/apparmor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/ready"
@@ -71,6 +70,10 @@ type builder struct {
 	instead  *replacement  // nil: the first process is what the image says
 	members  []*lan.Member // of its networks
 	volumes  []attached    // in the order of their mounts
+	images   []shown       // likewise
+	project  uint32        // of the quota of its disk; 0: it has none
+	watched  int64         // the bound of its disk that is watched; 0: it has none
+	users    uint32        // the first of its own; 0: it has the host's
 	undo     unwind.Stack
 }
 
@@ -119,11 +122,17 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 	if err := b.in.Claim(own, b.id, b.cfg.Name, b.cfg.lasting()); err != nil {
 		return nil, err
 	}
+	if err := b.takeUsers(own, &options); err != nil {
+		return nil, err
+	}
 	if err := b.enterNetworks(cmp.Or(b.cfg.Name, b.id)); err != nil {
 		return nil, err
 	}
 	mounts, err := b.layer(ctx, class)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.showImages(ctx, options.Mounts); err != nil {
 		return nil, err
 	}
 	dir, err := b.dir()
@@ -142,6 +151,9 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 		return nil, err
 	}
 	defer release()
+	if err := b.boundDisk(own, mounts); err != nil {
+		return nil, err
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -300,7 +312,6 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 	if err := b.cfg.Network.prepare(&o, root, b.in.CA); err != nil {
 		return nil, err
 	}
-	o.AppArmor, _ = apparmor.Profile() // Engine.Info tells why there is none
 	o.Cgroup = b.in.Cgroup(b.id)
 	s, err := spec.New(ctx, img.Config, o)
 	if err != nil {
@@ -348,4 +359,15 @@ func (b *builder) record(ctx context.Context, class engine.Class, s *specs.Spec)
 		return r, fmt.Errorf("record: %w", err)
 	}
 	return r, nil
+}
+
+// takeUsers takes users of its own for the container that is to have them. They are
+// given back with the container's other parts.
+func (b *builder) takeUsers(ctx context.Context, o *spec.Options) (err error) {
+	if !b.cfg.Security.UserNS {
+		return nil
+	}
+	b.users, err = b.in.TakeUsers(ctx, b.id)
+	o.Users = spec.Users{First: b.users, Count: engine.UsersEach}
+	return err
 }

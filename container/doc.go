@@ -82,8 +82,9 @@
 // Unless told otherwise, every container gets namespaces of its own for network
 // (with a loopback alone), processes, mounts, names, IPC and cgroups; Docker's
 // capabilities, seccomp filter and masked and read-only paths, no new
-// privileges through setuid files, and at most 4096 processes. Config.Spec can
-// change each of these. What an image says of itself is not trusted: its user is
+// privileges through setuid files, and at most 4096 processes.
+// Config.Security changes each of these, [Hardened] is the strictest, and Config.Limits
+// bounds what it may use. What an image says of itself is not trusted: its user is
 // looked up without leaving its files, and its environment, directory and signal
 // are checked or left out.
 //

@@ -24,21 +24,22 @@ const (
 
 // Info is what a container tells about itself at a moment.
 type Info struct {
-	ID        string            // as the Container's method gives it
-	Name      string            // likewise
-	State     State             // where it is in its life
-	Pid       int               // of its first process, on the host; 0 unless Running or Paused
-	ExitCode  int               // once State is Exited; 128+n where signal n ended it; -1: not known
-	OOMKilled bool              // the kernel has killed a process of it for want of memory
-	Created   time.Time         // when New made it
-	Lives     int               // how often it was started
-	Started   time.Time         // the last time; zero: not yet
-	Finished  time.Time         // the last time, once State is Exited; zero: not known
-	ImageRef  string            // the name it was made from; may mean another image now
-	Image     string            // the digest of the manifest it was made from
-	Labels    map[string]string // as given in Config; the caller's to change
-	Detached  bool              // as given in Config
-	Kept      bool              // as Keep in Config
+	ID           string            // as the Container's method gives it
+	Name         string            // likewise
+	State        State             // where it is in its life
+	Pid          int               // of its first process, on the host; 0 unless Running or Paused
+	ExitCode     int               // once State is Exited; 128+n where signal n ended it; -1: not known
+	OOMKilled    bool              // the kernel has killed a process of it for want of memory
+	DiskExceeded bool              // it was killed because it had more than Limits.Disk
+	Created      time.Time         // when New made it
+	Lives        int               // how often it was started
+	Started      time.Time         // the last time; zero: not yet
+	Finished     time.Time         // the last time, once State is Exited; zero: not known
+	ImageRef     string            // the name it was made from; may mean another image now
+	Image        string            // the digest of the manifest it was made from
+	Labels       map[string]string // as given in Config; the caller's to change
+	Detached     bool              // as given in Config
+	Kept         bool              // as Keep in Config
 
 	// Addresses are the container's in each of its networks, by the network's name;
 	// one of IPv4, one of IPv6, or both. They are the same in all its lives.
@@ -68,7 +69,7 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 	case containerd.Created:
 		i.State = Created
 	case containerd.Stopped:
-		i.State, i.ExitCode, i.Finished, i.OOMKilled = Exited, s.Exit.Code, s.Exit.At, s.Exit.OOMKilled
+		i.State, i.ExitCode, i.Finished, i.OOMKilled, i.DiskExceeded = Exited, s.Exit.Code, s.Exit.At, s.Exit.OOMKilled, s.Exit.DiskExceeded
 	case containerd.Paused, containerd.Pausing:
 		i.State, i.Pid, i.OOMKilled = Paused, s.Pid, c.oomKilled()
 	default:

@@ -186,10 +186,14 @@ func (c *Container) adopt(ctx context.Context) (err error) {
 // watch has a life that is this program's seen to its end.
 func (c *Container) watch(l life.Life) {
 	if seen, ok := l.(*life.Seen); ok {
+		c.overfull.Store(false)
+		if c.about.Disk > 0 {
+			go c.watchDisk(c.e.Context(context.Background()), l)
+		}
 		go func() {
 			seen.Watch(c.e.Context(context.Background()), func(e *life.Exit) {
 				_ = c.unlink() // what it had is gone with it
-				e.OOMKilled = c.oomKilled()
+				e.OOMKilled, e.DiskExceeded = c.oomKilled(), c.overfull.Load()
 			})
 			c.pass(l)
 		}()

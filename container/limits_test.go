@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
+	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/container/containertest"
 )
@@ -97,4 +99,25 @@ func TestForkBomb(t *testing.T) {
 	_, eout, err := output(t, busybox(t), cfg)
 	require.Error(t, err)
 	require.Contains(t, eout, "can't fork")
+}
+
+// What this root may not raise is told before anything is made.
+func TestRaisedLimits(t *testing.T) {
+	t.Parallel()
+	var l unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &l))
+	for _, limits := range []container.Limits{
+		{OOMScore: -500},
+		{Ulimits: map[string]container.Ulimit{"nofile": {Soft: int64(l.Max) + 1}}},
+	} {
+		cfg := sh("true")
+		cfg.Limits = limits
+		c, err := busybox(t).New(t.Context(), cfg)
+		if err == nil {
+			require.NoError(t, c.Close())
+			continue
+		}
+		require.ErrorIs(t, err, ctor.ErrUnavailable)
+		require.ErrorContains(t, err, "start the program with CAP_SYS_RESOURCE")
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/spec"
@@ -27,6 +28,13 @@ const (
 	// the image has at the target is copied into it by the first container that
 	// uses it.
 	Volume MountType = "volume"
+
+	// Image is what an image holds, which can't be written to: image.Image.Mount.
+	Image MountType = "image"
+
+	// Files are a copy of what Mount.FS holds when New is called, which can't be
+	// written to, and goes with the container.
+	Files MountType = "files"
 )
 
 // Mount is something of the host, of memory, or that outlives it, in a container. A
@@ -39,7 +47,7 @@ type Mount struct {
 	// that is missing is ctor.ErrNotFound, without CreateSource. For Volume it is the
 	// volume's name: one that is missing is made. "" is a volume without a name, of
 	// this container alone, which goes with it; its files can be read while the
-	// container runs.
+	// container runs. For Image it is the image's name, which only errors tell.
 	//
 	// What the host mounts at Source, or above it, after the engine's first container
 	// was made is seen by containers if the host's root is shared, as systemd has it
@@ -52,8 +60,14 @@ type Mount struct {
 	Target string
 
 	// ReadOnly keeps the container from writing to it, and to whatever is
-	// mounted below Source on the host.
+	// mounted below Source on the host. Image and Files always are.
 	ReadOnly bool
+
+	// FS is what Files copies, as [FS.CopyIn] does: an embed.FS, an os.DirFS.
+	FS fs.FS
+
+	// Manifest is that of an Image, whose layers the container keeps.
+	Manifest ocispec.Descriptor
 
 	// CreateSource makes the Source of a Bind that is missing: a directory, of root
 	// and for all to read, with those above it. When New fails they are gone again.
@@ -95,6 +109,8 @@ func (m Mount) spec() (s specs.Mount, err error) {
 			s, err = spec.Tmpfs(m.Target, spec.Memory{Size: m.Size, Mode: m.Mode, Exec: m.Exec, ReadOnly: m.ReadOnly})
 		case Volume:
 			s, err = spec.Volume(m.Target, m.ReadOnly)
+		case Files, Image:
+			s, err = spec.Volume(m.Target, true)
 		default:
 			s, err = spec.Bind(m.Source, m.Target, cmp.Or(string(m.Propagation), string(PropagatePrivate)), m.ReadOnly)
 		}
@@ -109,8 +125,12 @@ func (m Mount) spec() (s specs.Mount, err error) {
 func (m Mount) check() error {
 	const modes = fs.ModePerm | fs.ModeSticky
 	switch {
-	case m.Type != Bind && m.Type != Tmpfs && m.Type != Volume && m.Type != "":
+	case !slices.Contains([]MountType{Bind, Tmpfs, Volume, Image, Files, ""}, m.Type):
 		return invalid("unknown type %q", m.Type)
+	case (m.Type == Files) != (m.FS != nil) || m.Type == Files && m.Source != "":
+		return invalid("Files has FS and no source, and nothing else has FS")
+	case (m.Type == Image) != (m.Manifest.Digest != ""):
+		return invalid("Image has a Manifest, as image.Image.Mount sets it, and nothing else has")
 	case m.Type == Tmpfs && (m.Source != "" || m.Size < 0):
 		return invalid("Tmpfs has no source, and no negative size")
 	case m.Type != Tmpfs && m.Size != 0:
@@ -119,7 +139,7 @@ func (m Mount) check() error {
 		return invalid("only Tmpfs has Mode and Exec")
 	case m.Mode&^modes != 0:
 		return invalid("mode %v: it may have permissions and fs.ModeSticky", m.Mode)
-	case (m.Type == Tmpfs || m.Type == Volume) && (m.CreateSource || m.Propagation != ""):
+	case m.Type != Bind && m.Type != "" && (m.CreateSource || m.Propagation != ""):
 		return invalid("only Bind has CreateSource and Propagation")
 	case m.Propagation != "" && m.Propagation != PropagatePrivate && m.Propagation != PropagateSlave:
 		return invalid("propagation %q: it must be %q or %q", m.Propagation, PropagatePrivate, PropagateSlave)

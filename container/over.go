@@ -49,6 +49,9 @@ func Over(ctx context.Context, e *ctor.Engine, root []specs.Mount, image ocispec
 	if cfg.Detach || cfg.Keep {
 		return nil, invalid("it can't outlive the program: the files are the program's")
 	}
+	if cfg.Security.UserNS {
+		return nil, invalid("UserNS shows an image's files with the container's users, and these are the program's")
+	}
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}

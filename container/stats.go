@@ -2,13 +2,16 @@ package container
 
 import (
 	"context"
+	"errors"
+	"iter"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/typeurl/v2"
+	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/reach"
 )
 
 // Stats is what a container uses, and has used since New, as the kernel counts
@@ -54,19 +57,59 @@ func (c *Container) stats(ctx context.Context) (Stats, error) {
 	if err := c.mustLive(ctx); err != nil {
 		return Stats{}, err
 	}
-	m, err := c.first().Metrics(ctx)
-	if err != nil {
-		if ended := c.mustLive(ctx); ended != nil { // meanwhile
-			err = ended
-		}
-		return Stats{}, err
+	n, err := cgroup.At(c.cgroup()).Count()
+	if ended := c.mustLive(ctx); err != nil && ended != nil { // meanwhile
+		err = ended
 	}
-	counters, err := typeurl.UnmarshalAny(m.Data)
-	if err != nil {
-		return Stats{}, err
-	}
-	n, err := cgroup.Count(m.Timestamp.AsTime(), counters)
 	return Stats(n), err
+}
+
+// StatsEvery gives the counters again and again: at once, and then as often as the
+// interval says, or every second if that is not positive. It ends with the
+// container's life, or with the loop; and with an error when ctx ends, when the
+// container is closed, or when it has ended or is not there from the start. What the
+// loop's body takes longer for than the interval is left out, and not made up for. It
+// holds about a dozen of the kernel's files open: to watch 200 containers takes one or
+// two hundredths of a CPU.
+func (c *Container) StatsEvery(ctx context.Context, interval time.Duration) iter.Seq2[Stats, error] {
+	if interval <= 0 {
+		interval = time.Second
+	}
+	return func(yield func(Stats, error) bool) {
+		s, err := c.Stats(ctx)
+		if err != nil {
+			yield(s, err)
+			return
+		}
+		clock := time.NewTicker(interval)
+		defer clock.Stop()
+		meter := cgroup.At(c.cgroup()).Meter()
+		defer meter.Close()
+		for yield(s, nil) {
+			select {
+			case <-clock.C:
+			case <-ctx.Done():
+				yield(Stats{}, c.wrap("stats of", context.Cause(ctx)))
+				return
+			case <-c.closed:
+				yield(Stats{}, c.wrap("stats of", reach.ErrClosed))
+				return
+			}
+			// The runtime is asked only where the kernel has nothing to say.
+			n, err := meter.Read()
+			if err != nil || n.Pids == 0 {
+				if s, err = c.Stats(ctx); errors.Is(err, errdefs.ErrInvalidArgument) {
+					return // it has ended
+				}
+				if err != nil {
+					yield(s, err)
+					return
+				}
+				continue
+			}
+			s = Stats(n)
+		}
+	}
 }
 
 // mustLive is the error of a container that has ended.

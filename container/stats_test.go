@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,4 +119,95 @@ func TestStatsThrottled(t *testing.T) {
 	cfg.Limits.CPUs = 0.01
 	c := containertest.Run(t, busybox(t), cfg)
 	require.Eventually(t, func() bool { return stats(t, c).CPUThrottled > 0 }, time.Minute, 10*time.Millisecond)
+}
+
+// Stats says what the kernel's own files say, with either version.
+func TestStatsAreTheKernels(t *testing.T) {
+	t.Parallel()
+	cfg := sh("dd if=/dev/zero of=/dev/shm/x bs=1M count=32 2>/dev/null; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo ready; sleep 1000")
+	cfg.Limits = container.Limits{Memory: 256 << 20, CPUs: 1.5}
+	c := start(t, busybox(t), cfg)
+	require.NoError(t, c.Pause(t.Context())) // nothing changes meanwhile
+	number := func(controller, one, two, word string) float64 {
+		text := cgroupFile(t, c, controller, one, two)
+		if word != "" {
+			_, text, _ = strings.Cut("\n"+text, "\n"+word+" ")
+			text, _, _ = strings.Cut(text, "\n")
+		}
+		n, err := strconv.ParseFloat(text, 64)
+		require.NoError(t, err)
+		return n
+	}
+	unified := cgroupFileExists(t, c, "cpu.stat")
+	s := stats(t, c)
+	cpu, inactive := "", "total_inactive_file"
+	nanoseconds := 1.0
+	if unified {
+		cpu, inactive, nanoseconds = "usage_usec", "inactive_file", 1000
+	}
+	require.InEpsilon(t, nanoseconds*number("cpuacct", "cpuacct.usage", "cpu.stat", cpu), float64(s.CPU), 0.02)
+	memory := number("memory", "memory.usage_in_bytes", "memory.current", "") - number("memory", "memory.stat", "memory.stat", inactive)
+	require.InEpsilon(t, memory, float64(s.Memory), 0.02)
+	require.EqualValues(t, number("memory", "memory.limit_in_bytes", "memory.max", ""), s.MemoryLimit)
+	require.EqualValues(t, number("pids", "pids.current", "pids.current", ""), s.Pids)
+	require.EqualValues(t, number("pids", "pids.max", "pids.max", ""), s.PidsLimit)
+}
+
+// cgroupFileExists tells whether a container's cgroup of version 2 has a file.
+func cgroupFileExists(t *testing.T, c *container.Container, name string) bool {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("/proc", itoa(info(t, c).Pid), "cgroup"))
+	require.NoError(t, err)
+	_, path, _ := strings.Cut(string(b), "0::")
+	_, err = os.Stat(filepath.Join("/sys/fs/cgroup", strings.TrimSpace(path), name))
+	return err == nil
+}
+
+func TestStatsEvery(t *testing.T) {
+	t.Parallel()
+	c := start(t, busybox(t), sh("echo ready; exec sleep 1000"))
+	var last container.Stats
+	n := 0
+	for s, err := range c.StatsEvery(t.Context(), time.Millisecond) {
+		require.NoError(t, err)
+		require.True(t, s.Time.After(last.Time))
+		require.EqualValues(t, 1, s.Pids)
+		last = s
+		if n++; n == 5 {
+			require.NoError(t, c.Signal(t.Context(), syscall.SIGKILL))
+			break
+		}
+	}
+	_ = c.Wait(t.Context())
+	for _, err := range c.StatsEvery(t.Context(), 0) {
+		require.ErrorIs(t, err, ctor.ErrInvalid, "it has ended")
+	}
+	// The loop ends with the life.
+	require.NoError(t, c.Start(t.Context()))
+	n = 0
+	for _, err := range c.StatsEvery(t.Context(), time.Millisecond) {
+		require.NoError(t, err)
+		if n++; n == 3 {
+			require.NoError(t, c.Signal(t.Context(), syscall.SIGKILL))
+		}
+	}
+	require.GreaterOrEqual(t, n, 3)
+	require.NoError(t, c.Start(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var ends []error
+	for _, err := range c.StatsEvery(ctx, time.Millisecond) {
+		cancel()
+		ends = append(ends, err)
+	}
+	require.NoError(t, ends[0])
+	require.ErrorIs(t, ends[len(ends)-1], context.Canceled)
+	ends = nil
+	for _, err := range c.StatsEvery(t.Context(), time.Hour) {
+		ends = append(ends, err)
+		go c.Remove(context.WithoutCancel(t.Context()))
+	}
+	require.NoError(t, ends[0])
+	require.ErrorIs(t, ends[1], ctor.ErrNotFound)
+	require.Len(t, ends, 2)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -32,6 +33,7 @@ type attached struct {
 	name   string // "": it has none
 	dir    string // on the host
 	target string
+	files  fs.FS // what it holds; nil: what the image has there
 }
 
 // maxImageVolumes bounds what an image declares: each is a directory and a mount of
@@ -56,8 +58,11 @@ func (b *builder) mounts(img ocispec.ImageConfig) (all []specs.Mount, err error)
 		if err != nil {
 			return nil, err
 		}
-		if m.Type == Volume {
-			a := attached{name: m.Source, target: s.Destination}
+		if m.Type == Image {
+			b.images = append(b.images, shown{len(all), m})
+		}
+		if m.Type == Volume || m.Type == Files {
+			a := attached{name: m.Source, target: s.Destination, files: m.FS}
 			if a.name == "" {
 				a.dir = b.in.Anonymous(b.id, nameless)
 				nameless++
@@ -156,7 +161,11 @@ func (b *builder) useVolumes(ctx context.Context, layer []mount.Mount, at string
 		if v.name != "" {
 			continue
 		}
-		if err := nameless(v.dir, func(dst *rootfs.Root) error { return img.fill(ctx, dst, v.target) }); err != nil {
+		fill := func(dst *rootfs.Root) error { return img.fill(ctx, dst, v.target) }
+		if v.files != nil {
+			fill = func(dst *rootfs.Root) error { return dst.In(ctx).Copy(ctx, ".", v.files) }
+		}
+		if err := nameless(v.dir, fill); err != nil {
 			return nil, fmt.Errorf("volume on %q: %w", v.target, err)
 		}
 	}

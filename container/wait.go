@@ -16,13 +16,14 @@ import (
 // ExitError is the end of a container, or of a command in one, with another
 // code than 0.
 type ExitError struct {
-	ID        string         // of the container
-	Name      string         // that the container was given, if any
-	Path      string         // of the command; "" means the container itself
-	Code      int            // 128+n where signal n ended it
-	Signal    syscall.Signal // that ended it, as far as Code tells; else 0
-	OOMKilled bool           // the kernel has killed a process of the container for want of memory
-	Stderr    []byte         // of Cmd.Output, if Cmd.Stderr was nil: its beginning and end
+	ID           string         // of the container
+	Name         string         // that the container was given, if any
+	Path         string         // of the command; "" means the container itself
+	Code         int            // 128+n where signal n ended it
+	Signal       syscall.Signal // that ended it, as far as Code tells; else 0
+	OOMKilled    bool           // the kernel has killed a process of the container for want of memory
+	DiskExceeded bool           // the container was killed because it had more than Limits.Disk
+	Stderr       []byte         // of Cmd.Output, if Cmd.Stderr was nil: its beginning and end
 }
 
 // Error names the container, the code and what is known of its cause.
@@ -35,11 +36,14 @@ func (e *ExitError) Error() string {
 	if e.OOMKilled {
 		s += ", out of memory"
 	}
+	if e.DiskExceeded {
+		s += ", more on the disk than it may have"
+	}
 	return s
 }
 
 func newExitError(c *Container, e life.Exit) *ExitError {
-	return &ExitError{ID: c.ID(), Name: *c.name.Load(), Code: e.Code, Signal: e.Signal(), OOMKilled: e.OOMKilled}
+	return &ExitError{ID: c.ID(), Name: *c.name.Load(), Code: e.Code, Signal: e.Signal(), OOMKilled: e.OOMKilled, DiskExceeded: e.DiskExceeded}
 }
 
 // Wait waits until the container has ended and all its output is in its log

@@ -43,8 +43,16 @@ func (*Own) Drafts(snapshotter string) bool { return snapshotter == "overlayfs" 
 
 // Permits implements engine.Backend. The shim has this program's capabilities.
 func (*Own) Permits(s *specs.Spec) error {
-	if s.Process == nil || s.Process.Capabilities == nil {
+	if s.Linux != nil {
+		if err := cgroup.Offers(s.Linux.Resources); err != nil {
+			return err
+		}
+	}
+	if s.Process == nil {
 		return nil
+	}
+	if err := host.CheckRaised(s.Process); err != nil || s.Process.Capabilities == nil {
+		return err
 	}
 	return host.CheckCaps(s.Process.Capabilities.Bounding)
 }

@@ -1,12 +1,10 @@
 package cgroup
 
 import (
-	"fmt"
+	"bytes"
+	"math"
+	"strconv"
 	"time"
-
-	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
-	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
-	"github.com/containerd/errdefs"
 )
 
 // Counters are what a cgroup of either version tells, as the public Stats has it.
@@ -18,72 +16,99 @@ type Counters struct {
 	ReadBytes, WrittenBytes, Reads, Writes int64
 }
 
-// Count reads containerd's types, which Stats gives.
-func Count(at time.Time, metrics any) (Counters, error) {
-	c := Counters{Time: at}
-	switch m := metrics.(type) {
-	case *v1.Metrics:
-		c.version1(m)
-	case *v2.Metrics:
-		c.version2(m)
-	default:
-		return Counters{}, fmt.Errorf("counters of type %T: %w", metrics, errdefs.ErrNotImplemented)
+// count reads the counters of a version.
+func count(read func(file) []byte, two bool) Counters {
+	c := Counters{Time: time.Now()}
+	if two {
+		c.version2(read)
+	} else {
+		c.version1(read)
 	}
-	return c, nil
+	c.Pids, c.PidsLimit = number(read(file{"pids", "pids.current"})), limit(read(file{"pids", "pids.max"}))
+	return c
 }
 
-func (c *Counters) version1(m *v1.Metrics) {
-	cpu, memory := m.GetCPU(), m.GetMemory()
-	c.CPU = time.Duration(cpu.GetUsage().GetTotal())
-	c.CPUUser = time.Duration(cpu.GetUsage().GetUser())
-	c.CPUSystem = time.Duration(cpu.GetUsage().GetKernel())
-	c.CPUThrottled = time.Duration(cpu.GetThrottling().GetThrottledTime())
-	usage := memory.GetUsage()
-	c.Memory = less(usage.GetUsage(), memory.GetTotalInactiveFile())
-	c.MemoryPeak, c.MemoryLimit = int64(usage.GetMax()), limit(usage.GetLimit())
-	c.Pids, c.PidsLimit = int64(m.GetPids().GetCurrent()), limit(m.GetPids().GetLimit())
-	c.ReadBytes, c.WrittenBytes = sum(m.GetBlkio().GetIoServiceBytesRecursive())
-	c.Reads, c.Writes = sum(m.GetBlkio().GetIoServicedRecursive())
+// tick is the unit of cpuacct.stat: USER_HZ, which is 100 on all that Go runs on.
+const tick = time.Second / 100
+
+func (c *Counters) version1(read func(file) []byte) {
+	c.CPU = time.Duration(number(read(file{"cpuacct", "cpuacct.usage"})))
+	stat := read(file{"cpuacct", "cpuacct.stat"})
+	c.CPUUser, c.CPUSystem = time.Duration(after(stat, "user"))*tick, time.Duration(after(stat, "system"))*tick
+	c.CPUThrottled = time.Duration(after(read(file{"cpu", "cpu.stat"}), "throttled_time"))
+	c.Memory = number(read(file{"memory", "memory.usage_in_bytes"}))
+	c.Memory = max(0, c.Memory-after(read(file{"memory", "memory.stat"}), "total_inactive_file"))
+	c.MemoryPeak = number(read(file{"memory", "memory.max_usage_in_bytes"}))
+	c.MemoryLimit = limit(read(file{"memory", "memory.limit_in_bytes"}))
+	c.ReadBytes, c.WrittenBytes = directions(read(file{"blkio", "blkio.throttle.io_service_bytes_recursive"}))
+	c.Reads, c.Writes = directions(read(file{"blkio", "blkio.throttle.io_serviced_recursive"}))
 }
 
-// sum adds up the devices.
-func sum(entries []*v1.BlkIOEntry) (read, written int64) {
-	for _, e := range entries {
-		switch e.Op {
+func (c *Counters) version2(read func(file) []byte) {
+	stat := read(file{"cpu", "cpu.stat"})
+	microseconds := func(word string) time.Duration { return time.Duration(after(stat, word)) * time.Microsecond }
+	c.CPU, c.CPUUser, c.CPUSystem = microseconds("usage_usec"), microseconds("user_usec"), microseconds("system_usec")
+	c.CPUThrottled = microseconds("throttled_usec")
+	c.Memory = number(read(file{"memory", "memory.current"}))
+	c.Memory = max(0, c.Memory-after(read(file{"memory", "memory.stat"}), "inactive_file"))
+	c.MemoryPeak = number(read(file{"memory", "memory.peak"}))
+	c.MemoryLimit = limit(read(file{"memory", "memory.max"}))
+	for line := range bytes.Lines(read(file{"io", "io.stat"})) { // "8:0 rbytes=1 wbytes=2 rios=3 wios=4 ..."
+		for field := range bytes.FieldsSeq(line) {
+			name, value, _ := bytes.Cut(field, []byte("="))
+			switch string(name) {
+			case "rbytes":
+				c.ReadBytes += number(value)
+			case "wbytes":
+				c.WrittenBytes += number(value)
+			case "rios":
+				c.Reads += number(value)
+			case "wios":
+				c.Writes += number(value)
+			}
+		}
+	}
+}
+
+// directions adds up the devices of a file of blkio's: "8:0 Read 1".
+func directions(text []byte) (read, written int64) {
+	for line := range bytes.Lines(text) {
+		_, rest, _ := bytes.Cut(line, []byte(" "))
+		word, value, _ := bytes.Cut(rest, []byte(" "))
+		switch string(word) {
 		case "Read":
-			read += int64(e.Value)
+			read += number(value)
 		case "Write":
-			written += int64(e.Value)
+			written += number(value)
 		}
 	}
 	return read, written
 }
 
-func (c *Counters) version2(m *v2.Metrics) {
-	cpu, memory := m.GetCPU(), m.GetMemory()
-	c.CPU = time.Duration(cpu.GetUsageUsec()) * time.Microsecond
-	c.CPUUser = time.Duration(cpu.GetUserUsec()) * time.Microsecond
-	c.CPUSystem = time.Duration(cpu.GetSystemUsec()) * time.Microsecond
-	c.CPUThrottled = time.Duration(cpu.GetThrottledUsec()) * time.Microsecond
-	c.Memory = less(memory.GetUsage(), memory.GetInactiveFile())
-	c.MemoryPeak, c.MemoryLimit = int64(memory.GetMaxUsage()), limit(memory.GetUsageLimit())
-	c.Pids, c.PidsLimit = int64(m.GetPids().GetCurrent()), limit(m.GetPids().GetLimit())
-	for _, e := range m.GetIo().GetUsage() {
-		c.ReadBytes += int64(e.Rbytes)
-		c.WrittenBytes += int64(e.Wbytes)
-		c.Reads += int64(e.Rios)
-		c.Writes += int64(e.Wios)
+// after is the number behind a word that begins a line.
+func after(text []byte, word string) int64 {
+	for line := range bytes.Lines(text) {
+		if name, value, _ := bytes.Cut(line, []byte(" ")); string(name) == word {
+			return number(value)
+		}
 	}
+	return 0
 }
 
-// less takes part from all. The kernel reads them at different moments.
-func less(all, part uint64) int64 { return int64(all - min(all, part)) }
-
-// limit is 0 for what the kernel or containerd's package say for "none":
-// multiples of pages near the greatest number, or that number.
-func limit(n uint64) int64 {
-	if n >= 1<<62 {
+// number is 0 for what is none.
+func number(text []byte) int64 {
+	n, err := strconv.ParseUint(string(bytes.TrimSpace(text)), 10, 64)
+	if err != nil {
 		return 0
 	}
-	return int64(n)
+	return int64(min(n, math.MaxInt64))
+}
+
+// limit is 0 for what the kernel says for "none": a word, or a number of pages near
+// the greatest.
+func limit(text []byte) int64 {
+	if n := number(text); n < 1<<62 {
+		return n
+	}
+	return 0
 }

@@ -49,7 +49,7 @@ func At(path string) Group {
 }
 
 // controllers are those of which this package reads or writes a file.
-var controllers = []string{"pids", "memory", "freezer", "cpu"}
+var controllers = []string{"pids", "memory", "freezer", "cpu", "cpuacct", "blkio"}
 
 // Of reads where a process is, which must live meanwhile. A hierarchy in
 // which the process has no cgroup of its own is left out: what is done to a

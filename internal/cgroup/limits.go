@@ -42,17 +42,6 @@ func Limit(path string, r *specs.LinuxResources, rules []specs.LinuxDeviceCgroup
 	return set(path, made)
 }
 
-// Update changes the limits of a cgroup that holds processes. Devices are no limits:
-// they stay.
-func Update(path string, r *specs.LinuxResources) error {
-	made, err := resources(r)
-	if err != nil {
-		return err
-	}
-	made.SkipDevices = true
-	return set(path, made)
-}
-
 // onlyPids is the limit of processes, where no other is named: as a rule.
 func onlyPids(r *specs.LinuxResources) *int64 {
 	if r == nil || r.Pids == nil || r.Pids.Limit == nil {

@@ -72,6 +72,7 @@ type Engine struct {
 	classes  memo.Memo[digest.Digest, Class] // of manifests
 	verified verified
 	names    names
+	users    users
 
 	mu       sync.Mutex
 	closed   bool

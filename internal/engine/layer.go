@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,9 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/quota"
+	"github.com/ctorhq/ctor/internal/record"
 )
 
 // Labels of snapshots. OwnerLabel names the process that one was made by, and
@@ -50,8 +54,43 @@ func (p layerPart) Remove(ctx context.Context, c containers.Container) error {
 		if err := p.e.Client.SnapshotService(name).Remove(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
+		for n := 0; ; n++ {
+			err := p.e.Client.SnapshotService(name).Remove(ctx, ViewKey(c.ID, n))
+			if errdefs.IsNotFound(err) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// quotaPart is the bound of a container's disk that the kernel keeps.
+type quotaPart struct{ e *Engine }
+
+func (quotaPart) String() string { return "quota" }
+
+// Remove implements Part.
+func (p quotaPart) Remove(_ context.Context, c containers.Container) error {
+	if r, _ := record.Of(c); r.Quota != 0 {
+		return quota.Drop(p.e.Root, r.Quota)
+	}
+	return nil
+}
+
+// Orphans implements Part: a bound of nothing is in nobody's way.
+func (quotaPart) Orphans(context.Context) ([]string, error) { return nil, nil }
+
+// ViewKey names the snapshot of the nth image that a container has mounted.
+func ViewKey(id string, n int) string { return fmt.Sprintf("%s-image-%d", id, n) }
+
+// ViewLabels are the labels of such a snapshot. It goes with the container.
+func ViewLabels(id string) map[string]string {
+	labels := OwnRoot()
+	labels[layerLabel] = id
+	return labels
 }
 
 // of names the snapshotters that may have a container's layer.
@@ -100,7 +139,7 @@ func (e *Engine) ownerless(ctx context.Context, found func(snapshotter string, i
 		}, fmt.Sprintf("labels.%q", OwnerLabel))
 		errs = append(errs, err)
 		for _, i := range all {
-			_, err := e.Client.ContainerService().Get(ctx, i.Name)
+			_, err := e.Client.ContainerService().Get(ctx, cmp.Or(i.Labels[layerLabel], i.Name))
 			if errdefs.IsNotFound(err) {
 				err = found(name, i)
 			}

@@ -28,5 +28,8 @@ func hasProfile(root fs.FS, name string) (bool, error) {
 	return false, err
 }
 
+// SELinux tells whether the kernel has SELinux on.
+func SELinux() bool { return seLinux(os.DirFS("/")) }
+
 // seLinux tells whether the kernel has SELinux on.
 func seLinux(root fs.FS) bool { return has(root, "sys/fs/selinux/enforce") }

@@ -63,6 +63,8 @@ type Exit struct {
 	Code      int       // 128+n where signal n ended it, or Unknown
 	At        time.Time // zero: not known
 	OOMKilled bool      // the kernel has killed a process of the container for want of memory
+
+	DiskExceeded bool `json:",omitempty"` // its program has killed it, which had too much on the disk
 }
 
 // Unknown is the code of an end that was not seen. containerd's own word for it

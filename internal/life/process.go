@@ -2,17 +2,16 @@ package life
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"syscall"
 	"time"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
-	"github.com/containerd/containerd/api/types"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/protobuf"
-	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/typeurl/v2"
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Process names one process of a container in its runtime. containerd's client
@@ -120,14 +119,12 @@ func (p Process) Resume(ctx context.Context) error {
 	return errgrpc.ToNative(err)
 }
 
-// Metrics gives the counters of the container's cgroup.
-func (p Process) Metrics(ctx context.Context) (*types.Metric, error) {
-	a, err := p.Tasks.Metrics(ctx, &api.MetricsRequest{Filters: []string{"id==" + p.Container}})
+// Limit gives the container other limits.
+func (p Process) Limit(ctx context.Context, r *specs.LinuxResources) error {
+	a, err := typeurl.MarshalAnyToProto(r)
 	if err != nil {
-		return nil, errgrpc.ToNative(err)
+		return err
 	}
-	if len(a.Metrics) == 0 {
-		return nil, fmt.Errorf("no counters: %w", errdefs.ErrNotFound)
-	}
-	return a.Metrics[0], nil
+	_, err = p.Tasks.Update(ctx, &api.UpdateTaskRequest{ContainerID: p.Container, Resources: a})
+	return errgrpc.ToNative(err)
 }

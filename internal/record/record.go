@@ -37,6 +37,15 @@ type Record struct {
 	// Volumes names those that the container has.
 	Volumes []string `json:",omitempty"`
 
+	// Users is the first of the host's users that are the container's alone; 0:
+	// it has none.
+	Users uint32 `json:",omitempty"`
+
+	// Quota is the project of the quota of its disk, and Disk the bound of one that
+	// its program watches; 0: it has none.
+	Quota uint32 `json:",omitempty"`
+	Disk  int64  `json:",omitempty"`
+
 	// LogLimit is that of the container's Config.
 	LogLimit int64 `json:",omitempty"`
 

@@ -20,7 +20,6 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/errdefs"
@@ -40,11 +39,13 @@ type Options struct {
 	TTY        bool
 	Mounts     []specs.Mount
 	Limits     Limits
-	User       specs.User   // resolved
-	Home       string       // of the user
-	Cgroup     string       // path of the container's own
-	Files      string       // host directory for hosts and hostname
-	AppArmor   string       // profile; "" is none
+	Fixed      Fixed
+	User       specs.User // resolved
+	Home       string     // of the user
+	Cgroup     string     // path of the container's own
+	Files      string     // host directory for hosts and hostname
+	Security   Security
+	Users      Users        // of its own, with Security.UserNS
 	ResolvConf string       // what its resolv.conf says; "": what the image has
 	Addresses  []netip.Addr // by which others reach it, for its hosts file
 	HostNet    bool         // the host's network instead of one of its own, and its resolv.conf
@@ -84,13 +85,17 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	}
 	p.User = o.User
 	p.Terminal = o.TTY
-	p.ApparmorProfile = o.AppArmor
-	p.Rlimits = nil // the program's own: what it may, its containers may
 	s.Hostname = o.Hostname
 	s.Linux.CgroupsPath = o.Cgroup
 	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
-	s.Linux.Seccomp = seccomp.DefaultProfile(s)
 	if err := o.Limits.apply(s.Linux.Resources); err != nil {
+		return nil, err
+	}
+	if err := o.Fixed.apply(s); err != nil {
+		return nil, err
+	}
+	tmp, err := o.Security.tmp(o.Mounts)
+	if err != nil {
 		return nil, err
 	}
 	names, err := nameFiles(o)
@@ -101,8 +106,12 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/run" })
 	s.Mounts = append(s.Mounts, cgroupMounts()...)
 	network(s.Linux, o)
+	if err := o.Security.apply(s, o.Users); err != nil {
+		return nil, err
+	}
 	// The caller's come last, so that they win.
-	s.Mounts = slices.Concat(s.Mounts, names, o.Stores, o.Mounts)
+	s.Mounts = slices.Concat(s.Mounts, names, o.Stores, tmp, o.Mounts)
+	shiftBinds(s)
 	return s, nil
 }
 
@@ -255,6 +264,10 @@ func nameFiles(o Options) ([]specs.Mount, error) {
 		files = append(files, struct{ name, text string }{"resolv.conf", o.ResolvConf})
 	}
 	var mounts []specs.Mount
+	access := "rw"
+	if o.Security.ReadOnly {
+		access = "ro"
+	}
 	for _, f := range files {
 		source := filepath.Join(o.Files, f.name)
 		if err := writeReadable(source, []byte(f.text)); err != nil {
@@ -262,7 +275,7 @@ func nameFiles(o Options) ([]specs.Mount, error) {
 		}
 		mounts = append(mounts, specs.Mount{
 			Type: "bind", Source: source, Destination: "/etc/" + f.name,
-			Options: []string{"bind", "rprivate", "rw"},
+			Options: []string{"bind", "rprivate", access},
 		})
 	}
 	return mounts, nil

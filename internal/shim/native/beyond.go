@@ -51,8 +51,8 @@ func hasHooks(h *specs.Hooks) bool {
 
 func beyondLinux(l *specs.Linux) string {
 	switch {
-	case len(l.UIDMappings)+len(l.GIDMappings) > 0:
-		return "a user namespace"
+	case !wholeUsers(l):
+		return "users of a namespace that is another's, or a namespace without users"
 	case l.RootfsPropagation != "":
 		return "propagation of the root file system"
 	case l.MountLabel != "":
@@ -69,6 +69,20 @@ func beyondLinux(l *specs.Linux) string {
 		return "realtime limits"
 	}
 	return ""
+}
+
+// wholeUsers tells whether there is a new user namespace and who is in it, or neither.
+func wholeUsers(l *specs.Linux) bool {
+	own := false
+	for _, n := range l.Namespaces {
+		if n.Type == specs.UserNamespace {
+			own = true
+			if n.Path != "" {
+				return false
+			}
+		}
+	}
+	return own == (len(l.UIDMappings) > 0) && own == (len(l.GIDMappings) > 0)
 }
 
 func beyondProcess(p *specs.Process) string {
@@ -90,7 +104,7 @@ func beyondProcess(p *specs.Process) string {
 func beyondNamespaces(all []specs.LinuxNamespace) string {
 	var seen []specs.LinuxNamespaceType
 	for _, n := range all {
-		if _, known := namespaces[n.Type]; !known || slices.Contains(seen, n.Type) {
+		if _, known := namespaces[n.Type]; !known && n.Type != specs.UserNamespace || slices.Contains(seen, n.Type) {
 			return "namespace " + string(n.Type)
 		}
 		if n.Type == specs.MountNamespace && n.Path != "" {

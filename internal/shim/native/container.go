@@ -28,6 +28,7 @@ type container struct {
 	id       string
 	group    string           // its cgroup
 	filter   *seccomp.Program // nil: there is none
+	users    *users           // nil: the host's
 	root     int              // its root file system, which would sync the disk when it is let go of
 	pid      int              // of the first process
 	pidfd    int              // likewise
@@ -145,7 +146,7 @@ func (c *container) writeExec(s *forker.Script, doors cgroup.Doors, configured *
 	if err != nil {
 		return err
 	}
-	p := process{Process: configured, id: c.id, env: env, filter: c.filter}
+	p := process{Process: configured, id: c.id, env: env, filter: c.filter, users: c.users.of(c.pidfd)}
 	s.DeathSignal()
 	s.Session()
 	s.JoinCgroups(doors.Lists)

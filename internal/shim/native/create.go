@@ -32,13 +32,16 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (_ 
 	if err != nil {
 		return nil, none, err
 	}
+	if c.users, err = e.makeUsers(ctx, &script, b.Spec.Linux, spaces.own); err != nil {
+		return nil, none, err
+	}
 	group, err := cgroup.Begin(c.group)
 	defer func() { group.Close() }() // also of what Complete opens
 	undo.Push(group.Undo)
 	if err != nil {
 		return nil, none, err
 	}
-	born := e.bear(ctx, forker.Order{Namespaces: spaces.born(), Cgroup: group.Two, Pids: spaces.pids})
+	born := e.bear(ctx, forker.Order{Namespaces: spaces.born(c.users), Cgroup: group.Two, Pids: spaces.pids})
 	defer born() // it has descriptors that are closed next
 	undo.Push(func() error {
 		child, err := born()
@@ -50,7 +53,7 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (_ 
 	if err := group.Complete(); err != nil {
 		return nil, none, err
 	}
-	if c.root, err = e.openRoot(b); err != nil {
+	if c.root, err = e.openRoot(b, c.users); err != nil {
 		return nil, none, err
 	}
 	undo.Push(func() error { return unix.Close(c.root) })
@@ -105,14 +108,15 @@ func (c *container) write(s *forker.Script, own spaces, doors cgroup.Doors, b ta
 	if err != nil {
 		return err
 	}
-	p := process{Process: b.Spec.Process, id: c.id, first: true, env: env, filter: c.filter}
-	l := &layout{Script: s, dir: b.Dir, group: c.group, spaces: own}
+	p := process{Process: b.Spec.Process, id: c.id, first: true, env: env, filter: c.filter, users: c.users}
+	l := &layout{Script: s, dir: b.Dir, group: c.group, spaces: own, users: c.users}
 	s.DeathSignal()
 	s.Session()
 	s.JoinCgroups(doors.Lists)
 	if own.has(unix.CLONE_NEWCGROUP) {
 		s.Unshare(unix.CLONE_NEWCGROUP)
 	}
+	c.users.join(s)
 	s.Root(c.root)
 	if err := l.mounts(b.Spec); err != nil {
 		return err

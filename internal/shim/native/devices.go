@@ -113,6 +113,6 @@ func (l *layout) node(d specs.LinuxDevice) error {
 	if d.GID != nil {
 		gid = *d.GID
 	}
-	l.Node(kind|uint32(mode), uint32(d.Major), uint32(d.Minor), uid, gid, path.Clean("/"+d.Path))
+	l.Node(kind|uint32(mode), uint32(d.Major), uint32(d.Minor), l.users.uid(uid), l.users.gid(gid), path.Clean("/"+d.Path))
 	return nil
 }

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -21,6 +23,7 @@ type layout struct {
 	dir    string // of the bundle
 	group  string // its cgroup
 	spaces spaces
+	users  *users
 	last   []change // when all mounts are made
 }
 
@@ -45,7 +48,10 @@ func (l *layout) mount(m specs.Mount) error {
 		return err
 	}
 	to := path.Clean("/" + m.Destination)
+	mapped := len(m.UIDMappings)+len(m.GIDMappings) > 0
 	switch {
+	case mapped && (!o.bind && m.Type != "overlay" || !l.users.are(m)):
+		return beyondf("mapped ids in a mount")
 	case to == "/", strings.HasPrefix(to, "/proc/"), to == "/proc" && m.Type != "proc":
 		return beyondf("a mount on %s", to)
 	case strings.ContainsRune(to+m.Source+strings.Join(m.Options, ""), 0), !l.Fits(4), !o.bind && len(m.Source) > maxValue:
@@ -74,6 +80,8 @@ func (l *layout) mount(m specs.Mount) error {
 		return nil
 	case "cgroup":
 		return l.cgroups(m, to, o)
+	case "overlay":
+		return l.overlay(m, to, o)
 	}
 	return l.other(m, to, o)
 }
@@ -90,7 +98,7 @@ func (l *layout) fileSystem(m specs.Mount, to string, o options, how forker.Targ
 			o.own = append(o.own, forker.Option{Name: "ro"})
 		}
 	}
-	l.Mount(uint32(set), how, to, m.Type, append(source(m), o.own...))
+	l.Mount(uint32(set), how, to, m.Type, append(source(m), l.users.own(m.Type, o.own)...))
 }
 
 // remount changes a tmpfs that an earlier mount has made.
@@ -119,6 +127,11 @@ func (l *layout) bind(m specs.Mount, to string, o options) error {
 	l.Own(fd)
 	if err := o.change(fd); err != nil {
 		return err
+	}
+	if len(m.UIDMappings) > 0 {
+		if err := l.users.shift(fd, o.recursive); err != nil {
+			return err
+		}
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -223,11 +236,40 @@ func (l *layout) other(m specs.Mount, to string, o options) error {
 	if m.Type == "" || len(o.propagation) > 0 || to == "/dev" {
 		return beyondf("a mount of type %q", m.Type)
 	}
-	fd, err := makeFileSystem(m.Type, m.Source, o.own, int(set))
+	fd, err := makeFileSystem(m.Type, m.Source, o.own, nil, int(set))
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, errBeyond) // mount(2) may know better
 	}
 	l.Own(fd)
+	l.Attach(fd, forker.Directory, to)
+	return nil
+}
+
+// overlay is one of layers of the host's.
+func (l *layout) overlay(m specs.Mount, to string, o options) error {
+	var u *users
+	if len(m.UIDMappings) > 0 {
+		u = l.users
+	}
+	layers := mount.Mount{Type: m.Type, Source: m.Source}
+	for _, option := range o.own {
+		word := option.Name
+		if option.Value != "" {
+			word += "=" + option.Value
+		}
+		layers.Options = append(layers.Options, word)
+	}
+	fd, err := openOverlay(layers, u)
+	if errors.Is(err, errors.ErrUnsupported) && u != nil {
+		fd, err = u.cloneOverlay(layers, l.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, errBeyond) // mount(2) may know better
+	}
+	l.Own(fd)
+	if err := o.change(fd); err != nil {
+		return err
+	}
 	l.Attach(fd, forker.Directory, to)
 	return nil
 }

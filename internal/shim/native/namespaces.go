@@ -16,7 +16,7 @@ var namespaces = map[specs.LinuxNamespaceType]uint32{
 
 // spaces are a container's namespaces: what it begins with and what it joins.
 type spaces struct {
-	own  uint32 // new ones
+	own  uint32 // new ones, beside that of users
 	pids int    // the pid namespace that it joins, by its descriptor; -1: none
 }
 
@@ -25,6 +25,9 @@ type spaces struct {
 func openSpaces(s *forker.Script, all []specs.LinuxNamespace) (spaces, error) {
 	o := spaces{pids: -1}
 	for _, n := range all {
+		if n.Type == specs.UserNamespace { // see users
+			continue
+		}
 		if n.Path == "" {
 			o.own |= namespaces[n.Type]
 			continue
@@ -47,5 +50,12 @@ func openSpaces(s *forker.Script, all []specs.LinuxNamespace) (spaces, error) {
 func (o spaces) has(kind uint32) bool { return o.own&kind != 0 }
 
 // born are those that a process is born in. A cgroup namespace begins where its
-// process is, and so after that has joined its cgroups.
-func (o spaces) born() uint64 { return uint64(o.own &^ unix.CLONE_NEWCGROUP) }
+// process is, and so after that has joined its cgroups; and those that belong to the
+// container's users are there before.
+func (o spaces) born(u *users) uint64 {
+	own := o.own &^ unix.CLONE_NEWCGROUP
+	if u != nil {
+		own &^= theirs
+	}
+	return uint64(own)
+}

@@ -53,9 +53,6 @@ var superblock, nothing = []string{"sync", "dirsync", "lazytime", "mand"},
 
 // parse sorts the options of a mount. What it does not know of is the file system's.
 func parse(m specs.Mount) (o options, err error) {
-	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
-		return o, beyondf("mapped ids in a mount")
-	}
 	for _, word := range m.Options {
 		a, isAttribute := attributes[word]
 		all, isAll := attributes[strings.TrimPrefix(word, "r")]
@@ -78,7 +75,7 @@ func parse(m specs.Mount) (o options, err error) {
 			return o, beyondf("mount option %s", word)
 		default:
 			name, value, _ := strings.Cut(word, "=")
-			if len(value) > maxValue {
+			if len(value) > maxValue && m.Type != "overlay" {
 				return o, beyondf("a long mount option")
 			}
 			o.own = append(o.own, forker.Option{Name: name, Value: value})

@@ -33,6 +33,7 @@ type process struct {
 	first  bool
 	env    []string
 	filter *seccomp.Program
+	users  *users
 }
 
 // streams gives the process its streams, or a terminal.
@@ -55,6 +56,9 @@ func number(f *os.File) int {
 	return int(f.Fd())
 }
 
+// few are enough descriptors for the steps that are left.
+const few = 256
+
 // searchable are the permissions of a container's keyring: what the kernel gives a
 // new one, and for its user to join it by name: keyrings(7).
 const searchable = 0x3f1b0000
@@ -75,15 +79,30 @@ func (p process) settings(s *forker.Script) error {
 	if p.SelinuxLabel != "" {
 		s.OwnSetting("attr/exec", p.SelinuxLabel)
 	}
+	for _, l := range p.Rlimits {
+		if _, known := resources[l.Type]; !known {
+			return fmt.Errorf("unknown resource limit %q: %w", l.Type, errdefs.ErrInvalidArgument)
+		}
+	}
+	s.OwnStreams(p.users.uid(p.User.UID))
+	if p.users != nil {
+		// Limits are raised by the right over the host, which is gone after this.
+		for _, l := range p.Rlimits {
+			if r := resources[l.Type]; r != unix.RLIMIT_NOFILE {
+				s.Limit(r, l.Soft, l.Hard)
+			} else if l.Hard > few {
+				s.Limit(r, max(few, l.Soft), l.Hard)
+			}
+		}
+		s.Join(p.users.namespace, unix.CLONE_NEWUSER)
+	}
 	// What follows needs no descriptor. So the limit of them may be any, and a process
 	// of the user's never has one that is not for it.
 	s.CloseFiles()
 	for _, l := range p.Rlimits {
-		r, known := resources[l.Type]
-		if !known {
-			return fmt.Errorf("unknown resource limit %q: %w", l.Type, errdefs.ErrInvalidArgument)
+		if r := resources[l.Type]; p.users == nil || r == unix.RLIMIT_NOFILE {
+			s.Limit(r, l.Soft, l.Hard)
 		}
-		s.Limit(r, l.Soft, l.Hard)
 	}
 	return nil
 }
@@ -106,7 +125,6 @@ func (p process) finish(s *forker.Script) {
 		mask = *p.User.Umask
 	}
 	s.Umask(mask)
-	s.OwnStreams(p.User.UID)
 	s.User(p.User.UID, p.User.GID, p.User.AdditionalGids)
 	s.Find(value(p.env, "PATH"), p.Args[0])
 	if p.NoNewPrivileges {

@@ -2,6 +2,7 @@ package native
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,12 +20,12 @@ const maxValue = 255
 
 // openRoot opens the root file system as a mount that is attached nowhere: nothing
 // is there for the host to see, or to unmount.
-func (e *Executor) openRoot(b task.Bundle) (fd int, err error) {
+func (e *Executor) openRoot(b task.Bundle, u *users) (fd int, err error) {
 	if len(b.Mounts) == 1 && b.Mounts[0].Type == "overlay" {
-		fd, err = openOverlay(b.Mounts[0])
+		fd, err = openOverlay(b.Mounts[0], u)
 		if errors.Is(err, unix.EBUSY) { // its last mount is about to go
 			e.late.Wait()
-			fd, err = openOverlay(b.Mounts[0])
+			fd, err = openOverlay(b.Mounts[0], u)
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return fd, err
@@ -49,8 +50,14 @@ func (e *Executor) openRoot(b task.Bundle) (fd int, err error) {
 // openOverlay makes an overlay. errors.ErrUnsupported is that mount(2) can, and this
 // can't: a value is too long, or has characters that only mean themselves there when
 // they are escaped.
-func openOverlay(m mount.Mount) (int, error) {
+func openOverlay(m mount.Mount, u *users) (int, error) {
 	var options []forker.Option
+	var layers []int
+	defer func() {
+		for _, fd := range layers {
+			unix.Close(fd)
+		}
+	}()
 	attributes := 0
 	for _, o := range m.Options {
 		name, v, _ := strings.Cut(o, "=")
@@ -61,6 +68,18 @@ func openOverlay(m mount.Mount) (int, error) {
 		case o == "rw":
 		case strings.Contains(v, `\`):
 			return -1, errors.ErrUnsupported
+		case name == "uidmap", name == "gidmap":
+			if u == nil {
+				return -1, errors.ErrUnsupported
+			}
+		case name == "lowerdir" && u != nil:
+			for dir := range strings.SplitSeq(v, ":") {
+				fd, err := u.layer(dir)
+				if err != nil {
+					return -1, err
+				}
+				layers = append(layers, fd)
+			}
 		case name == "lowerdir" && len(v) > maxValue:
 			for dir := range strings.SplitSeq(v, ":") {
 				options = append(options, forker.Option{Name: "lowerdir+", Value: dir})
@@ -69,11 +88,12 @@ func openOverlay(m mount.Mount) (int, error) {
 			options = append(options, forker.Option{Name: name, Value: v})
 		}
 	}
-	return makeFileSystem("overlay", m.Source, options, attributes)
+	return makeFileSystem("overlay", m.Source, options, layers, attributes)
 }
 
-// makeFileSystem makes one that is attached nowhere.
-func makeFileSystem(kind, source string, options []forker.Option, attributes int) (int, error) {
+// makeFileSystem makes one that is attached nowhere. layers are an overlay's that
+// have no path: Linux before 6.15 does not take them.
+func makeFileSystem(kind, source string, options []forker.Option, layers []int, attributes int) (int, error) {
 	fs, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, os.NewSyscallError("fsopen "+kind, err)
@@ -81,6 +101,11 @@ func makeFileSystem(kind, source string, options []forker.Option, attributes int
 	defer unix.Close(fs)
 	if source != "" {
 		options = append([]forker.Option{{Name: "source", Value: source}}, options...)
+	}
+	for _, layer := range layers {
+		if err := unix.FsconfigSetFd(fs, "lowerdir+", layer); err != nil {
+			return -1, fmt.Errorf("%w: %w", os.NewSyscallError("mount "+kind+": a layer", err), errors.ErrUnsupported)
+		}
 	}
 	for _, o := range options {
 		if len(o.Value) > maxValue {

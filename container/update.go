@@ -1,0 +1,88 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/spec"
+)
+
+// Update gives the container other limits, in this life, if it has begun, and those
+// to come. l is all of them: what is zero is as if New had been called with it.
+// Ulimits, Shm, OOMScore and Devices can't be changed: in l they are zero, or what
+// they were.
+//
+// What is wrong with l is ctor.ErrInvalid, and what this host can't give
+// ctor.ErrUnavailable. So is less memory than the container uses
+// already. When Update fails the limits are what they were.
+func (c *Container) Update(ctx context.Context, l Limits) error {
+	ctx, leave, err := c.enter(ctx)
+	if err != nil {
+		return c.wrap("update", err)
+	}
+	defer leave()
+	return c.wrap("update", engine.Cause(ctx, c.update(ctx, l)))
+}
+
+func (c *Container) update(ctx context.Context, l Limits) error {
+	limits, err := l.spec()
+	if err != nil {
+		return err
+	}
+	key := "limits " + c.ID()
+	if err := c.e.Lock(ctx, key); err != nil {
+		return err
+	}
+	defer c.e.Unlock(key)
+	record, err := c.e.Client.ContainerService().Get(ctx, c.ID())
+	if err != nil {
+		return err
+	}
+	r, err := spec.Relimit(record.Spec, limits)
+	if err != nil {
+		return err
+	}
+	if err := l.keeps(r.Was); err != nil {
+		return err
+	}
+	if err := c.e.Backend.Permits(r.Becomes); err != nil {
+		return err
+	}
+	s, err := c.life().Status(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.e.Cleanup(ctx) // from here on it is done, or undone
+	defer cancel()
+	lives := s.Pid != 0 && s.State != containerd.Stopped
+	if lives {
+		if err := c.first().Limit(ctx, r.To); err != nil {
+			return errors.Join(err, c.first().Limit(ctx, r.Back))
+		}
+	}
+	record.Spec = r.Spec
+	if _, err := c.e.Client.ContainerService().Update(ctx, record, "spec"); err != nil {
+		if lives {
+			err = errors.Join(err, c.first().Limit(ctx, r.Back))
+		}
+		return fmt.Errorf("record: %w", err)
+	}
+	return nil
+}
+
+// keeps finds what would have to change that can't.
+func (l Limits) keeps(s *specs.Spec) error {
+	f, err := l.fixed()
+	if err != nil {
+		return err
+	}
+	if !f.In(s) {
+		return invalid("Ulimits, Shm, OOMScore and Devices are what the container was made with")
+	}
+	return nil
+}

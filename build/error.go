@@ -78,7 +78,7 @@ func explain(err error, file string, text func() string, step func(digest string
 		}
 		e.File = s.Info.Filename
 		e.Line, e.Instruction = lines(string(s.Info.Data), s.Ranges)
-		if e.File == "Dockerfile" || e.File == "" {
+		if e.File == "Dockerfile" || e.File == contextDir || e.File == "" { // a context that is the Dockerfile is the second
 			e.File = file
 		}
 	}

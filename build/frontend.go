@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"sync"
 
 	"github.com/moby/buildkit/client/llb/sourceresolver"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
@@ -20,7 +21,7 @@ import (
 // platform, and asks for its last. BuildKit's own does the same after it has
 // looked whether another frontend is to do it, and has a data race in what is
 // resolved here.
-func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+func (s *solving) convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 	ui, err := dockerui.NewClient(c)
 	if err != nil {
 		return nil, err
@@ -29,6 +30,8 @@ func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	text := string(src.Data)
+	s.dockerfile.Store(&text)
 	images := &resolver{to: c}
 	images.once.CacheError = true
 	remark := func(rule, description, url, msg string, at []parser.Range) {
@@ -36,6 +39,7 @@ func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 			Level: 1, Detail: [][]byte{[]byte(description)}, URL: url, Range: ranges(at),
 		})
 	}
+	var converted sync.Map // *dockerfile2llb.Result by platform
 	made, err := ui.Build(ctx, func(ctx context.Context, platform *ocispec.Platform, n int) (*dockerui.BuildResult, error) {
 		o := dockerfile2llb.ConvertOpt{
 			Config: ui.Config, Client: ui, SourceMap: src.SourceMap, MetaResolver: images, TargetPlatform: platform,
@@ -48,6 +52,7 @@ func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 		if err != nil {
 			return nil, err
 		}
+		converted.Store(platformID(platform), graph)
 		def, err := graph.State.Marshal(ctx)
 		if err != nil {
 			return nil, err
@@ -61,6 +66,13 @@ func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 			return nil, err
 		}
 		return &dockerui.BuildResult{Reference: ref, Image: graph.Image, BaseImage: graph.BaseImage, Epoch: graph.Epoch}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = scan(ctx, ui, c, made, func(platform string) *dockerfile2llb.Result {
+		graph, _ := converted.Load(platform)
+		return graph.(*dockerfile2llb.Result)
 	})
 	if err != nil {
 		return nil, err

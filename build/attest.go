@@ -20,7 +20,8 @@ import (
 
 // Provenance is how much an image tells of how it was made: an attestation in the
 // format of SLSA v1 (https://slsa.dev/spec/v1.0/provenance), which the image's index
-// has beside the image.
+// has beside the image. It names the image by its tags, with its digest: it has no
+// subject where Options.Tags is empty.
 type Provenance int
 
 // How much is told.

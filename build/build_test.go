@@ -64,6 +64,17 @@ func (s *seen) last(name string) build.State {
 	return state
 }
 
+// output gives what all steps wrote.
+func (s *seen) output() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	for _, p := range s.all {
+		b.Write(p.Output)
+	}
+	return b.String()
+}
+
 func content(t testing.TB, img *image.Image, name string) string {
 	t.Helper()
 	root, err := img.FS(t.Context())

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/containerd/containerd/v2/core/content"
 	contentlocal "github.com/containerd/containerd/v2/plugins/content/local"
@@ -92,14 +91,12 @@ func (o *Options) checkCaches() error {
 	return nil
 }
 
-// imports is what the frontend is told of the caches to read.
+// imports is what the frontend is told of the caches to read: the name of each, for
+// which importers has what reads it.
 func (o *Options) imports() string {
 	var list []*controlapi.CacheOptionsEntry
-	for n, c := range o.CacheFrom {
-		list = append(list, &controlapi.CacheOptionsEntry{
-			Type:  "ctor",
-			Attrs: map[string]string{"number": strconv.Itoa(n), "cache": c.String()},
-		})
+	for _, c := range o.CacheFrom {
+		list = append(list, &controlapi.CacheOptionsEntry{Type: c.String()})
 	}
 	if list == nil {
 		return ""
@@ -110,19 +107,17 @@ func (o *Options) imports() string {
 
 // importers read the caches of a build.
 func (o *Options) importers() map[string]remotecache.ResolveCacheImporterFunc {
-	return map[string]remotecache.ResolveCacheImporterFunc{
-		"ctor": func(ctx context.Context, _ session.Group, attrs map[string]string) (remotecache.Importer, ocispec.Descriptor, error) {
-			n, err := strconv.Atoi(attrs["number"])
-			if err != nil || n < 0 || n >= len(o.CacheFrom) {
-				return nil, ocispec.Descriptor{}, fmt.Errorf("there is no cache %q", attrs["number"])
-			}
-			from, d, err := o.CacheFrom[n].open(ctx, o.Pull.Registry)
+	all := map[string]remotecache.ResolveCacheImporterFunc{}
+	for _, c := range o.CacheFrom {
+		all[c.String()] = func(ctx context.Context, _ session.Group, _ map[string]string) (remotecache.Importer, ocispec.Descriptor, error) {
+			from, d, err := c.open(ctx, o.Pull.Registry)
 			if err != nil {
 				return nil, d, err
 			}
 			return remotecache.NewImporter(from), d, nil
-		},
+		}
 	}
+	return all
 }
 
 // open finds the manifest of a cache, and what reads it and its blobs.

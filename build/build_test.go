@@ -16,7 +16,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
@@ -303,6 +306,62 @@ func TestAdd(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "fetched", content(t, img, "file"))
 	require.Positive(t, hits.Load())
+
+	sum := digest.FromString("fetched")
+	from = dockerfile("FROM ctor.test/busybox:1", "ADD --checksum="+sum.String()+" --chmod=0600 "+s.URL+"/file /file")
+	img, err = build.Build(t.Context(), e, from, &build.Options{Network: new(container.Host())})
+	require.NoError(t, err)
+	require.Equal(t, "fetched", content(t, img, "file"))
+	from = dockerfile("FROM ctor.test/busybox:1", "ADD --checksum="+digest.FromString("else").String()+" "+s.URL+"/file /file")
+	_, err = build.Build(t.Context(), e, from, &build.Options{Network: new(container.Host())})
+	require.ErrorContains(t, err, "digest mismatch")
+}
+
+// ADD unpacks an archive of the context, unless it is told not to.
+func TestAddArchive(t *testing.T) {
+	t.Parallel()
+	e := containertest.Engine(t)
+	fixture.Busybox(t, e)
+	from := dockerfile("FROM ctor.test/busybox:1", "ADD packed.tgz /in/", "ADD --unpack=false packed.tgz /as-it-is", "COPY packed.tgz /copied")
+	packed := tarball(t, fstest.MapFS{"a/file": {Data: []byte("inside")}})
+	from["packed.tgz"] = &fstest.MapFile{Data: packed, Mode: 0o644}
+	img, err := build.Build(t.Context(), e, from, alone())
+	require.NoError(t, err)
+	require.Equal(t, "inside", content(t, img, "in/a/file"))
+	require.Equal(t, string(packed), content(t, img, "as-it-is"))
+	require.Equal(t, string(packed), content(t, img, "copied"))
+}
+
+// With SOURCE_DATE_EPOCH two engines make the same bytes, at different times and
+// whatever the times of the context's files.
+func TestReproducible(t *testing.T) {
+	t.Parallel()
+	var digests []digest.Digest
+	for n := range 2 {
+		e := fixture.Open(t)
+		_, err := image.New(t.Context(), e, "ctor.test/base:1", ocispec.ImageConfig{Env: []string{"PATH=/bin"}}, fixture.BusyboxLayer(t))
+		require.NoError(t, err)
+		from := dockerfile(
+			"FROM ctor.test/base:1 AS make",
+			"WORKDIR /made/here",
+			"RUN echo x > file && ln -s file link && mkdir dir && chmod 0700 dir",
+			"FROM scratch",
+			"COPY --from=make /made /made",
+			"COPY a /a/",
+			"ADD <<end /here", "text", "end",
+			"LABEL is=reproducible",
+		)
+		from["a/file"] = &fstest.MapFile{Data: []byte("a"), Mode: 0o644, ModTime: time.Unix(1.7e9+int64(n), 0)}
+		withDirs(from)
+		o := alone()
+		o.Args = map[string]string{"SOURCE_DATE_EPOCH": "1500000000"}
+		img, err := build.Build(t.Context(), e, from, o)
+		require.NoError(t, err)
+		require.Equal(t, "x\n", content(t, img, "made/here/file"))
+		require.EqualValues(t, 1500000000, img.Spec().Created.Unix())
+		digests = append(digests, img.Digest())
+	}
+	require.Equal(t, digests[0], digests[1])
 }
 
 // A step reaches what the policy lets it reach, by the policy's dialer.
@@ -494,6 +553,6 @@ func TestNative(t *testing.T) {
 		require.NoError(t, err)
 		c := newTestCase(t, a, base.Ref())
 		img, err := build.Build(t.Context(), e, c.context, &c.options)
-		c.check(t, img, err)
+		c.check(t, e, img, err)
 	}
 }

@@ -22,6 +22,28 @@ import (
 // references are what the tests pull.
 var references = []string{"library/busybox:latest", "library/busybox:stable-musl", "library/alpine:latest"}
 
+// more are what the tests use of Alpine's busybox and Debian's does not have.
+var more = map[string]string{
+	"etc/alpine-release": "3\n",
+	"bin/addgroup": `#!/bin/sh
+gid=1000
+while getopts g:S o; do case $o in g) gid=$OPTARG;; esac; done
+shift $((OPTIND - 1))
+if [ $# = 2 ]; then sed -i "s/^\($2:.*[^:]\)\$/\1,$1/; s/^\($2:.*:\)\$/\1$1/" /etc/group; else echo "$1:x:$gid:" >> /etc/group; fi
+`,
+	"bin/adduser": `#!/bin/sh
+uid=1000 group= home=
+while getopts Du:G:h:s:HS o; do case $o in u) uid=$OPTARG;; G) group=$OPTARG;; h) home=$OPTARG;; esac; done
+shift $((OPTIND - 1))
+if [ $# = 2 ]; then exec addgroup "$1" "$2"; fi
+if [ -z "$group" ]; then group=$1; addgroup -g $uid $1; fi
+gid=$(grep "^$group:" /etc/group | cut -d: -f3)
+home=${home:-/home/$1}
+echo "$1:x:$uid:$gid::$home:/bin/sh" >> /etc/passwd
+mkdir -p "$home"; chown $uid:$gid "$home"
+`,
+}
+
 // serve is a registry on a port of loopback that it tells, until it is told to end.
 func serve() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -52,7 +74,9 @@ func fill(ctx context.Context, host string) error {
 	if err != nil {
 		return err
 	}
-	box["etc/alpine-release"] = &fstest.MapFile{Data: []byte("3\n"), Mode: 0o644}
+	for name, text := range more {
+		box[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o755}
+	}
 	for _, ref := range references {
 		name, tag, _ := strings.Cut(ref, ":")
 		repo, err := remote.NewRepository(host + "/" + name)

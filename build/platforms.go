@@ -2,6 +2,8 @@ package build
 
 import (
 	"fmt"
+	"strings"
+	"syscall"
 
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/solver/pb"
@@ -11,18 +13,20 @@ import (
 	ctor "github.com/ctorhq/ctor"
 )
 
-// runnable tells why this host runs no command of a platform, if it does not. It is
-// tried out: the kernel may have been taught others (binfmt_misc).
-func runnable(p *pb.Platform) error {
-	if p == nil {
-		return nil
+// foreign explains a command's error by its platform, if that is one that this host
+// does not run, which is tried out: the kernel may have been taught others
+// (binfmt_misc). A platform says nothing of the command itself, so it is no reason to
+// refuse one.
+func foreign(err error, p *pb.Platform) error {
+	if p == nil || !strings.Contains(err.Error(), syscall.ENOEXEC.Error()) {
+		return err
 	}
 	wanted := platforms.Normalize(ocispec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant})
 	for _, has := range archutil.SupportedPlatforms(true) {
 		if platforms.Only(has).Match(wanted) {
-			return nil
+			return err
 		}
 	}
-	return fmt.Errorf("this host runs no commands of %s: apt-get install qemu-user-static binfmt-support (%w)",
-		platforms.Format(wanted), ctor.ErrUnavailable)
+	return fmt.Errorf("this host runs no commands of %s: apt-get install qemu-user-static binfmt-support (%w): %w",
+		platforms.Format(wanted), ctor.ErrUnavailable, err)
 }

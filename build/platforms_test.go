@@ -73,8 +73,15 @@ func TestPlatforms(t *testing.T) {
 	}
 }
 
-// foreign is a context whose command is another processor's.
-func foreign(t *testing.T, arch string) fstest.MapFS {
+// running is a context whose command is a program.
+func running(program []byte) fstest.MapFS {
+	from := dockerfile("FROM scratch", "COPY answer /", `RUN ["/answer"]`)
+	from["answer"] = &fstest.MapFile{Data: program, Mode: 0o755}
+	return from
+}
+
+// compiled is a program that says what it is compiled for.
+func compiled(t *testing.T, arch string) []byte {
 	file := filepath.Join(t.TempDir(), "answer")
 	cmd := exec.Command("go", "build", "-o", file, "./testdata/answer")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
@@ -82,10 +89,11 @@ func foreign(t *testing.T, arch string) fstest.MapFS {
 	require.NoError(t, err, "%s", out)
 	program, err := os.ReadFile(file)
 	require.NoError(t, err)
-	from := dockerfile("FROM scratch", "COPY answer /", `RUN ["/answer"]`)
-	from["answer"] = &fstest.MapFile{Data: program, Mode: 0o755}
-	return from
+	return program
 }
+
+// s390x is as much of a program of s390x as the kernel reads before it says no.
+var s390x = append([]byte("\x7fELF\x02\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x16"), make([]byte, 256)...)
 
 // A command of a platform that the kernel has not been taught is refused; one that
 // it has been taught runs.
@@ -94,9 +102,9 @@ func TestForeignCommand(t *testing.T) {
 	e := containertest.Engine(t)
 	o := alone()
 	o.Platforms = []string{"linux/s390x"}
-	_, err := build.Build(t.Context(), e, dockerfile("FROM scratch", `RUN ["/answer"]`), o)
+	_, err := build.Build(t.Context(), e, running(s390x), o)
 	require.ErrorIs(t, err, ctor.ErrUnavailable)
-	require.ErrorContains(t, err, "Dockerfile:2: RUN")
+	require.ErrorContains(t, err, "Dockerfile:3: RUN")
 	require.ErrorContains(t, err, "this host runs no commands of linux/s390x: apt-get install qemu-user-static binfmt-support")
 
 	if _, err := fs.Stat(os.DirFS("/proc/sys/fs/binfmt_misc"), "qemu-aarch64"); err != nil {
@@ -104,7 +112,7 @@ func TestForeignCommand(t *testing.T) {
 	}
 	var s seen
 	o.Platforms, o.Progress = []string{"linux/arm64"}, s.add
-	_, err = build.Build(t.Context(), e, foreign(t, "arm64"), o)
+	_, err = build.Build(t.Context(), e, running(compiled(t, "arm64")), o)
 	require.NoError(t, err)
 	require.Contains(t, s.output(), "arm64\n")
 }

@@ -150,6 +150,14 @@ func (s *solving) base(ctx context.Context, ref string, p *ocispec.Platform) err
 		pull.Policy = image.PullMissing // the frontend asks several times
 	}
 	i, err := image.Pull(ctx, s.e, ref, &pull)
+	if errors.Is(err, ctor.ErrNotFound) && pull.Platform != "" {
+		// An image that is no index is taken for whatever platform it is asked for, with
+		// a remark of the frontend's.
+		pull.Platform = ""
+		if any, aerr := image.Pull(ctx, s.e, ref, &pull); aerr == nil && any.Index() == any.Digest() {
+			i, err = any, nil
+		}
+	}
 	if errors.Is(err, ctor.ErrNotFound) && pull.Policy == image.PullNever {
 		return fmt.Errorf("%w: pull it before, or leave Options.Pull.Policy zero", err)
 	}

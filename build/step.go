@@ -90,13 +90,10 @@ func (c *commandOp) Exec(ctx context.Context, job solver.JobContext, inputs []so
 	if err != nil {
 		return nil, err
 	}
-	if err := runnable(c.platform); err != nil {
-		return nil, err
-	}
 	s := step{network: build.o.Network, sessions: c.b.sessions, build: job.Session(), secrets: c.secrets, agents: c.agents}
 	out, err := c.runs.Exec(context.WithValue(ctx, stepKey{}, s), job, inputs)
 	if err != nil {
-		return nil, err
+		return nil, foreign(err, c.platform)
 	}
 	return finished(ctx, out)
 }

@@ -19,20 +19,28 @@ import (
 	"github.com/ctorhq/ctor/registry/registrytest"
 )
 
-// references are what the tests pull.
-var references = []string{"library/busybox:latest", "library/busybox:stable-musl", "library/alpine:latest"}
+// references are what the tests pull. What stands for hellofs and Debian here is not
+// what the tests need of them.
+var references = []string{
+	"library/busybox:latest", "library/busybox:stable-musl", "library/alpine:latest",
+	"tonistiigi/hellofs:latest", "amd64/debian:bullseye-20230109-slim",
+}
 
-// more are what the tests use of Alpine's busybox and Debian's does not have.
+// more are what the tests use of Alpine and its busybox, and Debian's does not have.
 var more = map[string]string{
-	"etc/alpine-release": "3\n",
+	"etc/alpine-release": "3.18.4\n",
+	"etc/passwd":         "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+	"etc/group":          "root:x:0:\ndaemon:x:1:\nwheel:x:10:root\nnobody:x:65534:\n",
 	"bin/addgroup": `#!/bin/sh
 gid=1000
+while grep -q ":$gid:" /etc/group; do gid=$((gid + 1)); done
 while getopts g:S o; do case $o in g) gid=$OPTARG;; esac; done
 shift $((OPTIND - 1))
 if [ $# = 2 ]; then sed -i "s/^\($2:.*[^:]\)\$/\1,$1/; s/^\($2:.*:\)\$/\1$1/" /etc/group; else echo "$1:x:$gid:" >> /etc/group; fi
 `,
 	"bin/adduser": `#!/bin/sh
 uid=1000 group= home=
+while grep -q "x:$uid:" /etc/passwd; do uid=$((uid + 1)); done
 while getopts Du:G:h:s:HS o; do case $o in u) uid=$OPTARG;; G) group=$OPTARG;; h) home=$OPTARG;; esac; done
 shift $((OPTIND - 1))
 if [ $# = 2 ]; then exec addgroup "$1" "$2"; fi

@@ -3,6 +3,7 @@
 //
 //   - imports: which package of this module may import which (this file)
 //   - deps: what the core may never depend on, however far away (this file)
+//   - sums: what go.mod and go.sum do not name (this file)
 //   - paths: which files of the host the public packages leave alone (paths_test.go)
 //   - opens: what container opens by itself, which is nothing (paths_test.go)
 //   - api: which types the public signatures may name (api_test.go)
@@ -16,6 +17,8 @@ package imports
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -170,6 +173,22 @@ func TestDesign(t *testing.T) {
 
 func TestImports(t *testing.T)      { complain(t, here(t).checkImports(), "") }
 func TestDependencies(t *testing.T) { complain(t, here(t).checkDeps(), "") }
+
+// What only nested modules need is not even named by the core's: nobody who uses it
+// fetches or checks as much as a go.mod of it.
+func TestSums(t *testing.T) {
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(here(t).dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, module := range []string{"github.com/moby/buildkit", "github.com/tonistiigi/fsutil"} {
+			if strings.Contains(string(text), module+" ") {
+				t.Errorf("%s names %s, which is for the nested module build alone", name, module)
+			}
+		}
+	}
+}
 
 // checkLoads reports the packages that go list itself finds wrong.
 func (m *module) checkLoads() (bad []string) {

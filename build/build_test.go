@@ -119,6 +119,21 @@ func TestCache(t *testing.T) {
 	run(build.Done, o)
 }
 
+// A directory is built again by the next engine on the same root.
+func TestReopen(t *testing.T) {
+	t.Parallel()
+	root, dir := t.TempDir(), t.TempDir()
+	require.NoError(t, os.CopyFS(dir, dockerfile("FROM ctor.test/busybox:1", "COPY Dockerfile /", "RUN test -s /Dockerfile")))
+	for range 3 {
+		e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+		require.NoError(t, err)
+		fixture.Busybox(t, e)
+		_, err = build.Build(t.Context(), e, os.DirFS(dir), alone())
+		require.NoError(t, err)
+		require.NoError(t, e.Close())
+	}
+}
+
 func TestPrune(t *testing.T) {
 	t.Parallel()
 	e := fixture.Open(t)

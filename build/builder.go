@@ -146,6 +146,7 @@ func (b *builder) newWorker(dir string) error {
 		return errors.Join(err, md.Close())
 	}
 	b.undo.Close(w)
+	b.undo.Push(func() error { return forgetHashes(md) })
 	b.worker = &hand{Worker: w, b: b}
 	return b.worker.sources()
 }

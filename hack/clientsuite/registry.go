@@ -50,7 +50,11 @@ func fill(ctx context.Context, net *internet) error {
 			return err
 		}
 		repo.Client = net.client()
-		if err := foreign.Push(ctx, repo, tag, architectures, layers(box)); err != nil {
+		img, err := foreign.NewImage(ctx, architectures, layers(box)...)
+		if err == nil {
+			err = img.Push(ctx, repo, tag)
+		}
+		if err != nil {
 			return fmt.Errorf("push %s: %w", ref, err)
 		}
 	}

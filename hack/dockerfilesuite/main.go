@@ -31,7 +31,7 @@ import (
 
 func main() {
 	if filepath.Base(os.Args[0]) == "registry" {
-		if err := serve(); err != nil {
+		if err := serve(os.Args[len(os.Args)-1]); err != nil {
 			fmt.Fprintln(os.Stderr, "registry:", err)
 			os.Exit(1)
 		}

@@ -119,7 +119,7 @@ func (s suite) run(ctx context.Context, pattern string) (*foreign.Outcome, error
 		s.path("suite"), "-test.v=test2json", "-test.timeout=60m", "-test.run", only}
 	cmd := exec.CommandContext(ctx, "unshare", args...)
 	cmd.Dir = s.path("tree", "frontend", "dockerfile")
-	cmd.Env = append(os.Environ(), "PATH="+s.path("bin")+":"+os.Getenv("PATH"), "FRONTEND_BUILTIN_ONLY=1", "CTOR_TEST_FRONTEND="+s.frontend)
+	cmd.Env = append(os.Environ(), "PATH="+s.path("bin")+":"+os.Getenv("PATH"), "FRONTEND_BUILTIN_ONLY=1", "CTOR_TEST_FRONTEND="+s.frontend, mirrorDir+"="+s.path("mirror"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()

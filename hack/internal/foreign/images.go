@@ -58,26 +58,42 @@ func Busybox() (Files, error) {
 	return root, nil
 }
 
-// Push makes an index of one image for each platform, of files of its own.
-func Push(ctx context.Context, repo *remote.Repository, tag string, platforms []ocispec.Platform, layers []Files) error {
+// Image is an index of one image for each platform, ready to be pushed.
+type Image struct{ parts []part }
+
+type part struct {
+	is   ocispec.Descriptor
+	data []byte
+}
+
+// NewImage packs an image whose first layer has a file of its own for each platform.
+func NewImage(ctx context.Context, platforms []ocispec.Platform, layers ...Files) (*Image, error) {
+	i := &Image{}
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
 	for _, p := range platforms {
 		own := Files{"etc/architecture": {Data: []byte(p.Architecture), Mode: 0o644}}
 		maps.Copy(own, layers[0])
-		d, err := pushOne(ctx, repo, p, append([]Files{own}, layers[1:]...))
+		d, err := i.add(ctx, p, append([]Files{own}, layers[1:]...))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		index.Manifests = append(index.Manifests, d)
 	}
-	d, err := object(ctx, repo, ocispec.MediaTypeImageIndex, index)
-	if err != nil {
-		return err
-	}
-	return repo.Tag(ctx, d, tag)
+	_, err := i.object(ocispec.MediaTypeImageIndex, index)
+	return i, err
 }
 
-func pushOne(ctx context.Context, repo *remote.Repository, p ocispec.Platform, layers []Files) (ocispec.Descriptor, error) {
+// Push pushes the image.
+func (i *Image) Push(ctx context.Context, repo *remote.Repository, tag string) error {
+	for _, p := range i.parts {
+		if err := repo.Push(ctx, p.is, bytes.NewReader(p.data)); err != nil {
+			return err
+		}
+	}
+	return repo.Tag(ctx, i.parts[len(i.parts)-1].is, tag)
+}
+
+func (i *Image) add(ctx context.Context, p ocispec.Platform, layers []Files) (ocispec.Descriptor, error) {
 	image := ocispec.Image{
 		Platform: p, RootFS: ocispec.RootFS{Type: "layers"},
 		Config: ocispec.ImageConfig{Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Cmd: []string{"sh"}},
@@ -88,20 +104,28 @@ func pushOne(ctx context.Context, repo *remote.Repository, p ocispec.Platform, l
 		if err != nil {
 			return ocispec.Descriptor{}, err
 		}
-		d, err := blob(ctx, repo, ocispec.MediaTypeImageLayerGzip, packed)
-		if err != nil {
-			return d, err
-		}
+		d := i.blob(ocispec.MediaTypeImageLayerGzip, packed)
 		image.RootFS.DiffIDs, manifest.Layers = append(image.RootFS.DiffIDs, id), append(manifest.Layers, d)
 		image.History = append(image.History, ocispec.History{CreatedBy: "made for a test suite"})
 	}
 	var err error
-	if manifest.Config, err = object(ctx, repo, ocispec.MediaTypeImageConfig, image); err != nil {
+	if manifest.Config, err = i.object(ocispec.MediaTypeImageConfig, image); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	d, err := object(ctx, repo, ocispec.MediaTypeImageManifest, manifest)
+	d, err := i.object(ocispec.MediaTypeImageManifest, manifest)
 	d.Platform = &p
 	return d, err
+}
+
+func (i *Image) object(mediaType string, v any) (ocispec.Descriptor, error) {
+	b, err := json.Marshal(v)
+	return i.blob(mediaType, b), err
+}
+
+func (i *Image) blob(mediaType string, b []byte) ocispec.Descriptor {
+	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	i.parts = append(i.parts, part{d, b})
+	return d
 }
 
 // pack gives a layer's DiffID, and its compressed tar.
@@ -121,17 +145,4 @@ func pack(ctx context.Context, f Files) (digest.Digest, []byte, error) {
 		return "", nil, err
 	}
 	return l.DiffID, b.Bytes(), nil
-}
-
-func object(ctx context.Context, repo *remote.Repository, mediaType string, v any) (ocispec.Descriptor, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	return blob(ctx, repo, mediaType, b)
-}
-
-func blob(ctx context.Context, repo *remote.Repository, mediaType string, b []byte) (ocispec.Descriptor, error) {
-	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	return d, repo.Push(ctx, d, bytes.NewReader(b))
 }

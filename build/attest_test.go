@@ -29,7 +29,10 @@ type statement struct {
 			} `json:"resolvedDependencies"`
 			ExternalParameters struct {
 				Request struct {
-					Args map[string]string `json:"args"`
+					Args    map[string]string `json:"args"`
+					Secrets []struct {
+						ID string `json:"id"`
+					} `json:"secrets"`
 				} `json:"request"`
 			} `json:"externalParameters"`
 		} `json:"buildDefinition"`
@@ -83,6 +86,7 @@ func TestProvenance(t *testing.T) {
 		require.Contains(t, deps[0].URI, "ctor.test/busybox")
 		require.Equal(t, base.Index().Encoded(), deps[0].Digest["sha256"])
 		require.Equal(t, more, s.Predicate.BuildDefinition.ExternalParameters.Request.Args["build-arg:WHO"] == "me")
+		require.Equal(t, more, len(s.Predicate.BuildDefinition.ExternalParameters.Request.Secrets) == 1)
 		require.NotEmpty(t, s.Predicate.RunDetails.Metadata["finishedOn"])
 	}
 	img, err := build.Build(t.Context(), e, from, alone())

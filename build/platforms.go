@@ -30,3 +30,11 @@ func foreign(err error, p *pb.Platform) error {
 	return fmt.Errorf("this host runs no commands of %s: apt-get install qemu-user-static binfmt-support (%w): %w",
 		platforms.Format(wanted), ctor.ErrUnavailable, err)
 }
+
+// platformID is a platform as the frontend's results name it; nil is this machine's.
+func platformID(p *ocispec.Platform) string {
+	if p == nil {
+		return platforms.FormatAll(platforms.Normalize(platforms.DefaultSpec()))
+	}
+	return platforms.FormatAll(platforms.Normalize(*p))
+}

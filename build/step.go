@@ -54,7 +54,7 @@ func (h *hand) Executor() executor.Executor { return h.b.commands }
 // program is killed: they are taken out of the step that it runs, and added to the
 // container's mounts instead.
 func (h *hand) command(v solver.Vertex, whole solver.Op, exec *pb.Op_Exec, platform *pb.Platform, sm *session.Manager) (solver.Op, error) {
-	c := &commandOp{Op: whole, b: h.b, platform: platform}
+	c := &commandOp{Op: whole, b: h.b, platform: platform, exec: exec.Exec}
 	rest := exec.Exec.CloneVT()
 	rest.Mounts = nil
 	for _, m := range exec.Exec.Mounts {
@@ -80,6 +80,7 @@ type commandOp struct {
 	solver.Op           // the whole of it, for its cache key
 	runs      solver.Op // what BuildKit does of it
 	b         *builder
+	exec      *pb.ExecOp
 	platform  *pb.Platform
 	secrets   []*pb.Mount
 	agents    []*pb.Mount

@@ -58,7 +58,8 @@ func Busybox() (Files, error) {
 	return root, nil
 }
 
-// Image is an index of one image for each platform, ready to be pushed.
+// Image is an image for each platform, ready to be pushed: an index of several, and
+// of one none.
 type Image struct{ parts []part }
 
 type part struct {
@@ -78,6 +79,9 @@ func NewImage(ctx context.Context, platforms []ocispec.Platform, layers ...Files
 			return nil, err
 		}
 		index.Manifests = append(index.Manifests, d)
+	}
+	if len(platforms) == 1 {
+		return i, nil
 	}
 	_, err := i.object(ocispec.MediaTypeImageIndex, index)
 	return i, err

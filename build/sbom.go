@@ -4,41 +4,15 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/client/llb/sourceresolver"
 	"github.com/moby/buildkit/frontend/attestations/sbom"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerui"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/moby/buildkit/solver/llbsolver"
-	"github.com/moby/buildkit/solver/llbsolver/proc"
-	provenance "github.com/moby/buildkit/solver/llbsolver/provenance/types"
 	"github.com/moby/buildkit/solver/result"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-// Provenance is how much an image tells of how it was made: an attestation in the
-// format of SLSA v1 (https://slsa.dev/spec/v1.0/provenance), which the image's index
-// has beside the image. It names the image by its tags, with its digest: it has no
-// subject where Options.Tags is empty.
-type Provenance int
-
-// How much is told.
-const (
-	NoProvenance  Provenance = iota
-	MinProvenance            // what the image was made from, by digest, and when
-	MaxProvenance            // also the Dockerfile, the values of ARG and each step
-)
-
-// processors are what is done with a build's results before they are stored.
-func (o *Options) processors() []llbsolver.Processor {
-	mode := map[Provenance]string{MinProvenance: "min", MaxProvenance: "max"}[o.Provenance]
-	if mode == "" {
-		return nil
-	}
-	return []llbsolver.Processor{proc.ProvenanceProcessor(provenance.ProvenanceSLSA1, map[string]string{"mode": mode}, nil)}
-}
 
 // scan has the scanner list what is in the image of each platform. scanned is what
 // the Dockerfile has become there.
@@ -80,12 +54,4 @@ func scan(ctx context.Context, ui *dockerui.Client, c gateway.Client, made *dock
 		made.AddAttestation(id, *solved)
 		return nil
 	})
-}
-
-// platformID is a platform as the frontend's results name it; nil is this machine's.
-func platformID(p *ocispec.Platform) string {
-	if p == nil {
-		return platforms.FormatAll(platforms.Normalize(platforms.DefaultSpec()))
-	}
-	return platforms.FormatAll(platforms.Normalize(*p))
 }

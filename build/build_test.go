@@ -1,6 +1,7 @@
 package build_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -474,6 +475,16 @@ func warm(t *testing.T) {
 	require.NoError(t, err)
 	_, err = build.Build(t.Context(), e, dockerfile("FROM ctor.test/busybox:1", "RUN false"), alone())
 	require.Error(t, err)
+	o := alone()
+	key, _ := newKey(t)
+	o.SSH = map[string]build.SSH{"default": {Keys: [][]byte{key}}}
+	o.Secrets = map[string][]byte{"secret": []byte("x")}
+	o.Provenance = build.MaxProvenance
+	o.CacheTo = []build.Cache{build.InDirectory(t.TempDir())}
+	// A client of the agent that stays when its step ends.
+	packed := tarball(t, dockerfile("FROM ctor.test/busybox:1", "RUN --mount=type=ssh --mount=type=secret,id=secret sleep 1000 | nc local:$SSH_AUTH_SOCK & sleep 0.1; test -S $SSH_AUTH_SOCK"))
+	_, err = build.Tar(t.Context(), e, bytes.NewReader(packed), o)
+	require.NoError(t, err)
 	require.NoError(t, e.Close())
 	require.Empty(t, fixture.Host(t, root))
 }

@@ -68,5 +68,5 @@ func run(ctx context.Context, frontend, pattern string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return got.Tell(os.Stdout, known(frontend)), nil
+	return got.Tell(os.Stdout, func(test string) string { return known(frontend, test) }), nil
 }

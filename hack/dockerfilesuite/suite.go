@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -119,7 +120,7 @@ func (s suite) run(ctx context.Context, pattern string) (*foreign.Outcome, error
 		s.path("suite"), "-test.v=test2json", "-test.timeout=60m", "-test.run", only}
 	cmd := exec.CommandContext(ctx, "unshare", args...)
 	cmd.Dir = s.path("tree", "frontend", "dockerfile")
-	cmd.Env = append(os.Environ(), "PATH="+s.path("bin")+":"+os.Getenv("PATH"), "FRONTEND_BUILTIN_ONLY=1", "CTOR_TEST_FRONTEND="+s.frontend, mirrorDir+"="+s.path("mirror"))
+	cmd.Env = append(os.Environ(), "PATH="+s.path("bin")+":"+os.Getenv("PATH"), "FRONTEND_BUILTIN_ONLY=1", "BUILDKIT_RUN_NETWORK_INTEGRATION_TESTS=1", "CTOR_TEST_FRONTEND="+s.frontend, mirrorDir+"="+s.path("mirror"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
@@ -136,13 +137,16 @@ func (s suite) run(ctx context.Context, pattern string) (*foreign.Outcome, error
 	return got, err
 }
 
+// matrix is what the tests are run with, besides worker and frontend.
+var matrix = []string{"security.insecure", "network.host", "env"}
+
 // nameOf shortens the name of a test: all are parts of one, and are named by what
 // they are run with, of which only what differs counts.
 func nameOf(test string) string {
 	_, test, _ = strings.Cut(test, "TestIntegration/")
 	name, with, _ := strings.Cut(test, "/worker=oci/frontend=builtin")
 	first, rest, _ := strings.Cut(strings.TrimPrefix(with, "/"), "/")
-	if strings.Contains(first, "=") {
+	if key, _, ok := strings.Cut(first, "="); ok && slices.Contains(matrix, key) {
 		name, first = name+":"+first, rest
 	}
 	if first != "" {

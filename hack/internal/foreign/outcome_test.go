@@ -15,15 +15,16 @@ func TestOutcome(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, &Outcome{Passed: []string{"TestA"}, Failed: []string{"TestB"}, Skipped: []string{"TestC"}, Parts: []string{"TestB/part"}}, o)
 	var said bytes.Buffer
-	require.True(t, o.Tell(&said, map[string]string{"TestB": "no such thing here"}))
+	none := func(string) string { return "" }
+	require.True(t, o.Tell(&said, func(test string) string { return map[string]string{"TestB": "no such thing here"}[test] }))
 	require.Contains(t, said.String(), "1 passed, 1 failed, 1 skipped\n")
 	require.Contains(t, said.String(), "TestB: no such thing here\n         TestB/part\n")
-	require.False(t, o.Tell(&said, nil))
+	require.False(t, o.Tell(&said, none))
 	o, err = Follow(strings.NewReader("--- FAIL: TestAll/TestA/x\n--- FAIL: TestAll\n"), func(s string) string {
 		_, s, _ = strings.Cut(s, "TestAll/")
 		return s
 	})
 	require.NoError(t, err)
 	require.Equal(t, &Outcome{Parts: []string{"TestA/x"}}, o)
-	require.False(t, new(Outcome).Tell(&said, nil), "nothing was tested")
+	require.False(t, new(Outcome).Tell(&said, none), "nothing was tested")
 }

@@ -67,7 +67,7 @@ type Options struct {
 
 	// Platforms are those that the image is for, as "linux/arm64". Empty means this
 	// machine's. Of several the image is an index, and what Build gives is this
-	// machine's, or else the first. A RUN for another platform than this machine's
+	// machine's, or else one of the others. A RUN for another platform than this machine's
 	// needs a kernel that was taught to run its programs (binfmt_misc), else it is
 	// ctor.ErrUnavailable; what FROM --platform=$BUILDPLATFORM begins needs nothing.
 	Platforms []string

@@ -7,6 +7,7 @@ const (
 	daemon    = "it asks buildkitd's record of builds for a trace, and a library keeps none"
 	rights    = "it needs a host with all capabilities"
 	devices   = "RUN --device (CDI) is not offered"
+	hosts     = "all steps have the host's network here, where the servers of the tests are"
 	words     = "the error says it in other words"
 	elsewhere = "what it looks for is added by build.Build (build/provenance.go), and not by BuildKit's service"
 	checks    = "it reads the build checks as a client of buildkitd does, with its own words for the line or by a question of its own; build.Progress has them as remarks"
@@ -26,6 +27,7 @@ var failing = map[string]string{
 	"TestSecretSSHProvenance":                                elsewhere,
 	"TestInsecureDevicesWhitelist:security.insecure=granted": internet,
 	"TestRunSecurityInsecure:security.insecure=granted":      rights,
+	"TestRunHostNetwork:network.host=granted":                hosts,
 }
 
 // linting are the tests of build checks.

@@ -91,6 +91,9 @@ type daemon struct {
 func (d *daemon) server(ctx context.Context, cfg *config.Config) (*grpc.Server, error) {
 	registries := hosts.NewRegistryConfig(cfg.Registries)
 	d.worker.RegistryHosts = registries // to push to
+	// As the tests have it (--oci-worker-gc=false): the service prunes beside builds,
+	// where this package has both take turns.
+	d.worker.WorkerOpt.GCPolicy = nil
 	dir := filepath.Join(d.e.Root(), "build")
 	history, err := boltutil.SafeOpen(filepath.Join(dir, "history.db"), 0o600, nil)
 	if err != nil {

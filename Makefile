@@ -80,6 +80,7 @@ conformance: ## run the conformance suite of registries against ours (part of te
 dockerfile: ## test builds from Dockerfiles (part of test)
 	@hack/setup test
 	cd build && $(TEST) ./...
+	cd examples/build && $(TEST) ./...
 
 # Engines find the shim on PATH, as users' do. So what runs containers is tested
 # once more, as it is: without one the test binary is its own shim.

@@ -1,6 +1,7 @@
 package build_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
@@ -64,6 +68,17 @@ func (s *seen) last(name string) build.State {
 	return state
 }
 
+// output gives what all steps wrote.
+func (s *seen) output() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	for _, p := range s.all {
+		b.Write(p.Output)
+	}
+	return b.String()
+}
+
 func content(t testing.TB, img *image.Image, name string) string {
 	t.Helper()
 	root, err := img.FS(t.Context())
@@ -103,6 +118,21 @@ func TestCache(t *testing.T) {
 	o := alone()
 	o.NoCache = true
 	run(build.Done, o)
+}
+
+// A directory is built again by the next engine on the same root.
+func TestReopen(t *testing.T) {
+	t.Parallel()
+	root, dir := t.TempDir(), t.TempDir()
+	require.NoError(t, os.CopyFS(dir, dockerfile("FROM ctor.test/busybox:1", "COPY Dockerfile /", "RUN test -s /Dockerfile")))
+	for range 3 {
+		e, err := ctor.Open(t.Context(), ctor.Config{Root: root})
+		require.NoError(t, err)
+		fixture.Busybox(t, e)
+		_, err = build.Build(t.Context(), e, os.DirFS(dir), alone())
+		require.NoError(t, err)
+		require.NoError(t, e.Close())
+	}
 }
 
 func TestPrune(t *testing.T) {
@@ -292,6 +322,62 @@ func TestAdd(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "fetched", content(t, img, "file"))
 	require.Positive(t, hits.Load())
+
+	sum := digest.FromString("fetched")
+	from = dockerfile("FROM ctor.test/busybox:1", "ADD --checksum="+sum.String()+" --chmod=0600 "+s.URL+"/file /file")
+	img, err = build.Build(t.Context(), e, from, &build.Options{Network: new(container.Host())})
+	require.NoError(t, err)
+	require.Equal(t, "fetched", content(t, img, "file"))
+	from = dockerfile("FROM ctor.test/busybox:1", "ADD --checksum="+digest.FromString("else").String()+" "+s.URL+"/file /file")
+	_, err = build.Build(t.Context(), e, from, &build.Options{Network: new(container.Host())})
+	require.ErrorContains(t, err, "digest mismatch")
+}
+
+// ADD unpacks an archive of the context, unless it is told not to.
+func TestAddArchive(t *testing.T) {
+	t.Parallel()
+	e := containertest.Engine(t)
+	fixture.Busybox(t, e)
+	from := dockerfile("FROM ctor.test/busybox:1", "ADD packed.tgz /in/", "ADD --unpack=false packed.tgz /as-it-is", "COPY packed.tgz /copied")
+	packed := tarball(t, fstest.MapFS{"a/file": {Data: []byte("inside")}})
+	from["packed.tgz"] = &fstest.MapFile{Data: packed, Mode: 0o644}
+	img, err := build.Build(t.Context(), e, from, alone())
+	require.NoError(t, err)
+	require.Equal(t, "inside", content(t, img, "in/a/file"))
+	require.Equal(t, string(packed), content(t, img, "as-it-is"))
+	require.Equal(t, string(packed), content(t, img, "copied"))
+}
+
+// With SOURCE_DATE_EPOCH two engines make the same bytes, at different times and
+// whatever the times of the context's files.
+func TestReproducible(t *testing.T) {
+	t.Parallel()
+	var digests []digest.Digest
+	for n := range 2 {
+		e := fixture.Open(t)
+		_, err := image.New(t.Context(), e, "ctor.test/base:1", ocispec.ImageConfig{Env: []string{"PATH=/bin"}}, fixture.BusyboxLayer(t))
+		require.NoError(t, err)
+		from := dockerfile(
+			"FROM ctor.test/base:1 AS make",
+			"WORKDIR /made/here",
+			"RUN echo x > file && ln -s file link && mkdir dir && chmod 0700 dir",
+			"FROM scratch",
+			"COPY --from=make /made /made",
+			"COPY a /a/",
+			"ADD <<end /here", "text", "end",
+			"LABEL is=reproducible",
+		)
+		from["a/file"] = &fstest.MapFile{Data: []byte("a"), Mode: 0o644, ModTime: time.Unix(1.7e9+int64(n), 0)}
+		withDirs(from)
+		o := alone()
+		o.Args = map[string]string{"SOURCE_DATE_EPOCH": "1500000000"}
+		img, err := build.Build(t.Context(), e, from, o)
+		require.NoError(t, err)
+		require.Equal(t, "x\n", content(t, img, "made/here/file"))
+		require.EqualValues(t, 1500000000, img.Spec().Created.Unix())
+		digests = append(digests, img.Digest())
+	}
+	require.Equal(t, digests[0], digests[1])
 }
 
 // A step reaches what the policy lets it reach, by the policy's dialer.
@@ -389,6 +475,16 @@ func warm(t *testing.T) {
 	require.NoError(t, err)
 	_, err = build.Build(t.Context(), e, dockerfile("FROM ctor.test/busybox:1", "RUN false"), alone())
 	require.Error(t, err)
+	o := alone()
+	key, _ := newKey(t)
+	o.SSH = map[string]build.SSH{"default": {Keys: [][]byte{key}}}
+	o.Secrets = map[string][]byte{"secret": []byte("x")}
+	o.Provenance = build.MaxProvenance
+	o.CacheTo = []build.Cache{build.InDirectory(t.TempDir())}
+	// A client of the agent that stays when its step ends.
+	packed := tarball(t, dockerfile("FROM ctor.test/busybox:1", "RUN --mount=type=ssh --mount=type=secret,id=secret sleep 1000 | nc local:$SSH_AUTH_SOCK & sleep 0.1; test -S $SSH_AUTH_SOCK"))
+	_, err = build.Tar(t.Context(), e, bytes.NewReader(packed), o)
+	require.NoError(t, err)
 	require.NoError(t, e.Close())
 	require.Empty(t, fixture.Host(t, root))
 }
@@ -483,6 +579,6 @@ func TestNative(t *testing.T) {
 		require.NoError(t, err)
 		c := newTestCase(t, a, base.Ref())
 		img, err := build.Build(t.Context(), e, c.context, &c.options)
-		c.check(t, img, err)
+		c.check(t, e, img, err)
 	}
 }

@@ -13,13 +13,10 @@ import (
 	"github.com/containerd/containerd/v2/pkg/gc"
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
-	"github.com/moby/buildkit/frontend"
-	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/session"
 	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
-	"github.com/moby/buildkit/solver/llbsolver"
 	"github.com/moby/buildkit/util/leaseutil"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
@@ -48,12 +45,12 @@ type builder struct {
 	turns *turns
 
 	life  context.Context // ends with Close
-	end   context.CancelFunc
+	stop  context.CancelFunc
 	tasks sync.WaitGroup // in the background
 
 	mu     sync.Mutex
 	closed bool
-	builds map[string]*Options // under way, by their session
+	builds map[string]*solving // under way, by their session
 	asked  map[string]time.Time
 	sweeps bool // the cache is being pruned
 }
@@ -87,10 +84,10 @@ func builderOf(e *ctor.Engine) (*builder, error) {
 }
 
 func newBuilder(e *ctor.Engine, in *engine.Engine) (_ *builder, err error) {
-	b := &builder{e: e, in: in, turns: newTurns(), builds: map[string]*Options{}, asked: map[string]time.Time{}}
-	b.life, b.end = context.WithCancel(in.Context(context.Background()))
+	b := &builder{e: e, in: in, turns: newTurns(), builds: map[string]*solving{}, asked: map[string]time.Time{}}
+	b.life, b.stop = context.WithCancel(in.Context(context.Background()))
 	defer b.undo.OnError(&err)
-	b.undo.Push(func() error { b.end(); return nil })
+	b.undo.Push(func() error { b.stop(); return nil })
 	dir := filepath.Join(e.Root(), "build")
 	// Files of commands are where those of containers are: so the next Open removes
 	// what a killed program leaves of them.
@@ -149,6 +146,7 @@ func (b *builder) newWorker(dir string) error {
 		return errors.Join(err, md.Close())
 	}
 	b.undo.Close(w)
+	b.undo.Push(func() error { return forgetHashes(md) })
 	b.worker = &hand{Worker: w, b: b}
 	return b.worker.sources()
 }
@@ -167,46 +165,38 @@ func (b *builder) newKeys(dir string) error {
 	return nil
 }
 
-// newSolver makes what decides what work there is. Each build has one of its own: of
-// builds that share one, BuildKit v0.34.2 reads the progress of one while the other
-// writes it (solver/jobs.go, clientVertex).
-func (b *builder) newSolver() (*llbsolver.Solver, error) {
-	history, err := noHistory()
-	if err != nil {
-		return nil, err
-	}
-	return llbsolver.New(llbsolver.Opt{
-		WorkerController: &b.workers,
-		Frontends: map[string]frontend.Frontend{
-			frontendName: forwarder.NewGatewayForwarder(b.workers.Infos(), convert),
-		},
-		CacheManager:   b.keys,
-		Entitlements:   []string{"network.host", "security.insecure"},
-		SessionManager: b.sessions,
-		HistoryQueue:   history,
-	})
-}
-
-const frontendName = "dockerfile.v0"
-
 // Close ends the builder. No build is under way: they are calls on the engine.
 func (b *builder) Close() error {
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
-	b.end()
+	b.stop()
 	b.tasks.Wait()
 	b.in.Forget(builderID, b)
 	return b.undo.Run()
 }
 
-// optionsOf gives the options of one of the builds that a step is for.
-func (b *builder) optionsOf(g session.Group) (*Options, error) {
+// begin notes a build that is under way.
+func (b *builder) begin(session string, s *solving) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.builds[session] = s
+}
+
+// end forgets it.
+func (b *builder) end(session string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.builds, session)
+}
+
+// buildOf gives one of the builds that a step is for.
+func (b *builder) buildOf(g session.Group) (*solving, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, id := range session.AllSessionIDs(g) {
-		if o := b.builds[id]; o != nil {
-			return o, nil
+		if s := b.builds[id]; s != nil {
+			return s, nil
 		}
 	}
 	return nil, errors.New("a step that belongs to no build")

@@ -15,9 +15,11 @@ import (
 	"testing"
 	"testing/fstest"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
+	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/build"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/container/containertest"
@@ -56,7 +58,7 @@ func TestCases(t *testing.T) {
 			require.NoError(t, err)
 			c := newTestCase(t, a, base.Ref())
 			img, err := build.Build(t.Context(), e, c.context, &c.options)
-			c.check(t, img, err)
+			c.check(t, e, img, err)
 		})
 	}
 }
@@ -173,7 +175,7 @@ func mode(t *testing.T, s string) fs.FileMode {
 	return m
 }
 
-func (c *testCase) check(t *testing.T, img *image.Image, err error) {
+func (c *testCase) check(t *testing.T, e *ctor.Engine, img *image.Image, err error) {
 	if want, ok := c.want["error"]; ok {
 		require.Error(t, err)
 		require.Regexp(t, regexp.MustCompile(strings.TrimSpace(want)), err.Error())
@@ -189,7 +191,7 @@ func (c *testCase) check(t *testing.T, img *image.Image, err error) {
 			t.Logf("%s", be.Output)
 		}
 		require.NoError(t, err)
-		c.checkImage(t, img)
+		c.checkImage(t, e, img)
 	}
 	anyOf(t, c.want["steps"], c.steps)
 	anyOf(t, c.want["remarks"], c.remarks)
@@ -202,7 +204,7 @@ func anyOf(t *testing.T, want string, got []string) {
 	}
 }
 
-func (c *testCase) checkImage(t *testing.T, img *image.Image) {
+func (c *testCase) checkImage(t *testing.T, e *ctor.Engine, img *image.Image) {
 	root, err := img.FS(t.Context())
 	require.NoError(t, err)
 	defer root.Close()
@@ -227,7 +229,7 @@ func (c *testCase) checkImage(t *testing.T, img *image.Image) {
 				require.ErrorIs(t, err, fs.ErrNotExist, line)
 			}
 		case "config":
-			checkConfig(t, img, want)
+			checkConfig(t, e, img, want)
 		case "out":
 			var out bytes.Buffer
 			run, err := img.Run(t.Context(), container.Config{Stdout: &out, Stderr: &out})
@@ -242,13 +244,15 @@ func (c *testCase) checkImage(t *testing.T, img *image.Image) {
 	}
 }
 
-func checkConfig(t *testing.T, img *image.Image, want string) {
-	b, err := json.Marshal(img.Spec().Config)
-	require.NoError(t, err)
-	var got, wanted map[string]any
-	require.NoError(t, json.Unmarshal(b, &got))
+// checkConfig reads the configuration as it is, with what is Docker's alone.
+func checkConfig(t *testing.T, e *ctor.Engine, img *image.Image, want string) {
+	var manifest ocispec.Manifest
+	blob(t, e, img.Digest(), &manifest)
+	var got struct{ Config map[string]any }
+	blob(t, e, manifest.Config.Digest, &got)
+	var wanted map[string]any
 	require.NoError(t, json.Unmarshal([]byte(want), &wanted))
 	for k, v := range wanted {
-		require.Equal(t, v, got[k], k)
+		require.Equal(t, v, got.Config[k], k)
 	}
 }

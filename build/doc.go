@@ -6,6 +6,8 @@
 //		Tags: []string{"shop:1.2"},
 //	})
 //
+// [Remote] fetches the directory by git or HTTP, and [Tar] reads it.
+//
 // It is BuildKit as a library: its solver, its cache and its Dockerfile frontend.
 // There is no daemon, no socket and no frontend image. A line "# syntax=..." is
 // answered by the frontend that is linked in.
@@ -25,7 +27,7 @@
 // the rest is within the limit; [Prune] does it on request. What a program that is
 // killed leaves half made in the cache goes with the next build, and an empty
 // directory /tmp/buildkit-mount* may stay. An image is unpacked once more when it is
-// first run or read.
+// first run or read. A [Cache] elsewhere is for other engines and other machines.
 //
 // # Errors
 //

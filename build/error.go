@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/grpcerrors"
@@ -78,14 +77,9 @@ func explain(err error, file string, text func() string, step func(digest string
 		}
 		e.File = s.Info.Filename
 		e.Line, e.Instruction = lines(string(s.Info.Data), s.Ranges)
-		if e.File == "Dockerfile" || e.File == "" {
+		if e.File == "Dockerfile" || e.File == contextDir || e.File == "" { // a context that is the Dockerfile is the second
 			e.File = file
 		}
-	}
-	var at *parser.LocationError
-	if errors.As(err, &at) && len(at.Locations) > 0 {
-		e.File = file
-		e.Line, e.Instruction = lines(text(), ranges(at.Locations[0]))
 	}
 	// The frontend does not say everywhere what a step was made of.
 	var v *errdefs.VertexError

@@ -152,11 +152,15 @@ func (x *commands) prepare(ctx context.Context, s step, root executor.Mount, mou
 		return nil, err
 	}
 	r := &run{root: all[:1], mounts: all[1:]}
-	files, err := s.secretFiles(dir, meta.Cwd)
+	files, err := s.secretFiles(ctx, dir, meta.Cwd)
 	if err != nil {
 		return nil, err
 	}
-	r.mounts = append(r.mounts, files...)
+	sockets, err := s.agentSockets(ctx, dir, meta.Cwd, undo)
+	if err != nil {
+		return nil, err
+	}
+	r.mounts = append(append(r.mounts, files...), sockets...)
 	r.stubs, err = newStubs(ctx, r.root, dir, meta.RemoveMountStubsRecursive)
 	return r, err
 }

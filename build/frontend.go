@@ -2,14 +2,18 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"sync"
 
+	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/client/llb/sourceresolver"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerui"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/flightcontrol"
 	"github.com/opencontainers/go-digest"
@@ -20,7 +24,7 @@ import (
 // platform, and asks for its last. BuildKit's own does the same after it has
 // looked whether another frontend is to do it, and has a data race in what is
 // resolved here.
-func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+func (s *solving) convert(ctx context.Context, c gateway.Client) (_ *gateway.Result, err error) {
 	ui, err := dockerui.NewClient(c)
 	if err != nil {
 		return nil, err
@@ -29,6 +33,9 @@ func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = located(err, src.SourceMap) }()
+	text := string(src.Data)
+	s.dockerfile.Store(&text)
 	images := &resolver{to: c}
 	images.once.CacheError = true
 	remark := func(rule, description, url, msg string, at []parser.Range) {
@@ -36,6 +43,7 @@ func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 			Level: 1, Detail: [][]byte{[]byte(description)}, URL: url, Range: ranges(at),
 		})
 	}
+	var converted sync.Map // *dockerfile2llb.Result by platform
 	made, err := ui.Build(ctx, func(ctx context.Context, platform *ocispec.Platform, n int) (*dockerui.BuildResult, error) {
 		o := dockerfile2llb.ConvertOpt{
 			Config: ui.Config, Client: ui, SourceMap: src.SourceMap, MetaResolver: images, TargetPlatform: platform,
@@ -48,6 +56,7 @@ func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 		if err != nil {
 			return nil, err
 		}
+		converted.Store(platformID(platform), graph)
 		def, err := graph.State.Marshal(ctx)
 		if err != nil {
 			return nil, err
@@ -65,7 +74,31 @@ func convert(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	err = scan(ctx, ui, c, made, func(platform string) *dockerfile2llb.Result {
+		graph, _ := converted.Load(platform)
+		return graph.(*dockerfile2llb.Result)
+	})
+	if err != nil {
+		return nil, err
+	}
 	return made.Finalize()
+}
+
+// located says of an error where in a Dockerfile it is, as the solver does of steps.
+func located(err error, in *llb.SourceMap) error {
+	var at *parser.LocationError
+	if !errors.As(err, &at) {
+		return err
+	}
+	for _, l := range at.Locations {
+		err = errdefs.WithSource(err, &errdefs.Source{
+			Info: &pb.SourceInfo{
+				Data: in.Data, Filename: in.Filename, Language: in.Language, Definition: in.Definition.ToPB(),
+			},
+			Ranges: ranges(l),
+		})
+	}
+	return err
 }
 
 // ranges are a parser's, as the solver has them.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/platforms"
+
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/egress"
@@ -37,6 +39,10 @@ type Options struct {
 	// file, it is in a file below the engine's root that only its user can read.
 	Secrets map[string][]byte
 
+	// SSH is what RUN --mount=type=ssh,id=NAME has sign for it, by name; without an id
+	// the name is "default". The container has a socket, as long as the step runs.
+	SSH map[string]SSH
+
 	// Contexts are further directories, for COPY --from=NAME and FROM NAME.
 	Contexts map[string]fs.FS
 
@@ -59,10 +65,36 @@ type Options struct {
 	// all the same.
 	NoCache bool
 
+	// Platforms are those that the image is for, as "linux/arm64". Empty means this
+	// machine's. Of several the image is an index, and what Build gives is this
+	// machine's, or else one of the others. A RUN for another platform than this machine's
+	// needs a kernel that was taught to run its programs (binfmt_misc), else it is
+	// ctor.ErrUnavailable; what FROM --platform=$BUILDPLATFORM begins needs nothing.
+	Platforms []string
+
 	// Pull says how base images are found: in the engine's store, and, unless its
 	// Policy is PullNever, in their registry. Its Platform and Progress are not used.
 	// nil is the zero value.
 	Pull *image.PullOptions
+
+	// CacheFrom are caches that steps may be taken from besides the engine's own, for
+	// what that does not have. One that can't be read is passed over: Progress tells
+	// of it as a step that has failed.
+	CacheFrom []Cache
+
+	// CacheTo are where the results of all steps are kept besides.
+	CacheTo []Cache
+
+	// Provenance adds how the image was made. The zero value adds nothing.
+	Provenance Provenance
+
+	// SBOM is the image of a scanner that lists what is in the image, as
+	// "docker/buildkit-syft-scanner". It runs as a step, with the network of one, and
+	// what it writes is added as an attestation in the format of SPDX; the [protocol]
+	// says what it is asked. "" adds none. No scanner comes with this library.
+	//
+	// [protocol]: https://github.com/moby/buildkit/blob/v0.34.2/docs/attestations/sbom-protocol.md
+	SBOM string
 
 	// Tags are the names of the image, completed as Docker does it: "shop" is
 	// "docker.io/library/shop:latest". Without any it is called by its digest,
@@ -72,6 +104,8 @@ type Options struct {
 	// Progress is told how the steps get on, by one goroutine at a time. The build
 	// waits for it. nil means no reports.
 	Progress func(Progress)
+
+	agents agents // of SSH
 }
 
 // unnamed is how images are called that have no tag, with their digest.
@@ -102,17 +136,36 @@ func (o *Options) complete() (*Options, error) {
 			return nil, fmt.Errorf("context %q: the name can't be one (%w)", name, ctor.ErrInvalid)
 		}
 	}
+	tags := c.Tags
 	c.Tags = nil
-	if o != nil {
-		for _, t := range o.Tags {
-			r, err := reference.Parse(t)
-			if err != nil {
-				return nil, fmt.Errorf("tag %q: %w", t, err)
-			}
-			c.Tags = append(c.Tags, r.String())
+	for _, t := range tags {
+		r, err := reference.Parse(t)
+		if err != nil {
+			return nil, fmt.Errorf("tag %q: %w", t, err)
+		}
+		c.Tags = append(c.Tags, r.String())
+	}
+	for _, p := range c.Platforms {
+		if _, err := platforms.Parse(p); err != nil || strings.Contains(p, ",") {
+			return nil, fmt.Errorf("platform %q: it must be as \"linux/arm64\" (%w)", p, ctor.ErrInvalid)
 		}
 	}
-	return &c, nil
+	if c.Provenance < NoProvenance || c.Provenance > MaxProvenance {
+		return nil, fmt.Errorf("there is no Provenance %d (%w)", c.Provenance, ctor.ErrInvalid)
+	}
+	if c.SBOM != "" {
+		r, err := reference.Parse(c.SBOM)
+		if err != nil {
+			return nil, fmt.Errorf("scanner %q: %w", c.SBOM, err)
+		}
+		c.SBOM = r.String()
+	}
+	if err := c.checkCaches(); err != nil {
+		return nil, err
+	}
+	var err error
+	c.agents, err = newAgents(c.SSH)
+	return &c, err
 }
 
 // reserved are the names of the directories that each build has.
@@ -143,6 +196,15 @@ func (o *Options) attributes() map[string]string {
 	}
 	for k, v := range o.Labels {
 		a["label:"+k] = v
+	}
+	if len(o.Platforms) > 0 {
+		a["platform"] = strings.Join(o.Platforms, ",")
+	}
+	if list := o.imports(); list != "" {
+		a["cache-imports"] = list
+	}
+	if o.SBOM != "" {
+		a["attest:sbom"] = "generator=" + o.SBOM
 	}
 	for name := range maps.Keys(o.Contexts) {
 		a["context:"+name] = "local:" + name

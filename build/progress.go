@@ -127,8 +127,9 @@ func (r *report) vertex(v *client.Vertex) {
 	if v.Completed != nil && v.Started != nil {
 		p.Took = v.Completed.Sub(*v.Started)
 	}
-	// BuildKit tells the same again, and of a step that goes on after a pause.
-	if p.State == k.state || k.state >= Done && p.State < Done {
+	// BuildKit tells the same again, and of a step that goes on after a pause, or is
+	// done again when what is cached elsewhere is fetched.
+	if p.State == k.state || k.state >= Done && p.State != Failed {
 		return
 	}
 	k.state = p.State

@@ -6,12 +6,14 @@ import (
 	"io/fs"
 	"net"
 	"strings"
+	"sync/atomic"
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/exporter/util/epoch"
 	"github.com/moby/buildkit/frontend"
+	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/identity"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/filesync"
@@ -21,11 +23,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// solving is one build.
+// solving is one build. Its context is fsys, or where it comes from.
 type solving struct {
 	*builder
 	o    *Options
 	fsys fs.FS
+	from *origin
+
+	dockerfile atomic.Pointer[string] // its text, once it is read
 }
 
 // solve builds the image, and gives a name of it.
@@ -40,11 +45,15 @@ func (s *solving) solve(ctx context.Context) (name string, err error) {
 		return "", err
 	}
 	defer end()
-	attrs := s.o.attributes()
+	attrs := s.attributes()
 	// BuildKit keeps the directories of RUN --mount=type=cache that are in use by
 	// their names alone, for all engines of the program.
 	attrs["build-arg:BUILDKIT_CACHE_MOUNT_NS"] = s.worker.ID()
 	out, err := s.exporter(ctx, attrs)
+	if err != nil {
+		return "", err
+	}
+	saved, err := s.saved()
 	if err != nil {
 		return "", err
 	}
@@ -66,7 +75,7 @@ func (s *solving) solve(ctx context.Context) (name string, err error) {
 	g.Go(func() error {
 		var err error
 		made, err = solver.Solve(ctx, id, sess, frontend.SolveRequest{Frontend: frontendName, FrontendOpt: attrs},
-			0, llbsolver.ExporterRequest{Exporters: []exporter.ExporterInstance{out}}, s.allowed(), nil, false, nil, "", false)
+			0, llbsolver.ExporterRequest{Exporters: []exporter.ExporterInstance{out}, CacheExporters: saved}, s.allowed(), s.o.processors(), false, nil, "", false)
 		return err
 	})
 	report := newReport(s.o.Progress)
@@ -80,10 +89,44 @@ func (s *solving) solve(ctx context.Context) (name string, err error) {
 	return nameOf(made)
 }
 
-// text is the Dockerfile's.
+// text is the Dockerfile's; "" if it could not be read.
 func (s *solving) text() string {
-	b, _ := fs.ReadFile(s.fsys, s.o.Dockerfile)
-	return string(b)
+	if t := s.dockerfile.Load(); t != nil {
+		return *t
+	}
+	return ""
+}
+
+// attributes are what the frontend is told.
+func (s *solving) attributes() map[string]string {
+	a := s.o.attributes()
+	if s.from != nil {
+		a[contextDir] = s.from.url
+	}
+	return a
+}
+
+const frontendName = "dockerfile.v0"
+
+// newSolver makes what decides what work there is. Each build has one of its own, which
+// reads the caches that it imports as that build may: of builds that share one, BuildKit v0.34.2 reads the progress of one while the other
+// writes it (solver/jobs.go, clientVertex).
+func (s *solving) newSolver() (*llbsolver.Solver, error) {
+	history, err := noHistory()
+	if err != nil {
+		return nil, err
+	}
+	return llbsolver.New(llbsolver.Opt{
+		WorkerController: &s.workers,
+		Frontends: map[string]frontend.Frontend{
+			frontendName: forwarder.NewGatewayForwarder(s.workers.Infos(), s.convert),
+		},
+		CacheManager:   s.keys,
+		CacheResolvers: s.o.importers(),
+		Entitlements:   []string{"network.host", "security.insecure"},
+		SessionManager: s.sessions,
+		HistoryQueue:   history,
+	})
 }
 
 // nameOf gives the first name under which the image was stored.
@@ -133,12 +176,19 @@ func (s *solving) session(ctx context.Context) (id string, end func(), err error
 	if err != nil {
 		return "", nil, err
 	}
-	dirs := filesync.StaticDirSource{contextDir: files{s.fsys}, dockerfileDir: files{s.fsys}}
+	dirs := filesync.StaticDirSource{}
+	if s.fsys != nil {
+		dirs[contextDir], dirs[dockerfileDir] = files{s.fsys}, files{s.fsys}
+	}
 	for name, fsys := range s.o.Contexts {
 		dirs[name] = files{fsys}
 	}
 	sess.Allow(filesync.NewFSSyncProvider(dirs))
 	sess.Allow(secretsprovider.FromMap(s.o.Secrets))
+	sess.Allow(s.o.agents)
+	if s.from != nil && s.from.own != nil {
+		sess.Allow(s.from.own)
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var g errgroup.Group
 	ready := make(chan struct{})
@@ -151,13 +201,9 @@ func (s *solving) session(ctx context.Context) (id string, end func(), err error
 		})
 	})
 	<-ready
-	s.mu.Lock()
-	s.builds[sess.ID()] = s.o
-	s.mu.Unlock()
+	s.begin(sess.ID(), s)
 	return sess.ID(), func() {
-		s.mu.Lock()
-		delete(s.builds, sess.ID())
-		s.mu.Unlock()
+		s.builder.end(sess.ID())
 		cancel()
 		_ = sess.Close()
 		_ = g.Wait() // an end like this one is an error to both

@@ -29,7 +29,7 @@ import (
 
 // sources puts what knows whose build it is before BuildKit's ways to get things.
 func (h *hand) sources() error {
-	s, err := httpsource.NewSource(httpsource.Opt{CacheAccessor: h.CacheMgr, Transport: outward})
+	s, err := httpsource.NewSource(httpsource.Opt{CacheAccessor: h.CacheMgr, Transport: outward{}})
 	if err != nil {
 		return err
 	}
@@ -54,25 +54,30 @@ func (t *told) Resolve(ctx context.Context, id source.Identifier, sm *session.Ma
 	if err != nil {
 		return nil, err
 	}
-	return &toldInstance{i, t.b, id}, nil
+	return &toldInstance{SourceInstance: i, b: t.b, id: id, resolve: func(id source.Identifier) (source.SourceInstance, error) {
+		return t.Source.Resolve(ctx, id, sm, v)
+	}}, nil
 }
 
 type toldInstance struct {
 	source.SourceInstance
-	b  *builder
-	id source.Identifier
+	b       *builder
+	id      source.Identifier
+	resolve func(source.Identifier) (source.SourceInstance, error)
 }
 
 func (t *toldInstance) CacheKey(ctx context.Context, job solver.JobContext, index int) (key, pin string, opts solver.CacheOpts, done bool, err error) {
-	ctx, o, err := t.b.fetching(ctx, job)
+	ctx, s, err := t.b.fetching(ctx, job)
 	if err != nil {
 		return "", "", nil, false, err
 	}
 	switch i := t.id.(type) {
 	case *containerimage.ImageIdentifier:
-		err = t.b.base(ctx, o, i.Reference.String(), i.Platform)
+		err = s.base(ctx, i.Reference.String(), i.Platform)
 	case *git.GitIdentifier:
-		err = o.mayClone()
+		if i, err = s.mayClone(i); err == nil {
+			t.SourceInstance, err = t.resolve(i)
+		}
 	}
 	if err != nil {
 		return "", "", nil, false, err
@@ -91,7 +96,7 @@ func (t *toldInstance) Snapshot(ctx context.Context, job solver.JobContext) (cac
 // ResolveSourceMetadata implements worker.Worker. This is where a FROM is first
 // asked about.
 func (h *hand) ResolveSourceMetadata(ctx context.Context, op *pb.SourceOp, opt sourceresolver.Opt, sm *session.Manager, job solver.JobContext) (*sourceresolver.MetaResponse, error) {
-	ctx, o, err := h.b.fetching(ctx, job)
+	ctx, s, err := h.b.fetching(ctx, job)
 	if err != nil {
 		return nil, err
 	}
@@ -100,57 +105,59 @@ func (h *hand) ResolveSourceMetadata(ctx context.Context, op *pb.SourceOp, opt s
 		if opt.ImageOpt != nil {
 			p = opt.ImageOpt.Platform
 		}
-		if err := h.b.base(ctx, o, ref, p); err != nil {
+		if err := s.base(ctx, ref, p); err != nil {
 			return nil, err
 		}
 	}
 	if strings.HasPrefix(op.Identifier, "git://") {
-		if err := o.mayClone(); err != nil {
+		id, err := h.SourceManager.Identifier(&pb.Op_Source{Source: op}, nil)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.mayClone(id.(*git.GitIdentifier)); err != nil {
 			return nil, err
 		}
 	}
 	return h.Worker.ResolveSourceMetadata(ctx, op, opt, sm, job)
 }
 
-// mayClone refuses to fetch from a git repository by another network than the
-// steps': git is a command of this host.
-func (o *Options) mayClone() error {
-	if o.onHost() {
-		return nil
-	}
-	return fmt.Errorf("a git repository is fetched by this host's git, by the host's network: set Options.Network to container.Host() to allow that (%w)", ctor.ErrInvalid)
-}
+type buildKey struct{}
 
-type optionsKey struct{}
-
-// fetching gives the options of the build that a job is for, and a context with
-// them.
-func (b *builder) fetching(ctx context.Context, job solver.JobContext) (context.Context, *Options, error) {
+// fetching gives the build that a job is for, and a context with it.
+func (b *builder) fetching(ctx context.Context, job solver.JobContext) (context.Context, *solving, error) {
 	if job == nil {
 		return nil, nil, errors.New("a source that belongs to no build")
 	}
-	o, err := b.optionsOf(job.Session())
+	s, err := b.buildOf(job.Session())
 	if err != nil {
 		return nil, nil, err
 	}
-	return context.WithValue(ctx, optionsKey{}, o), o, nil
+	return context.WithValue(ctx, buildKey{}, s), s, nil
 }
 
 // base brings a base image into the engine's store, unless it is there. BuildKit
 // finds it there and asks no registry itself.
-func (b *builder) base(ctx context.Context, o *Options, ref string, p *ocispec.Platform) error {
-	if b.there(ctx, ref) {
+func (s *solving) base(ctx context.Context, ref string, p *ocispec.Platform) error {
+	if s.there(ctx, ref) {
 		return nil
 	}
-	pull := *o.Pull
+	pull := *s.o.Pull
 	pull.Progress, pull.Platform = nil, ""
 	if p != nil {
 		pull.Platform = platforms.FormatAll(*p)
 	}
-	if pull.Policy == image.PullAlways && b.pulled(ctx, ref, pull.Platform) {
+	if pull.Policy == image.PullAlways && s.pulled(ctx, ref, pull.Platform) {
 		pull.Policy = image.PullMissing // the frontend asks several times
 	}
-	i, err := image.Pull(ctx, b.e, ref, &pull)
+	i, err := image.Pull(ctx, s.e, ref, &pull)
+	if errors.Is(err, ctor.ErrNotFound) && pull.Platform != "" {
+		// An image that is no index is taken for whatever platform it is asked for, with
+		// a remark of the frontend's.
+		pull.Platform = ""
+		if any, aerr := image.Pull(ctx, s.e, ref, &pull); aerr == nil && any.Index() == any.Digest() {
+			i, err = any, nil
+		}
+	}
 	if errors.Is(err, ctor.ErrNotFound) && pull.Policy == image.PullNever {
 		return fmt.Errorf("%w: pull it before, or leave Options.Pull.Policy zero", err)
 	}
@@ -158,11 +165,11 @@ func (b *builder) base(ctx context.Context, o *Options, ref string, p *ocispec.P
 		return err
 	}
 	// A name with a digest is known to BuildKit by where its content came from.
-	label, err := docker.AppendDistributionSourceLabel(b.in.Client.ContentStore(), i.Ref())
+	label, err := docker.AppendDistributionSourceLabel(s.in.Client.ContentStore(), i.Ref())
 	if err != nil {
 		return err
 	}
-	_, err = label(b.in.Context(ctx), ocispec.Descriptor{MediaType: images.MediaTypeDockerSchema2Manifest, Digest: i.Index()})
+	_, err = label(s.in.Context(ctx), ocispec.Descriptor{MediaType: images.MediaTypeDockerSchema2Manifest, Digest: i.Index()})
 	return err
 }
 
@@ -198,15 +205,38 @@ func (refusing) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // outward fetches what ADD names, by the network of the build's steps: a
-// Dockerfile reaches nothing by ADD that it does not reach by RUN.
-var outward http.RoundTripper = &http.Transport{
+// Dockerfile reaches nothing by ADD that it does not reach by RUN. What the program
+// has named it fetches by its own.
+type outward struct{}
+
+func (outward) RoundTrip(r *http.Request) (*http.Response, error) {
+	s, ok := r.Context().Value(buildKey{}).(*solving)
+	if !ok {
+		return nil, errors.New("a request that belongs to no build")
+	}
+	by := http.RoundTripper(byNetwork)
+	if s.from.names(r) {
+		by = http.DefaultTransport
+	}
+	resp, err := by.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	class, ok := map[int]error{
+		http.StatusNotFound: ctor.ErrNotFound, http.StatusGone: ctor.ErrNotFound,
+		http.StatusTooManyRequests: ctor.ErrUnavailable, http.StatusServiceUnavailable: ctor.ErrUnavailable,
+	}[resp.StatusCode]
+	if !ok {
+		return resp, nil
+	}
+	resp.Body.Close()
+	return nil, fmt.Errorf("status %s (%w)", resp.Status, class) // BuildKit's has no class
+}
+
+var byNetwork = &http.Transport{
 	// None is kept: the next build may have another network.
 	DisableKeepAlives: true,
 	DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		o, ok := ctx.Value(optionsKey{}).(*Options)
-		if !ok {
-			return nil, errors.New("a connection that belongs to no build")
-		}
-		return o.Network.DialContext(ctx, network, address)
+		return ctx.Value(buildKey{}).(*solving).o.Network.DialContext(ctx, network, address)
 	},
 }

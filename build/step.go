@@ -3,12 +3,7 @@ package build
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
-	"strconv"
 
 	"github.com/moby/buildkit/executor"
 	"github.com/moby/buildkit/frontend"
@@ -18,9 +13,7 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
-	"github.com/opencontainers/runtime-spec/specs-go"
 
-	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/internal/thread"
 )
@@ -56,19 +49,23 @@ func (h *hand) ResolveOp(v solver.Vertex, bridge frontend.FrontendLLBBridge, sm 
 // Executor implements worker.Worker.
 func (h *hand) Executor() executor.Executor { return h.b.commands }
 
-// command is the step of a RUN. BuildKit would mount its secrets in the host's
-// temporary directory: they are taken out of the step that it runs, and added to
-// the container's mounts instead.
+// command is the step of a RUN. BuildKit would put its secrets and the sockets of
+// its agents into the host's temporary directory, and leave them there when the
+// program is killed: they are taken out of the step that it runs, and added to the
+// container's mounts instead.
 func (h *hand) command(v solver.Vertex, whole solver.Op, exec *pb.Op_Exec, platform *pb.Platform, sm *session.Manager) (solver.Op, error) {
-	c := &commandOp{Op: whole, b: h.b}
+	c := &commandOp{Op: whole, b: h.b, platform: platform, exec: exec.Exec}
 	rest := exec.Exec.CloneVT()
 	rest.Mounts = nil
 	for _, m := range exec.Exec.Mounts {
-		if m.MountType == pb.MountType_SECRET {
+		switch m.MountType {
+		case pb.MountType_SECRET:
 			c.secrets = append(c.secrets, m)
-			continue
+		case pb.MountType_SSH:
+			c.agents = append(c.agents, m)
+		default:
+			rest.Mounts = append(rest.Mounts, m)
 		}
-		rest.Mounts = append(rest.Mounts, m)
 	}
 	runs, err := ops.NewExecOp(v, &pb.Op_Exec{Exec: rest}, platform, h.CacheMgr, nil, sm, h.b.commands, h, nil, false)
 	if err != nil {
@@ -83,18 +80,21 @@ type commandOp struct {
 	solver.Op           // the whole of it, for its cache key
 	runs      solver.Op // what BuildKit does of it
 	b         *builder
+	exec      *pb.ExecOp
+	platform  *pb.Platform
 	secrets   []*pb.Mount
+	agents    []*pb.Mount
 }
 
 func (c *commandOp) Exec(ctx context.Context, job solver.JobContext, inputs []solver.Result) ([]solver.Result, error) {
-	o, err := c.b.optionsOf(job.Session())
+	build, err := c.b.buildOf(job.Session())
 	if err != nil {
 		return nil, err
 	}
-	s := step{network: o.Network, mounts: c.secrets, secrets: o.Secrets}
+	s := step{network: build.o.Network, sessions: c.b.sessions, build: job.Session(), secrets: c.secrets, agents: c.agents}
 	out, err := c.runs.Exec(context.WithValue(ctx, stepKey{}, s), job, inputs)
 	if err != nil {
-		return nil, err
+		return nil, foreign(err, c.platform)
 	}
 	return finished(ctx, out)
 }
@@ -121,9 +121,11 @@ func finished(ctx context.Context, out []solver.Result) ([]solver.Result, error)
 
 // step is what a command must know of the build that it is of.
 type step struct {
-	network *container.Network
-	mounts  []*pb.Mount // of secrets
-	secrets map[string][]byte
+	network  *container.Network
+	sessions *session.Manager
+	build    session.Group // where secrets and agents are asked for
+	secrets  []*pb.Mount
+	agents   []*pb.Mount
 }
 
 type stepKey struct{}
@@ -133,37 +135,12 @@ func stepOf(ctx context.Context) (step, bool) {
 	return s, ok
 }
 
-// secretFiles writes the secrets that the command mounts into dir.
-func (s step) secretFiles(dir, cwd string) (list []specs.Mount, err error) {
-	for n, m := range s.mounts {
-		id := m.SecretOpt.GetID()
-		data, ok := s.secrets[id]
-		if !ok {
-			if m.SecretOpt.GetOptional() {
-				continue
-			}
-			return nil, fmt.Errorf("secret %q is not among Options.Secrets: %w", id, ctor.ErrNotFound)
-		}
-		at := m.Dest
-		if !path.IsAbs(at) {
-			at = path.Join("/", cwd, at)
-		}
-		file := filepath.Join(dir, "secret-"+strconv.Itoa(n))
-		if err := os.WriteFile(file, data, 0o400); err != nil {
-			return nil, err
-		}
-		if err := os.Chmod(file, fs.FileMode(m.SecretOpt.GetMode()&0o777)); err != nil {
-			return nil, err
-		}
-		if err := os.Lchown(file, int(m.SecretOpt.GetUid()), int(m.SecretOpt.GetGid())); err != nil {
-			return nil, err
-		}
-		list = append(list, specs.Mount{
-			Type: "bind", Source: file, Destination: path.Clean(at),
-			Options: []string{"bind", "rprivate", "ro", "nosuid", "nodev", "noexec"},
-		})
+// place is where in the container a mount lies.
+func place(m *pb.Mount, cwd string) string {
+	if path.IsAbs(m.Dest) {
+		return path.Clean(m.Dest)
 	}
-	return list, nil
+	return path.Join("/", cwd, m.Dest)
 }
 
 // fileOp is a COPY, an ADD or a WORKDIR. The modes of what it makes must not depend

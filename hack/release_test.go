@@ -65,6 +65,15 @@ func TestInstall(t *testing.T) {
 	require.Equal(t, version, built.Main.Version)
 	require.Contains(t, fmt.Sprint(built), "github.com/ctorhq/ctor\t"+version)
 	require.Contains(t, run(dir, program, "-info"), "io.containerd.ctor.v2")
+
+	// What a program that imports package build resolves.
+	build := run(dir, "go", "list", "-m", "-f", "{{.Version}} {{.GoMod}}", "github.com/ctorhq/ctor/build@latest")
+	got, file, _ := strings.Cut(build, " ")
+	require.Equal(t, version, got)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "github.com/ctorhq/ctor "+version)
+	require.NotContains(t, string(text), "replace")
 }
 
 // clone copies the repository's files, as they are, to another directory.

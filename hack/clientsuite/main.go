@@ -82,7 +82,7 @@ func run(ctx context.Context, way, pattern string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return got.tell(os.Stdout, known[way]), nil
+	return got.Tell(os.Stdout, func(test string) string { return known[way][test] }), nil
 }
 
 // output runs a command and gives what it prints; its complaints are shown.

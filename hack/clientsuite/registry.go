@@ -1,30 +1,20 @@
 package main
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
-	"os"
-	"os/exec"
 	"strings"
-	"testing/fstest"
 
-	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
 
-	"github.com/ctorhq/ctor/layer"
+	"github.com/ctorhq/ctor/hack/internal/foreign"
 )
 
 // references are what the suite pulls, and what stands for it here: the same
 // names and shapes, made of Debian's busybox.
-var references = map[string]func(files) []files{
+var references = map[string]func(foreign.Files) []foreign.Files{
 	"containerd/busybox:1.36":         only,
 	"e2e-test-images/busybox:1.29-2":  only,
 	"pause:3.6":                       pause,
@@ -33,64 +23,23 @@ var references = map[string]func(files) []files{
 	"containerd/volume-ownership:2.1": volumes,
 }
 
-type files = fstest.MapFS
+func only(busybox foreign.Files) []foreign.Files { return []foreign.Files{busybox} }
 
-func only(busybox files) []files { return []files{busybox} }
-
-func pause(files) []files {
-	return []files{{"pause": {Data: []byte("#!/no/such"), Mode: 0o755}}}
+func pause(foreign.Files) []foreign.Files {
+	return []foreign.Files{{"pause": {Data: []byte("#!/no/such"), Mode: 0o755}}}
 }
 
-func volumes(busybox files) []files {
-	return []files{
+func volumes(busybox foreign.Files) []foreign.Files {
+	return []foreign.Files{
 		busybox,
 		{"bin/bash": {Data: []byte("#!/bin/sh\nexec sh \"$@\"\n"), Mode: 0o755}},
 		{"usr/bin/passwd": {Data: []byte("#!/bin/sh\n"), Mode: fs.ModeSetuid | 0o755}},
 	}
 }
 
-// architectures are those of each image.
-var architectures = []ocispec.Platform{
-	{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64", Variant: "v8"},
-	{OS: "linux", Architecture: "s390x"}, {OS: "linux", Architecture: "ppc64le"},
-}
-
-// nc is a program that ends at SIGTERM as process 1 too, which Debian's does not.
-const nc = "#!/bin/sh\ntrap 'exit 143' TERM\nbusybox nc \"$@\" & wait $!\n"
-
-// busybox has every command of Debian's.
-func busybox() (files, error) {
-	binary, err := os.ReadFile("/bin/busybox")
-	if err != nil {
-		return nil, fmt.Errorf("%w: apt-get install busybox-static", err)
-	}
-	commands, err := exec.Command("/bin/busybox", "--list").Output()
-	if err != nil {
-		return nil, err
-	}
-	root := files{
-		"bin/busybox": {Data: binary, Mode: 0o755},
-		"bin/nc":      {Data: []byte(nc), Mode: 0o755},
-		"etc/passwd":  {Data: []byte("root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\nsys:x:3:3:sys:/dev:/bin/false\nwww-data:x:33:33:www-data:/var/www:/bin/false\nnobody:x:65534:65534:nobody:/home:/bin/false\n"), Mode: 0o644},
-		"etc/group":   {Data: []byte("root:x:0:\ndaemon:x:1:\nsys:x:3:\nwww-data:x:33:\nnogroup:x:65534:\n"), Mode: 0o644},
-		"root":        {Mode: fs.ModeDir | 0o700},
-		"tmp":         {Mode: fs.ModeDir | fs.ModeSticky | 0o777},
-	}
-	// Or a container with a read-only root could mount nothing there.
-	for _, dir := range []string{"dev", "proc", "run", "sys"} {
-		root[dir] = &fstest.MapFile{Mode: fs.ModeDir | 0o755}
-	}
-	for name := range strings.FieldsSeq(string(commands)) {
-		if at := "bin/" + name; root[at] == nil {
-			root[at] = &fstest.MapFile{Data: []byte("busybox"), Mode: fs.ModeSymlink | 0o777}
-		}
-	}
-	return root, nil
-}
-
 // fill pushes all images to a registry.
 func fill(ctx context.Context, net *internet) error {
-	box, err := busybox()
+	box, err := foreign.Busybox()
 	if err != nil {
 		return err
 	}
@@ -101,86 +50,19 @@ func fill(ctx context.Context, net *internet) error {
 			return err
 		}
 		repo.Client = net.client()
-		if err := push(ctx, repo, tag, layers(box)); err != nil {
+		img, err := foreign.NewImage(ctx, architectures, layers(box)...)
+		if err == nil {
+			err = img.Push(ctx, repo, tag)
+		}
+		if err != nil {
 			return fmt.Errorf("push %s: %w", ref, err)
 		}
 	}
 	return nil
 }
 
-// push makes an index of one image for each architecture, of files of its own.
-func push(ctx context.Context, repo *remote.Repository, tag string, layers []files) error {
-	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
-	for _, p := range architectures {
-		own := files{"etc/architecture": {Data: []byte(p.Architecture), Mode: 0o644}}
-		maps.Copy(own, layers[0])
-		d, err := pushOne(ctx, repo, p, append([]files{own}, layers[1:]...))
-		if err != nil {
-			return err
-		}
-		index.Manifests = append(index.Manifests, d)
-	}
-	d, err := object(ctx, repo, ocispec.MediaTypeImageIndex, index)
-	if err != nil {
-		return err
-	}
-	return repo.Tag(ctx, d, tag)
-}
-
-func pushOne(ctx context.Context, repo *remote.Repository, p ocispec.Platform, layers []files) (ocispec.Descriptor, error) {
-	image := ocispec.Image{
-		Platform: p, RootFS: ocispec.RootFS{Type: "layers"},
-		Config: ocispec.ImageConfig{Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Cmd: []string{"sh"}},
-	}
-	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
-	for _, f := range layers {
-		id, packed, err := pack(ctx, f)
-		if err != nil {
-			return ocispec.Descriptor{}, err
-		}
-		d, err := blob(ctx, repo, ocispec.MediaTypeImageLayerGzip, packed)
-		if err != nil {
-			return d, err
-		}
-		image.RootFS.DiffIDs, manifest.Layers = append(image.RootFS.DiffIDs, id), append(manifest.Layers, d)
-	}
-	var err error
-	if manifest.Config, err = object(ctx, repo, ocispec.MediaTypeImageConfig, image); err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	d, err := object(ctx, repo, ocispec.MediaTypeImageManifest, manifest)
-	d.Platform = &p
-	return d, err
-}
-
-// pack gives a layer's DiffID, and its compressed tar.
-func pack(ctx context.Context, f files) (digest.Digest, []byte, error) {
-	l := layer.FromFS(f, nil)
-	tar, err := l.Open(ctx)
-	if err != nil {
-		return "", nil, err
-	}
-	defer tar.Close()
-	var b bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	if _, err := io.Copy(w, tar); err != nil {
-		return "", nil, err
-	}
-	if err := w.Close(); err != nil {
-		return "", nil, err
-	}
-	return l.DiffID, b.Bytes(), nil
-}
-
-func object(ctx context.Context, repo *remote.Repository, mediaType string, v any) (ocispec.Descriptor, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	return blob(ctx, repo, mediaType, b)
-}
-
-func blob(ctx context.Context, repo *remote.Repository, mediaType string, b []byte) (ocispec.Descriptor, error) {
-	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	return d, repo.Push(ctx, d, bytes.NewReader(b))
+// architectures are those of each image.
+var architectures = []ocispec.Platform{
+	{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64", Variant: "v8"},
+	{OS: "linux", Architecture: "s390x"}, {OS: "linux", Architecture: "ppc64le"},
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/ctorhq/ctor/hack/internal/foreign"
 )
 
 const (
@@ -108,7 +110,7 @@ func (s suite) embed(ctx context.Context) error {
 
 // run runs the tests that match pattern. One that panics takes those with it that run
 // at the same time, so it runs by itself.
-func (s suite) run(ctx context.Context, pattern string, environment []string) (*outcome, error) {
+func (s suite) run(ctx context.Context, pattern string, environment []string) (*foreign.Outcome, error) {
 	log, err := os.Create(s.path("log"))
 	if err != nil {
 		return nil, err
@@ -130,7 +132,7 @@ func (s suite) run(ctx context.Context, pattern string, environment []string) (*
 		if err != nil {
 			return nil, err
 		}
-		all.add(one)
+		all.Add(one)
 	}
 	return all, nil
 }
@@ -139,7 +141,7 @@ func (s suite) run(ctx context.Context, pattern string, environment []string) (*
 func anyOf(names []string) string { return "^(" + strings.Join(names, "|") + ")$" }
 
 // test runs the test binary once.
-func (s suite) test(ctx context.Context, log *os.File, environment []string, pattern string, skip []string) (*outcome, error) {
+func (s suite) test(ctx context.Context, log *os.File, environment []string, pattern string, skip []string) (*foreign.Outcome, error) {
 	args := []string{s.path("suite"), "-test.v=test2json", "-test.root", "-test.timeout=8m", "-test.run", pattern, "-test.skip", strings.Join(skip, "|")}
 	if os.Getenv("CRIU") == "" {
 		args = append(args, "-no-criu")
@@ -168,8 +170,8 @@ func (s suite) test(ctx context.Context, log *os.File, environment []string, pat
 	if err != nil {
 		return nil, err
 	}
-	got, err := follow(io.TeeReader(read, log))
-	if werr := cmd.Wait(); err == nil && werr != nil && len(got.failed) == 0 {
+	got, err := foreign.Follow(io.TeeReader(read, log), nil)
+	if werr := cmd.Wait(); err == nil && werr != nil && len(got.Failed) == 0 {
 		err = fmt.Errorf("%w: see %s", werr, log.Name())
 	}
 	return got, err

@@ -3,6 +3,7 @@
 //
 //   - imports: which package of this module may import which (this file)
 //   - deps: what the core may never depend on, however far away (this file)
+//   - sums: what go.mod and go.sum do not name (this file)
 //   - paths: which files of the host the public packages leave alone (paths_test.go)
 //   - opens: what container opens by itself, which is nothing (paths_test.go)
 //   - api: which types the public signatures may name (api_test.go)
@@ -16,6 +17,8 @@ package imports
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -101,7 +104,9 @@ var rules = []rule{
 	{"internal/...", []string{"internal/..."},
 		"imports point one way: the public packages are made of the internal ones; what both need moves down"},
 	{"hack", nil, "scripts and their test: nothing is built of them"},
-	{"hack/clientsuite", []string{"layer", "registry/registrytest"},
+	{"hack/internal/foreign", []string{"layer"}, "as hack/clientsuite"},
+	{"hack/dockerfilesuite", []string{"hack/internal/foreign", "registry/registrytest"}, "as hack/clientsuite"},
+	{"hack/clientsuite", []string{"hack/internal/foreign", "registry/registrytest"},
 		"it compiles what it tests, the library too, as another program: what it links itself only serves the images"},
 	{"examples/...", []string{".", "image", "container", "network", "volume", "layer", "registry", "egress", "container/containertest", "registry/registrytest"},
 		"an example is what a user can write, and a user cannot import internal"},
@@ -168,6 +173,22 @@ func TestDesign(t *testing.T) {
 
 func TestImports(t *testing.T)      { complain(t, here(t).checkImports(), "") }
 func TestDependencies(t *testing.T) { complain(t, here(t).checkDeps(), "") }
+
+// What only nested modules need is not even named by the core's: nobody who uses it
+// fetches or checks as much as a go.mod of it.
+func TestSums(t *testing.T) {
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(here(t).dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, module := range []string{"github.com/moby/buildkit", "github.com/tonistiigi/fsutil"} {
+			if strings.Contains(string(text), module+" ") {
+				t.Errorf("%s names %s, which is for the nested module build alone", name, module)
+			}
+		}
+	}
+}
 
 // checkLoads reports the packages that go list itself finds wrong.
 func (m *module) checkLoads() (bad []string) {

@@ -67,6 +67,7 @@ func (b *bench) pullShape(ctx context.Context, peers []puller, shape, ref string
 	result := pull{Shape: shape}
 	for _, p := range peers {
 		result.Times = append(result.Times, series{Name: p.name()})
+		result.CPU = append(result.CPU, series{Name: p.name()})
 		result.PeakMiB = append(result.PeakMiB, series{Name: p.name()})
 	}
 	for round := range 1 + b.pullRounds {
@@ -77,7 +78,7 @@ func (b *bench) pullShape(ctx context.Context, peers []puller, shape, ref string
 				continue
 			}
 			b.say("%s: %s", shape, p.name())
-			took, peak, err := timedPull(ctx, p, ref)
+			got, err := b.timedPull(ctx, p, ref)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -90,8 +91,9 @@ func (b *bench) pullShape(ctx context.Context, peers []puller, shape, ref string
 			}
 			able[n] = true
 			if round > 0 {
-				result.Times[n].Samples = append(result.Times[n].Samples, milli(took))
-				result.PeakMiB[n].Samples = append(result.PeakMiB[n].Samples, float64(peak)/1024)
+				result.Times[n].Samples = append(result.Times[n].Samples, milli(got.took))
+				result.CPU[n].Samples = append(result.CPU[n].Samples, milli(got.worked))
+				result.PeakMiB[n].Samples = append(result.PeakMiB[n].Samples, float64(got.peak)/1024)
 			}
 		}
 	}
@@ -99,21 +101,32 @@ func (b *bench) pullShape(ctx context.Context, peers []puller, shape, ref string
 	return nil
 }
 
-// timedPull pulls once, and forgets. peak is how many KiB this process grew by
-// meanwhile: of a peer in this process the memory that a pull takes.
-func timedPull(ctx context.Context, p puller, ref string) (took time.Duration, peak int, err error) {
+// pulled is what one pull took.
+type pulled struct {
+	took, worked time.Duration
+	peak         int // KiB that this process grew by: of a peer in this process the memory that a pull takes
+}
+
+// timedPull pulls once, and forgets.
+func (b *bench) timedPull(ctx context.Context, p puller, ref string) (got pulled, err error) {
 	runtime.GC()
 	idle, err := resident("VmRSS:", true)
 	if err != nil {
-		return 0, 0, err
+		return got, err
+	}
+	before, err := b.worked()
+	if err != nil {
+		return got, err
 	}
 	start := time.Now()
 	err = p.pull(ctx, ref)
-	took = time.Since(start)
+	got.took = time.Since(start)
+	after, werr := b.worked()
 	most, perr := resident("VmHWM:", false)
 	ferr := p.forget(ctx, ref)
 	if err == nil {
-		err = errors.Join(perr, ferr)
+		err = errors.Join(werr, perr, ferr)
 	}
-	return took, most - idle, err
+	got.worked, got.peak = after-before, most-idle
+	return got, err
 }

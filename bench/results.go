@@ -55,6 +55,7 @@ type idle struct {
 type pull struct {
 	Shape   string   `json:"shape"` // layers x MiB each, unpacked
 	Times   []series `json:"pull_ms"`
+	CPU     []series `json:"pull_cpu_ms"`   // processor time of all that takes part, without the registry
 	PeakMiB []series `json:"pull_peak_mib"` // growth of this process
 }
 

@@ -23,6 +23,7 @@ func (r *results) print(w io.Writer) {
 	r.table(w, "Opening an engine, ms", r.Open)
 	for _, p := range r.Pull {
 		r.table(w, "Pull of "+p.Shape+", ms", p.Times, "containerd client.Pull", "docker pull")
+		r.table(w, "Processor time of it, ms", p.CPU, "containerd client.Pull", "docker pull")
 		r.table(w, "Memory that this process grew by meanwhile, MiB", p.PeakMiB[:min(2, len(p.PeakMiB))])
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -38,7 +39,7 @@ func TestBadReferences(t *testing.T) {
 		"derive image " + img.Ref():       func(ref string) error { _, err := img.Derive(ctx, ref, nil); return err },
 		"push image " + img.Ref() + " as": func(ref string) error { return img.Push(ctx, ref, nil) },
 	} {
-		for _, ref := range []string{"UPPER", "a b", "a:b:c", "a@sha256:0", "-", strings.Repeat("x", 1<<16), "a\x00b", "https://x/y"} {
+		for _, ref := range []string{"UPPER", "a b", "a:b:c", "a@sha256:0", "-", strings.Repeat("x", 1<<16), "a\x00b", "https://x/y", "a:b\nc", "a:b\n", "a\n:b"} {
 			err := f(ref)
 			require.ErrorIs(t, err, ctor.ErrInvalid, ref)
 			require.ErrorContains(t, err, op+` "`)
@@ -65,7 +66,7 @@ func refusals(t testing.TB) map[string]refusal {
 	short.blobs[1].data = short.blobs[1].data[:20]
 	long.blobs[1].data = append(bytes.Clone(long.blobs[1].data), "more"...)
 	deep := one(nil)
-	for range 8 {
+	for range 1000 {
 		deep = indexOf(t, []raw{deep}, nil)
 	}
 	confused := one(nil)
@@ -84,7 +85,9 @@ func refusals(t testing.TB) map[string]refusal {
 		"huge configuration": {one(func(m *ocispec.Manifest, _ *ocispec.Image) {
 			m.Config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromString("x"), Size: 1 << 40}
 		}), "has 1099511627776 bytes, not 0 to 8388608"},
-		"negative size": {one(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Size = -1 }), "has -1 bytes"},
+		"negative size":     {one(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Size = -1 }), "has -1 bytes"},
+		"huge layer":        {one(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Size = math.MaxInt64 }), "not 9223372036854775807"},
+		"size that is none": {spelled(t, one(nil), `"size":`, `"size":1e99,"was":`), "cannot unmarshal number 1e99"},
 		"digest with a path": {one(func(m *ocispec.Manifest, _ *ocispec.Image) {
 			m.Layers[0].Digest = "sha256:../../../../etc/passwd"
 		}), "invalid checksum digest"},
@@ -116,6 +119,13 @@ func refusals(t testing.TB) map[string]refusal {
 	}
 }
 
+// spelled is an image whose manifest has other words.
+func spelled(t testing.TB, r raw, was, is string) raw {
+	require.Contains(t, string(r.manifest.data), was)
+	r.manifest = newBlob(r.manifest.MediaType, bytes.Replace(r.manifest.data, []byte(was), []byte(is), 1))
+	return r
+}
+
 // Each is refused, with its reason, and leaves nothing.
 func TestPullHostile(t *testing.T) {
 	t.Parallel()
@@ -135,22 +145,36 @@ func TestPullHostile(t *testing.T) {
 	}
 }
 
-// An index can name itself only by lying about its digest.
-func TestPullIndexOfItself(t *testing.T) {
+// What lists itself can only lie about its digest.
+func TestPullListsItself(t *testing.T) {
 	t.Parallel()
 	e := open(t)
-	self := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromString("self"), Size: 300}
-	b := jsonBlob(t, ocispec.MediaTypeImageIndex, ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{self}})
-	self.Size = b.Size
-	b = jsonBlob(t, ocispec.MediaTypeImageIndex, ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{self}})
-	b.Digest = self.Digest
-	srv, ref := serve(t, raw{manifest: b})
-	unchanged(t, e, func() {
-		_, err := image.Pull(t.Context(), e, ref, &image.PullOptions{Registry: srv.Options()})
-		require.ErrorIs(t, err, ctor.ErrInvalid)
-		require.ErrorContains(t, err, "unexpected commit digest")
-		require.ErrorIs(t, err, registry.ErrDigest)
-	})
+	self := digest.FromString("self")
+	for name, list := range map[string]func(size int64) blob{
+		"index": func(size int64) blob {
+			return jsonBlob(t, ocispec.MediaTypeImageIndex, ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex,
+				Manifests: []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageIndex, Digest: self, Size: size}}})
+		},
+		"manifest": func(size int64) blob {
+			d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: self, Size: size}
+			layer := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: self, Size: size}
+			return jsonBlob(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+				Config: d, Layers: []ocispec.Descriptor{layer}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := list(list(100).Size)
+			b.Digest = self
+			srv, ref := serve(t, raw{manifest: b})
+			unchanged(t, e, func() {
+				_, err := image.Pull(t.Context(), e, ref, &image.PullOptions{Registry: srv.Options()})
+				require.ErrorIs(t, err, ctor.ErrInvalid)
+				require.ErrorContains(t, err, "unexpected commit digest")
+				require.ErrorIs(t, err, registry.ErrDigest)
+			})
+			require.LessOrEqual(t, len(srv.Requests()), 3)
+		})
+	}
 }
 
 func TestPullFaults(t *testing.T) {

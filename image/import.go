@@ -1,7 +1,6 @@
 package image
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -11,12 +10,12 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/images/archive"
-	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/packing"
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
@@ -97,7 +96,7 @@ func (im *importer) run(ctx context.Context, r io.Reader) ([]*Image, error) {
 // unpack puts the archive's files into the content store, and gives the list
 // of its images.
 func (im *importer) unpack(ctx context.Context, r io.Reader) (index ocispec.Index, err error) {
-	tar, err := compression.DecompressStream(bufio.NewReader(r))
+	tar, err := packing.Decompress(ctx, r)
 	if err != nil {
 		return index, err
 	}

@@ -6,11 +6,11 @@ import (
 	"io"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/packing"
 	"github.com/ctorhq/ctor/layer"
 )
 
@@ -64,7 +64,7 @@ func (i *Image) open(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, 
 	if err != nil {
 		return nil, err
 	}
-	tar, err := compression.DecompressStream(content.NewReader(ra))
+	tar, err := packing.Decompress(ctx, content.NewReader(ra))
 	if err != nil {
 		ra.Close()
 		return nil, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)

@@ -15,6 +15,8 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reference"
+	"github.com/ctorhq/ctor/internal/rootfs"
+	"github.com/ctorhq/ctor/layer"
 	"github.com/ctorhq/ctor/registry"
 )
 
@@ -56,6 +58,11 @@ type PullOptions struct {
 	// is asked about an image that the store has already, too, whatever the Policy:
 	// Pull gives none that Verify has not let pass. nil lets every image pass.
 	Verify func(ctx context.Context, v Verification) error
+
+	// Limit bounds what each layer may unpack to. The zero value means the defaults,
+	// which are also those of an image that is unpacked later, as after Import, or for
+	// another platform.
+	Limit layer.Limits
 }
 
 // Pull gets an image from its registry, unless the store has it. Everything
@@ -67,9 +74,9 @@ type PullOptions struct {
 // only for the rest. Of an image that is refused nothing stays.
 //
 // Errors are ctor.ErrInvalid for a ref that can't be read and for content that
-// is not what it must be, ctor.ErrNotFound where there is no such image, or
-// none for the platform, and ctor.ErrUnavailable where the registry can't be
-// reached. An error of Verify without a class is ctor.ErrInvalid as well.
+// is not what it must be, or unpacks to more than [PullOptions].Limit allows,
+// ctor.ErrNotFound where there is no such image, or none for the platform, and
+// ctor.ErrUnavailable where the registry can't be reached. An error of Verify without a class is ctor.ErrInvalid as well.
 func Pull(ctx context.Context, e *ctor.Engine, ref string, o *PullOptions) (_ *Image, err error) {
 	defer wrap(&err, "pull image", ref)
 	if o == nil {
@@ -77,6 +84,10 @@ func Pull(ctx context.Context, e *ctor.Engine, ref string, o *PullOptions) (_ *I
 	}
 	r, err := reference.Parse(ref)
 	if err != nil {
+		return nil, err
+	}
+	limits := rootfs.Limits(o.Limit)
+	if err := limits.Check(); err != nil {
 		return nil, err
 	}
 	want, native := platforms.Default(), true
@@ -92,7 +103,7 @@ func Pull(ctx context.Context, e *ctor.Engine, ref string, o *PullOptions) (_ *I
 		return nil, err
 	}
 	defer leave()
-	p := puller{e: e, in: engine.Of(e), ref: r, want: want, native: native, report: newReport(o.Progress), verify: o.Verify}
+	p := puller{e: e, in: engine.Of(e), ref: r, want: want, native: native, limits: limits, report: newReport(o.Progress), verify: o.Verify}
 	if p.from, err = registry.New(r.Host, o.Registry); err != nil {
 		return nil, err
 	}
@@ -152,6 +163,7 @@ type puller struct {
 	from   *registry.Registry
 	want   platforms.MatchComparer
 	native bool // want is this machine's
+	limits rootfs.Limits
 	report *report
 	verify func(context.Context, Verification) error
 	bytes  atomic.Int64 // that have arrived of layers
@@ -224,14 +236,14 @@ func (p *puller) fetchAll(ctx context.Context, target ocispec.Descriptor) (manif
 	if !p.native {
 		return manifest, images.Dispatch(ctx, images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 			return nil, p.fetch(ctx, d, nil)
-		}), semaphore.NewWeighted(engine.Concurrent), layers...)
+		}), semaphore.NewWeighted(int64(engine.Concurrent)), layers...)
 	}
 	var image struct{ RootFS ocispec.RootFS }
 	if err := readJSON(ctx, p.in.Client.ContentStore(), config, &image); err != nil {
 		return manifest, err
 	}
 	return manifest, p.in.Lay(ctx, engine.Layers{
-		Blobs: layers, DiffIDs: image.RootFS.DiffIDs, Config: config.Digest,
+		Blobs: layers, DiffIDs: image.RootFS.DiffIDs, Config: config.Digest, Limits: p.limits,
 		Fetch: p.fetch, Progress: p.report.extracted,
 	})
 }

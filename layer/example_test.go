@@ -14,6 +14,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/layer"
 )
 
@@ -182,4 +184,14 @@ func ExampleFormat() {
 	// application/vnd.oci.image.layer.v1.tar+gzip
 	// application/vnd.oci.image.layer.v1.tar+zstd
 	// application/vnd.oci.image.layer.v1.tar
+}
+
+// A service that runs what strangers name takes small images only.
+func ExampleLimits() {
+	pull := func(ctx context.Context, e *ctor.Engine, ref string) (*image.Image, error) {
+		return image.Pull(ctx, e, ref, &image.PullOptions{
+			Limit: layer.Limits{Bytes: 1 << 30, Entries: 100_000},
+		})
+	}
+	_ = pull
 }

@@ -277,24 +277,45 @@ func TestTokenServerInTheClear(t *testing.T) {
 }
 
 // TestUploadElsewhere: a registry can't have a blob and its credentials sent
-// to another host.
+// to another host, wherever it says so.
 func TestUploadElsewhere(t *testing.T) {
 	var elsewhere headers
-	other := httptest.NewServer(elsewhere.wrap(http.NotFoundHandler()))
+	asked := false
+	other := httptest.NewServer(elsewhere.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = true
+		w.Header().Set("WWW-Authenticate", `Basic realm="give me"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	})))
 	t.Cleanup(other.Close)
-	srv := registrytest.NewServer(t, &registrytest.Options{Username: "alice", Password: "s3cret"})
-	r := open(t, srv)
-	require.NoError(t, r.Ping(t.Context()))
-	srv.SetMiddleware(func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Location", other.URL+"/upload?token=s3cret")
+	there := other.URL + "/upload?token=s3cret"
+	for name, c := range map[string]struct {
+		method string
+		answer http.HandlerFunc
+		says   string
+	}{
+		"location": {http.MethodPost, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", there)
 			w.WriteHeader(http.StatusAccepted)
+		}, "different host"},
+		"redirect of the start": {http.MethodPost, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, there, http.StatusTemporaryRedirect)
+		}, "redirect"},
+		"redirect of the bytes": {http.MethodPut, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, there, http.StatusPermanentRedirect)
+		}, "redirect"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := registrytest.NewServer(t, &registrytest.Options{Username: "alice", Password: "s3cret"})
+			r := open(t, srv)
+			require.NoError(t, r.Ping(t.Context()))
+			srv.SetMiddleware(registrytest.On(func(r *http.Request) bool { return r.Method == c.method }, func(http.Handler) http.Handler { return c.answer }))
+			err := r.Push(t.Context(), "app", describe(ocispec.MediaTypeImageLayer, []byte("x")), strings.NewReader("x"))
+			require.ErrorContains(t, err, c.says)
+			require.NotContains(t, err.Error(), "s3cret")
+			require.Empty(t, elsewhere.all())
+			require.False(t, asked)
 		})
-	})
-	err := r.Push(t.Context(), "app", describe(ocispec.MediaTypeImageLayer, []byte("x")), strings.NewReader("x"))
-	require.ErrorContains(t, err, "different host")
-	require.NotContains(t, err.Error(), "s3cret")
-	require.Empty(t, elsewhere.all())
+	}
 }
 
 // TestChallenges: whatever a registry offers beside it, or where, the password

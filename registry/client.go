@@ -165,15 +165,20 @@ func (c *client) send(req *http.Request) (*http.Response, error) {
 // checkRedirect drops the credentials as soon as a chain of redirects leaves
 // the origin they are for, and for good: net/http copies the headers of the
 // first request to each, and drops them only for another host name, not for
-// another port.
+// another port. What changes something goes to the registry alone: another host
+// could not be asked for it without credentials, and would get what is published.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("stopped after %d redirects", maxRedirects)
 	}
 	for _, r := range append(via[1:len(via):len(via)], req) {
-		if !sameOrigin(via[0].URL, r.URL) {
-			req.Header.Del("Authorization")
+		if sameOrigin(via[0].URL, r.URL) {
+			continue
 		}
+		if m := via[0].Method; m != http.MethodGet && m != http.MethodHead {
+			return fmt.Errorf("the registry redirects a %s to another host, %s", m, r.URL.Host)
+		}
+		req.Header.Del("Authorization")
 	}
 	return nil
 }

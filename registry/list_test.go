@@ -117,7 +117,7 @@ func TestListsEnd(t *testing.T) {
 func TestListsAreChecked(t *testing.T) {
 	srv := registrytest.NewServer(t, nil)
 	r := open(t, srv)
-	for _, name := range []string{"../../etc", "a b", "", "a@b", `\u001b[2J`, "a:b", "v1@" + digest.FromString("x").String()} {
+	for _, name := range []string{"../../etc", "a b", "", "a@b", `\u001b[2J`, `a\nb`, `a\n`, "a:b", "v1@" + digest.FromString("x").String()} {
 		srv.SetMiddleware(answer(http.StatusOK, "application/json", fmt.Sprintf(`{"tags":["%s","good"],"repositories":["good","%[1]s"]}`, name)))
 		require.Equal(t, []string{"good"}, all(t, r.Tags(t.Context(), "app")), name)
 		require.Equal(t, []string{"good"}, all(t, r.Repositories(t.Context())), name)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,8 +24,9 @@ import (
 )
 
 // Concurrent is how many blobs of an image are fetched, and layers unpacked, at a
-// time, and how many connections that takes.
-const Concurrent = 4
+// time, and how many connections that takes. More of them than processors would wait for
+// one another, each with what memory it takes to unpack a layer.
+var Concurrent = min(4, max(3, runtime.GOMAXPROCS(0)))
 
 // Patience is how long a registry may send next to nothing of a blob before
 // another call that waits for the same blob asks for it as well.
@@ -36,6 +38,7 @@ type Layers struct {
 	Blobs   []ocispec.Descriptor
 	DiffIDs []digest.Digest
 	Config  digest.Digest // of the image's configuration, which keeps them
+	Limits  rootfs.Limits // of each
 
 	// Fetch brings a blob into the store, unless it is there, and passes on what
 	// arrives. nil: all blobs are in the store.
@@ -48,7 +51,7 @@ type Layers struct {
 // Lay fetches an image's layers and lays them down in the snapshotter, for as
 // long as the lease in ctx. Layers are unpacked while they arrive, whatever their
 // order, where the backend can do that, and joined in their order. None has its
-// name before all of it is on the disk.
+// name before all of it is on the disk. A containerd that runs knows no limits.
 func (e *Engine) Lay(ctx context.Context, ls Layers) (err error) {
 	if len(ls.Blobs) != len(ls.DiffIDs) {
 		return fmt.Errorf("number of layers and diffIDs don't match: %d != %d: %w", len(ls.Blobs), len(ls.DiffIDs), errdefs.ErrInvalidArgument)
@@ -61,7 +64,7 @@ func (e *Engine) Lay(ctx context.Context, ls Layers) (err error) {
 			return fmt.Errorf("wrong diff id %.80q: %w: %w", d, err, errdefs.ErrInvalidArgument)
 		}
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(rootfs.Limit(ctx, ls.Limits))
 	m := &mason{e: e, ls: ls, sn: e.Client.SnapshotService(e.Snapshotter), fail: cancel, blobs: map[digest.Digest]*delivery{}, turns: map[*Turn]struct{}{}}
 	for n, chain := range identity.ChainIDs(slices.Clone(ls.DiffIDs)) {
 		m.courses = append(m.courses, &course{m: m, n: n, chain: chain.String(), ready: make(chan struct{})})
@@ -110,7 +113,7 @@ type delivery struct {
 // start begins one layer after the other, a few at a time.
 func (m *mason) start(ctx context.Context) {
 	there := m.laid(ctx)
-	slots := semaphore.NewWeighted(Concurrent)
+	slots := semaphore.NewWeighted(int64(Concurrent))
 	for n, c := range m.courses {
 		c.there = n < there
 		if err := slots.Acquire(ctx, 1); err != nil {

@@ -15,6 +15,8 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ctorhq/ctor/internal/packing"
 )
 
 // Verify sees to it that an image's layers unpack to what its configuration says:
@@ -114,22 +116,19 @@ func (e *Engine) diffID(ctx context.Context, d ocispec.Descriptor) (digest.Diges
 
 // uncompressed reads a blob to its end, and gives the digest of what it holds.
 func uncompressed(ctx context.Context, blob io.Reader) (digest.Digest, error) {
-	tar, err := compression.DecompressStream(blob)
+	tar, err := packing.Open(ctx, ocispec.MediaTypeImageLayer, blob, nil)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	defer tar.Close()
-	digester := digest.Canonical.Digester()
-	for err == nil {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		_, err = io.CopyN(digester.Hash(), tar, 1<<20)
+	d, err := tar.Rest()
+	if cerr := ctx.Err(); cerr != nil {
+		return "", cerr
 	}
-	if err != io.EOF {
+	if err != nil {
 		return "", fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}
-	return digester.Digest(), nil
+	return d.Digest, nil
 }
 
 // verified are images, by their manifests, of which Verify has found everything

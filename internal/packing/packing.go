@@ -17,6 +17,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
 // Tar is the tar that a layer's blob holds. One processor unpacks and hashes it
@@ -31,8 +33,9 @@ type Tar struct {
 // first bytes tell, whatever it is called; what is called by neither name is left
 // to containerd's stream processors, which payloads are for. nil is none.
 //
-// A layer that unpacks to more than 4 GiB and more than 200 times its size is
-// refused, with errdefs.ErrInvalidArgument, while it is read.
+// A layer that unpacks to more bytes than [rootfs.LimitsOf] ctx allow, or to more than
+// 4 GiB and more times its size, is refused, with errdefs.ErrInvalidArgument, while it
+// is read. Reading ends with ctx.
 func Open(ctx context.Context, mediaType string, blob io.Reader, payloads map[string]typeurl.Any) (*Tar, error) {
 	packed := &counter{from: blob}
 	layer, err := unpack(ctx, mediaType, packed, payloads)
@@ -40,7 +43,7 @@ func Open(ctx context.Context, mediaType string, blob io.Reader, payloads map[st
 		return nil, fmt.Errorf("%s: %w", mediaType, err)
 	}
 	t := &Tar{layer: layer, digest: digest.Canonical.Digester()}
-	t.ahead = readAhead(io.TeeReader(&bounded{from: layer, packed: packed}, t.digest.Hash()))
+	t.ahead = readAhead(io.TeeReader(bound(ctx, layer, packed), t.digest.Hash()))
 	return t, nil
 }
 
@@ -48,6 +51,24 @@ func unpack(ctx context.Context, mediaType string, packed io.Reader, payloads ma
 	if _, err := images.DiffCompression(ctx, mediaType); err != nil {
 		return processed(ctx, mediaType, packed, payloads)
 	}
+	return decompress(packed)
+}
+
+// Decompress takes what is packed with gzip or zstd, as its first bytes tell, out of
+// that, and leaves what is not as it is. It refuses what Open does.
+func Decompress(ctx context.Context, packed io.Reader) (io.ReadCloser, error) {
+	counted := &counter{from: packed}
+	r, err := decompress(counted)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{bound(ctx, r, counted), r}, nil
+}
+
+func decompress(packed io.Reader) (io.ReadCloser, error) {
 	blob := bufio.NewReaderSize(packed, 64<<10)
 	head, err := blob.Peek(10)
 	if err != nil && err != io.EOF {
@@ -80,24 +101,35 @@ func processed(ctx context.Context, mediaType string, packed io.Reader, payloads
 	return layer, nil
 }
 
-// A layer may unpack to so many bytes whatever its size, and to so many times its
-// size: gzip packs zeros a thousand times, and zstd more. Layers of programs and
-// their data unpack to two or three times their size.
+// A layer may unpack to so many bytes whatever its size: gzip packs zeros a thousand
+// times, and zstd more, where layers of programs and their data unpack to two or three
+// times their size.
 var freely int64 = 4 << 30
 
-const ratio = 200
-
-// bounded is what a layer unpacks to.
+// bounded is what something unpacks to.
 type bounded struct {
+	ctx    context.Context
 	from   io.Reader
 	n      int64
 	packed *counter
+	most   rootfs.Limits
+}
+
+func bound(ctx context.Context, from io.Reader, packed *counter) *bounded {
+	return &bounded{ctx: ctx, from: from, packed: packed, most: rootfs.LimitsOf(ctx)}
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := b.from.Read(p)
-	if b.n += int64(n); b.n > freely && b.n/ratio > b.packed.n.Load() {
-		return 0, fmt.Errorf("the layer unpacks to more than %d GiB, and to more than %d times its size: %w", freely>>30, ratio, errdefs.ErrInvalidArgument)
+	b.n += int64(n)
+	if b.n > b.most.Bytes {
+		return 0, fmt.Errorf("it unpacks to more than %d bytes: %w", b.most.Bytes, errdefs.ErrInvalidArgument)
+	}
+	if b.n > freely && b.n/b.most.Ratio > b.packed.n.Load() {
+		return 0, fmt.Errorf("it unpacks to more than %d GiB, and to more than %d times its size: %w", freely>>30, b.most.Ratio, errdefs.ErrInvalidArgument)
 	}
 	return n, err
 }

@@ -17,13 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a layer may have at most. Each of its names takes up a few bytes of
-// memory; a hole takes up none of the disk, but time.
-const (
-	maxEntries = 2_000_000
-	maxBytes   = 1 << 40
-)
-
 // Applies tells whether mounts are what Apply takes: one that is written to, of a
 // directory or an overlay.
 func Applies(mounts []mount.Mount) bool {
@@ -42,9 +35,9 @@ var errForeign = &classed{errors.New("the snapshot is neither a directory nor an
 // the last counts: what a layer removes is what is below it. Names are resolved with
 // the tree's root as the root, also those of links on the way.
 //
-// A layer is refused, with errdefs.ErrInvalidArgument, if it has more than two
-// million entries, or 1 TiB in its files, or what a file system can't hold or
-// an overlay would take for a mark of its own.
+// A layer is refused, with errdefs.ErrInvalidArgument, if it has more entries, or
+// more bytes in its files, than [LimitsOf] ctx allow, or what a file system can't
+// hold or an overlay would take for a mark of its own.
 func Apply(ctx context.Context, mounts []mount.Mount, layer io.Reader) (err error) {
 	t, err := openTree(mounts)
 	if err != nil {
@@ -57,7 +50,7 @@ func Apply(ctx context.Context, mounts []mount.Mount, layer io.Reader) (err erro
 // apply makes the changes of a layer.
 func (t *tree) apply(ctx context.Context, layer io.Reader) (err error) {
 	t.ctx = ctx
-	l := layerer{tree: t, maker: maker{ctx: ctx}}
+	l := layerer{tree: t, maker: maker{ctx: ctx}, left: LimitsOf(ctx)}
 	defer func() { err = errors.Join(err, l.leave()) }()
 	return l.apply(layer)
 }
@@ -140,10 +133,9 @@ const (
 // layerer makes the files of a layer.
 type layerer struct {
 	*tree
-	maker   maker // of regular files
-	entries int
-	bytes   int64
-	names   map[fileID][]string // of files below that have several; nil: not looked for yet
+	maker maker // of regular files
+	left  Limits
+	names map[fileID][]string // of files below that have several; nil: not looked for yet
 }
 
 func (l *layerer) apply(layer io.Reader) error {
@@ -165,13 +157,13 @@ func (l *layerer) apply(layer io.Reader) error {
 }
 
 func (l *layerer) count(hdr *tar.Header) error {
-	if l.entries++; l.entries > maxEntries {
-		return fmt.Errorf("the layer has more than %d entries", maxEntries)
+	if l.left.Entries--; l.left.Entries < 0 {
+		return fmt.Errorf("the layer has more than %d entries", LimitsOf(l.ctx).Entries)
 	}
-	if hdr.Size > maxBytes-l.bytes {
-		return fmt.Errorf("the layer has more than %d bytes in its files", int64(maxBytes))
+	if hdr.Size > l.left.Bytes {
+		return fmt.Errorf("the layer has more than %d bytes in its files", LimitsOf(l.ctx).Bytes)
 	}
-	l.bytes += hdr.Size
+	l.left.Bytes -= hdr.Size
 	return nil
 }
 

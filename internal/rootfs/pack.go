@@ -235,7 +235,7 @@ func (p *packer) header(name string, h handle, st *unix.Stat_t) (_ *tar.Header, 
 			hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, l.name, 0
 			return hdr, nil
 		}
-		p.linked[id] = link{name, st.Nlink - 1}
+		p.linked[id] = link{name, uint64(st.Nlink) - 1} // 32 bits on some processors
 	}
 	if hdr.Typeflag == tar.TypeReg || hdr.Typeflag == tar.TypeDir {
 		err = record(hdr, h)

@@ -50,6 +50,7 @@ func thoroughly(start func(*plugin.InitContext) (any, error)) func(*plugin.InitC
 			return nil, err
 		}
 		dir := filepath.Join(ic.Properties[plugins.PropertyRootDir], "snapshots")
+		rootfs.Spread(dir)
 		return &thorough{Snapshotter: sn.(snapshots.Snapshotter), dir: dir, labelled: labelled, left: map[string]error{}}, nil
 	}
 }

@@ -24,6 +24,7 @@ var helpers = map[string]func(args []string) error{
 	"work":    helpWork,
 	"churn":   helpChurn,
 	"pull":    helpPull,
+	"grow":    helpGrow,
 	"quiet":   helpQuiet,
 	"dialed":  helpDialed,
 	"dirty":   helpDirty,

@@ -50,8 +50,8 @@ const maxForks = 16
 // one may find half of what it was writing. Stop it, if it matters. What is in memory,
 // in mounts and in volumes is not part of the image.
 //
-// A fork is this engine's own. Push, Export and Layers pack it, the first time, and
-// what they give has another Digest. When more than sixteen lie on each other, they are
+// A fork is this engine's own. Push, Export, Layers, Squash and Recompress pack it, the
+// first time, and what they give has another Digest; Handler serves none. When more than sixteen lie on each other, they are
 // copied into one. Where the snapshotter is not overlayfs, Fork is Commit.
 //
 // Errors are those of Commit.

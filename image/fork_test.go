@@ -17,6 +17,7 @@ import (
 	"github.com/ctorhq/ctor/container/containertest"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/layer"
 	"github.com/ctorhq/ctor/registry/registrytest"
 )
 
@@ -159,6 +160,17 @@ func TestForkLeaves(t *testing.T) {
 	// Another engine can't pull what has no blob.
 	_, err = image.Pull(t.Context(), other, publishes(t, e)+"/forked", nil)
 	require.ErrorIs(t, err, ctor.ErrNotFound)
+
+	for what, make := range map[string]func() (*image.Image, error){
+		"squashed": func() (*image.Image, error) { return derived.Squash(t.Context(), "squashed") },
+		"recompressed": func() (*image.Image, error) {
+			return derived.Recompress(t.Context(), "zstd", layer.Compression{Format: layer.Zstd})
+		},
+	} {
+		made, err := make()
+		require.NoError(t, err, what)
+		require.Equal(t, "more\nnew\ngone\n", output(t, made, "sh", "-c", "cat /more;"+seen), what)
+	}
 
 	s := registrytest.NewServer(t, nil)
 	require.NoError(t, derived.Push(t.Context(), s.Host+"/derived:1", nil))

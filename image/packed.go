@@ -19,6 +19,7 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/packing"
 	"github.com/ctorhq/ctor/internal/rootfs"
+	"github.com/ctorhq/ctor/layer"
 )
 
 // packedLabel is where a manifest with layers that are not packed has the digest of the
@@ -112,7 +113,7 @@ func (m *maker) pack(ctx context.Context, i *Image, d ocispec.Descriptor, chain 
 	defer func() { err = errors.Join(err, diff.Close()) }()
 	diff.Made = about.Made
 	tar := digest.Canonical.Digester()
-	d, err = m.store(ctx, func(w io.Writer) (digest.Digest, error) {
+	d, err = m.store(ctx, layer.Compression{}, func(w io.Writer) (digest.Digest, error) {
 		err := diff.Pack(ctx, io.MultiWriter(w, tar.Hash()))
 		return tar.Digest(), err
 	})

@@ -59,6 +59,7 @@ char *append_number(char *at, const char *end, u64 n);
 
 // socket.c
 long receive(int from, void *message, u32 size);
+void close_files(void);
 long transmit(int to, const void *message, u32 size, int descriptor);
 
 // root.c

@@ -29,6 +29,7 @@ type ctorPeer struct {
 	engine *ctor.Engine
 	image  *image.Image
 	boxed  *container.Container
+	pool   *container.Pool
 
 	mu    sync.Mutex
 	times map[string][]time.Duration

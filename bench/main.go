@@ -22,7 +22,7 @@ import (
 )
 
 // parts are what can be measured, in the order in which they are.
-var parts = []string{"life", "exec", "rate", "idle", "open", "pull"}
+var parts = []string{"life", "warm", "exec", "rate", "idle", "open", "pull"}
 
 // options are the command line's.
 type options struct {

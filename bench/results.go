@@ -19,6 +19,7 @@ type results struct {
 	Missing []absent          `json:"missing"`
 	Life    []series          `json:"life_ms"`
 	Phases  []series          `json:"phases_ms"`
+	Warm    []series          `json:"warm_ms"`
 	Exec    []series          `json:"exec_ms"`
 	Rate    []rate            `json:"lives_per_second"`
 	Idle    []idle            `json:"idle"`

@@ -17,6 +17,7 @@ func (r *results) print(w io.Writer) {
 	}
 	r.table(w, "Whole life of a container that runs true, ms", r.Life, "runc run", "bwrap --unshare-all", "ctr run --rm --seccomp", "docker run --rm --network none")
 	r.table(w, "Of that, ms", r.Phases)
+	r.table(w, "true in an instance that was there before, ms", r.Warm, "bwrap --unshare-all")
 	r.table(w, "true in a running container, with output and exit code, ms", r.Exec, "runc run", "ctr run --rm --seccomp", "docker run --rm --network none")
 	r.printRates(w)
 	r.printIdle(w)

@@ -199,7 +199,7 @@ func (cfg Config) options(id string) (spec.Options, error) {
 		Dir: cfg.Dir, Hostname: cfg.Hostname, TTY: cfg.TTY,
 	}
 	if o.Hostname == "" {
-		o.Hostname = spec.Hostname(cmp.Or(cfg.Name, id))
+		o.Hostname = spec.Hostname(cfg.name(id))
 	}
 	var err error
 	if o.Limits, err = cfg.Limits.spec(); err != nil {
@@ -211,6 +211,9 @@ func (cfg Config) options(id string) (spec.Options, error) {
 	o.Fixed, err = cfg.Limits.fixed()
 	return o, err
 }
+
+// name is what a container with that id is called.
+func (cfg Config) name(id string) string { return cmp.Or(cfg.Name, id) }
 
 // lasting tells whether the container's files may outlive the program.
 func (cfg Config) lasting() bool { return cfg.Detach || cfg.Keep }

@@ -27,9 +27,10 @@ type Container struct {
 	ctor   *ctor.Engine
 	e      *engine.Engine
 	record containers.Container
-	about  record.Record             // what the record says; but for the name, as it was made
-	name   atomic.Pointer[string]    // as far as it is known here
-	now    atomic.Pointer[life.Life] // of the first process; see life
+	about  record.Record                 // what the record says; but for name and image, as it was made
+	name   atomic.Pointer[string]        // as far as it is known here
+	origin atomic.Pointer[engine.Origin] // the image that it is an instance of
+	now    atomic.Pointer[life.Life]     // of the first process; see life
 
 	stdio    engine.Stdio                  // what the program has of its streams
 	limit    int64                         // of the log
@@ -150,6 +151,7 @@ func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Co
 	c := &Container{ctor: e, e: in, record: r, closed: make(chan struct{})}
 	c.about, _ = record.Of(r)
 	c.name.Store(&c.about.Name)
+	c.origin.Store(&engine.Origin{Ref: c.about.Ref, Image: c.about.Image})
 	c.limit = Config{LogLimit: c.about.LogLimit}.logLimit()
 	c.outline = sync.OnceValues(func() (*spec.Outline, error) { return spec.Read(r.Spec) })
 	c.door = in.Doors.Door(inside{c})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/ready"
+	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
@@ -68,6 +70,8 @@ type builder struct {
 	manifest ocispec.Descriptor
 	over     *given        // nil: the files are those of the manifest's layers
 	instead  *replacement  // nil: the first process is what the image says
+	parked   bool          // the first process gets its command later
+	made     *specs.Spec   // what a warm instance was made by; nil: nothing was made before
 	members  []*lan.Member // of its networks
 	volumes  []attached    // in the order of their mounts
 	images   []shown       // likewise
@@ -84,17 +88,25 @@ func (b *builder) make(ctx context.Context) (*Container, error) {
 		return nil, err
 	}
 	defer leave()
-	if b.in.Preflight != nil {
-		if err := b.in.Preflight(); err != nil {
-			return nil, err
-		}
+	if err := b.ready(); err != nil {
+		return nil, err
 	}
-	_ = b.in.Settle() // what still can't be undone is told by the engine's Close
 	c, err := b.build(ctx)
 	if err != nil {
 		return nil, engine.Cause(ctx, err)
 	}
 	return c, nil
+}
+
+// ready tells what the host lacks, and settles what is owed.
+func (b *builder) ready() error {
+	if b.in.Preflight != nil {
+		if err := b.in.Preflight(); err != nil {
+			return err
+		}
+	}
+	_ = b.in.Settle() // what still can't be undone is told by the engine's Close
+	return nil
 }
 
 func (b *builder) build(ctx context.Context) (_ *Container, err error) {
@@ -105,94 +117,113 @@ func (b *builder) build(ctx context.Context) (_ *Container, err error) {
 			err = errors.Join(err, b.undo.Run())
 		}
 	}()
-	class, options, err := b.asked(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// From here on ctx is looked at between the steps: what a step has left that
+	// What comes after parts is cut off between the steps: what a step has left that
 	// was cut off is not known, so it could not be undone.
 	own, cancel := b.own(ctx)
 	defer cancel()
-	if err := b.makeVolumes(own); err != nil {
+	p, err := b.parts(ctx, own)
+	if err != nil {
 		return nil, err
+	}
+	defer p.release()
+	r, err := b.record(p)
+	if err != nil {
+		return nil, err
+	}
+	if r, err = b.in.Client.ContainerService().Create(own, r); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	c, err := b.instance(ctx, own, r, p, nil)
+	built = err == nil
+	return c, err
+}
+
+// parts is what a container has before it has a record.
+type parts struct {
+	class   engine.Class
+	mounts  []mount.Mount // of its layer
+	options spec.Options
+	spec    *specs.Spec
+	release func() // of its volumes, when its record names them
+}
+
+// parts makes them.
+func (b *builder) parts(ctx, own context.Context) (p parts, err error) {
+	if err := b.asked(ctx, &p); err != nil {
+		return p, err
+	}
+	if err := b.makeVolumes(own); err != nil {
+		return p, err
 	}
 	b.push(own, func(ctx context.Context) error {
 		return b.in.Remove(ctx, containers.Container{ID: b.id, Snapshotter: b.in.Snapshotter})
 	})
 	if err := b.in.Claim(own, b.id, b.cfg.Name, b.cfg.lasting()); err != nil {
-		return nil, err
+		return p, err
 	}
-	if err := b.takeUsers(own, &options); err != nil {
-		return nil, err
+	if err := b.takeUsers(own, &p.options); err != nil {
+		return p, err
 	}
-	if err := b.enterNetworks(cmp.Or(b.cfg.Name, b.id)); err != nil {
-		return nil, err
+	if !b.parked {
+		if err := b.enterNetworks(b.cfg.name(b.id)); err != nil {
+			return p, err
+		}
 	}
-	mounts, err := b.layer(ctx, class)
-	if err != nil {
-		return nil, err
+	if p.mounts, err = b.layer(ctx, p.class); err != nil {
+		return p, err
 	}
-	if err := b.showImages(ctx, options.Mounts); err != nil {
-		return nil, err
+	if err := b.showImages(ctx, p.options.Mounts); err != nil {
+		return p, err
 	}
 	dir, err := b.dir()
 	if err != nil {
-		return nil, err
+		return p, err
 	}
-	s, err := b.spec(ctx, class.Image, options, mounts, dir)
-	if err != nil {
-		return nil, err
+	if p.spec, err = b.spec(ctx, &p, dir); err != nil {
+		return p, err
 	}
-	if err := spec.OutlineOf(s).Shift(mounts); err != nil {
-		return nil, err
+	if err := spec.OutlineOf(p.spec).Shift(p.mounts); err != nil {
+		return p, err
 	}
-	release, err := b.useVolumes(ctx, mounts, dir)
-	if err != nil {
-		return nil, err
+	if p.release, err = b.useVolumes(ctx, p.mounts, dir); err != nil {
+		return p, err
 	}
-	defer release()
-	if err := b.boundDisk(own, mounts); err != nil {
-		return nil, err
+	if err := b.boundDisk(own, p.mounts); err != nil {
+		p.release()
+		return p, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		p.release()
+		return p, err
 	}
-	r, err := b.record(own, class, s)
-	if err != nil {
-		return nil, err
-	}
-	c, err := b.instance(ctx, own, r, spec.OutlineOf(s), mounts)
-	built = err == nil
-	return c, err
+	return p, nil
 }
 
 // asked is what the image and the caller want, before anything is made.
-func (b *builder) asked(ctx context.Context) (class engine.Class, options spec.Options, err error) {
-	if options, err = b.cfg.options(b.id); err != nil {
-		return class, options, err
+func (b *builder) asked(ctx context.Context, p *parts) (err error) {
+	if p.options, err = b.cfg.options(b.id); err != nil {
+		return err
 	}
-	if class, err = b.class(ctx); err != nil {
-		return class, options, err
+	if p.class, err = b.class(ctx); err != nil {
+		return err
 	}
-	options.Mounts, err = b.mounts(class.Image.Config)
-	return class, options, err
+	image := p.class.Image.Config
+	if b.parked && len(p.options.Args)+len(p.options.Entrypoint)+len(image.Entrypoint)+len(image.Cmd) == 0 {
+		p.options.Args = []string{"none"} // until there is one
+	}
+	p.options.Mounts, err = b.mounts(image)
+	return err
 }
 
 // instance makes the first process of the container whose record is r, and what
-// this program has of it.
-func (b *builder) instance(ctx, own context.Context, r containers.Container, o *spec.Outline, mounts []mount.Mount) (*Container, error) {
-	c := newContainer(b.ctor, b.in, r)
-	c.outline = func() (*spec.Outline, error) { return o, nil }
-	c.network, c.links.members = b.cfg.Network, b.members
-	c.handed = b.instead != nil
-	if b.over != nil {
-		c.root = b.over.root
+// this program has of it. A nil give is that the process is not there yet; else it is
+// parked, and gets its command by it.
+func (b *builder) instance(ctx, own context.Context, r containers.Container, p parts, give create) (*Container, error) {
+	c := b.container(r, p)
+	if give == nil {
+		give = c.over(p.mounts)
 	}
-	if d := b.cfg.Network.dial; d != nil {
-		c.out.Store(&d)
-	}
-	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
-	l, err := c.create(own, mounts, b.instead, &b.undo)
+	l, err := c.create(own, give, b.instead, &b.undo)
 	if err != nil {
 		return nil, err
 	}
@@ -205,6 +236,23 @@ func (b *builder) instance(ctx, own context.Context, r containers.Container, o *
 		return nil, err
 	}
 	return c, c.adopt(own)
+}
+
+// container is what this program has of it before it has a process.
+func (b *builder) container(r containers.Container, p parts) *Container {
+	c := newContainer(b.ctor, b.in, r)
+	o := spec.OutlineOf(p.spec)
+	c.outline = func() (*spec.Outline, error) { return o, nil }
+	c.network, c.links.members = b.cfg.Network, b.members
+	c.handed = b.instead != nil
+	if b.over != nil {
+		c.root = b.over.root
+	}
+	if d := b.cfg.Network.dial; d != nil {
+		c.out.Store(&d)
+	}
+	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
+	return c
 }
 
 // Limits for a daemon that hangs. A snapshotter that copies the image may well
@@ -291,29 +339,45 @@ func (b *builder) dir() (string, error) {
 	return dir, os.Mkdir(dir, 0o700)
 }
 
-func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, mounts []mount.Mount, dir string) (*specs.Spec, error) {
-	user := b.cfg.User
-	if user == "" {
-		user = img.Config.User
-	}
-	whole, err := b.in.Doors.Snapshot(mounts, dir)
+// spec writes the configuration, and the files in dir that it names.
+func (b *builder) spec(ctx context.Context, p *parts, dir string) (*specs.Spec, error) {
+	whole, err := b.in.Doors.Snapshot(p.mounts, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer whole.Close()
-	root := whole.In(ctx)
-	if o.User, o.Home, err = spec.User(root, user); err != nil {
-		return nil, err
-	}
-	o.Files = dir
-	for _, m := range b.members {
-		o.Addresses = append(o.Addresses, m.Addresses()...)
-	}
-	if err := b.cfg.Network.prepare(&o, root, b.in.CA); err != nil {
+	root, o := whole.In(ctx), &p.options
+	o.Files, o.Addresses = dir, b.addresses()
+	if err := b.cfg.Network.prepare(o, root, b.in.CA); err != nil {
 		return nil, err
 	}
 	o.Cgroup = b.in.Cgroup(b.id)
-	s, err := spec.New(ctx, img.Config, o)
+	if err := spec.WriteNames(*o); err != nil {
+		return nil, err
+	}
+	return b.configure(ctx, p.class.Image, *o, root)
+}
+
+// addresses are those in its networks.
+func (b *builder) addresses() (all []netip.Addr) {
+	for _, m := range b.members {
+		all = append(all, m.Addresses()...)
+	}
+	return all
+}
+
+// configure writes the configuration of a container whose files are there, and finds
+// out what of it can't be.
+func (b *builder) configure(ctx context.Context, img ocispec.Image, o spec.Options, root *rootfs.Root) (_ *specs.Spec, err error) {
+	if o.User, o.Home, err = spec.User(root, cmp.Or(b.cfg.User, img.Config.User)); err != nil {
+		return nil, err
+	}
+	var s *specs.Spec
+	if b.made != nil && b.cfg.Spec == nil {
+		s, err = spec.Renew(b.made, img.Config, o)
+	} else {
+		s, err = spec.New(ctx, img.Config, o)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -329,19 +393,19 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 	if b.instead != nil {
 		return s, b.instead.command.Replace(root, s)
 	}
-	if err := spec.Check(s); err != nil {
-		return nil, err
+	if err := spec.Check(s); err != nil || b.parked {
+		return s, err
 	}
 	return s, spec.CheckCommand(root, s)
 }
 
-// record makes the container known.
-func (b *builder) record(ctx context.Context, class engine.Class, s *specs.Spec) (r containers.Container, err error) {
-	health, err := ready.Record(class.JSON)
+// record is what makes the container known.
+func (b *builder) record(p parts) (r containers.Container, err error) {
+	health, err := ready.Record(p.class.JSON)
 	if err != nil {
 		return r, err
 	}
-	encoded, err := spec.Encode(s)
+	encoded, err := spec.Encode(p.spec)
 	if err != nil {
 		return r, err
 	}
@@ -352,13 +416,7 @@ func (b *builder) record(ctx context.Context, class engine.Class, s *specs.Spec)
 	if b.over != nil {
 		r.SnapshotKey = ""
 	}
-	if err := b.about(class.Image, health).Put(&r); err != nil {
-		return r, err
-	}
-	if r, err = b.in.Client.ContainerService().Create(ctx, r); err != nil {
-		return r, fmt.Errorf("record: %w", err)
-	}
-	return r, nil
+	return r, b.about(p.class.Image, health).Put(&r)
 }
 
 // takeUsers takes users of its own for the container that is to have them. They are

@@ -44,6 +44,17 @@
 // whatever ended it, also where the program or the host went down and the
 // container is detached or kept.
 //
+// # Warm instances
+//
+// [image.Image.Warm] makes a [Pool] of containers that are there but for their command:
+// namespaces, cgroup, files and mounts are ready, and a process waits. [Pool.Claim]
+// takes one and gives it what a [Claim] says; it is then as one that New has made, and
+// its Start is all that is left.
+//
+//	pool, err := img.Warm(ctx, 4, container.Config{})
+//	c, err := pool.Claim(ctx, container.Claim{Args: []string{"python3", "-c", script}})
+//	err = c.Start(ctx)
+//
 // # Commands
 //
 // [Container.Command] is os/exec in a container: a [Cmd] has exec.Cmd's fields
@@ -98,4 +109,5 @@
 //
 // [image.Image.Command]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.Command
 // [image.Image.Run]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.Run
+// [image.Image.Warm]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.Warm
 package container

@@ -43,6 +43,48 @@ func Example() {
 	}
 }
 
+// Jobs that begin at once: each is an instance of its own, which waits for its command
+// until there is one.
+func ExamplePool() {
+	pool, err := img.Warm(ctx, 4, container.Config{Limits: container.Limits{Memory: 256 << 20}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close()
+	for _, script := range []string{"print(1)", "print(2)"} {
+		c, err := pool.Claim(ctx, container.Claim{Args: []string{"python3", "-c", script}, Stdout: os.Stdout})
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.Start(ctx); err != nil {
+			log.Fatal(err)
+		}
+		if err := c.Wait(ctx); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+func ExampleClaim() {
+	pool, err := img.Warm(ctx, 1, container.Config{Env: []string{"LANG=C"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close()
+	c, err := pool.Claim(ctx, container.Claim{
+		Name: "job-7", Args: []string{"sort"}, Env: []string{"TMPDIR=/var/tmp"}, User: "nobody",
+		Stdin: strings.NewReader("b\na\n"), Stdout: os.Stdout,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Start(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
 // A workspace that remembers: its files stay when this program ends, and the next
 // one goes on with them.
 func ExampleContainer_Start() {

@@ -53,9 +53,10 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 		return Info{}, c.wrap("info of", err)
 	}
 	defer leave()
+	origin := c.origin.Load()
 	i := Info{
 		ID: c.ID(), Name: c.Name(), Created: c.record.CreatedAt,
-		ImageRef: c.about.Ref, Image: c.about.Image,
+		ImageRef: origin.Ref, Image: origin.Image,
 		Detached: c.detached(), Kept: c.kept(),
 		Labels: maps.Clone(c.about.Labels), Addresses: c.addresses(),
 	}

@@ -45,23 +45,40 @@ func (c *Container) asked() *life.Asked {
 	}
 }
 
-// createTask has the runtime create the container's first process.
-func (c *Container) createTask(ctx context.Context, rootfs []mount.Mount, io cio.Config) (pid int, err error) {
-	r := &api.CreateTaskRequest{Terminal: io.Terminal, Stdin: io.Stdin, Stdout: io.Stdout, Stderr: io.Stderr}
-	for _, m := range rootfs {
-		r.Rootfs = append(r.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+// create has the runtime make the first process of a life, with these streams, and
+// gives its pid.
+type create func(ctx context.Context, io cio.Config) (pid int, err error)
+
+// over makes it over the mounts of the writable layer.
+func (c *Container) over(rootfs []mount.Mount) create {
+	return func(ctx context.Context, io cio.Config) (pid int, err error) {
+		err = c.linked(ctx, func() (err error) {
+			pid, err = c.first().Create(ctx, c.task(rootfs, io))
+			return err
+		})
+		return pid, err
 	}
-	return c.first().Create(ctx, r)
 }
 
-// createLinked is createTask, while the network that the container shares is found.
-func (c *Container) createLinked(ctx context.Context, rootfs []mount.Mount, io cio.Config) (pid int, err error) {
+// task is what the runtime is to make.
+func (c *Container) task(rootfs []mount.Mount, io cio.Config) *api.CreateTaskRequest {
+	r := &api.CreateTaskRequest{
+		ContainerID: c.ID(), Terminal: io.Terminal, Stdin: io.Stdin, Stdout: io.Stdout, Stderr: io.Stderr,
+	}
+	o, _ := c.outline()
+	for _, m := range c.overPoints(o.Mounts(rootfs)) {
+		r.Rootfs = append(r.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	return r
+}
+
+// linked does something while the network that the container shares is found.
+func (c *Container) linked(ctx context.Context, do func() error) error {
 	done, err := c.offer(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer func() { err = errors.Join(err, done()) }()
-	return c.createTask(ctx, rootfs, io)
+	return errors.Join(do(), done())
 }
 
 // oomKilled tells whether the kernel has killed a process of the container for
@@ -79,9 +96,8 @@ func (c *Container) output() engine.Output {
 	return engine.Output{ID: c.ID(), Dir: c.e.Dir(c.ID())}
 }
 
-// create has the runtime create the first process of a life, over the mounts of the
-// writable layer.
-func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *replacement, undo *unwind.Stack) (life.Life, error) {
+// create has the runtime make the first process of a life.
+func (c *Container) create(ctx context.Context, create create, instead *replacement, undo *unwind.Stack) (life.Life, error) {
 	o, err := c.outline()
 	if err != nil {
 		return nil, err
@@ -107,7 +123,7 @@ func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *r
 		defer cancel()
 		return c.e.DeleteTask(ctx, c.ID())
 	})
-	pid, err := c.createLinked(ctx, c.overPoints(o.Mounts(mounts)), streams.Config())
+	pid, err := create(ctx, streams.Config())
 	if err != nil {
 		return nil, err
 	}

@@ -159,7 +159,9 @@ var errPoliced = invalid("it has a way out that is a policy, which would not hol
 // prepare adds to a configuration what the network needs: files, which lie in
 // dir, and variables.
 func (n Network) prepare(o *spec.Options, root *rootfs.Root, ca func() (*egress.CA, error)) (err error) {
-	o.HostNet = n.host()
+	if n.host() {
+		return o.UseHost()
+	}
 	if n.share != nil {
 		o.ShareNet = sharedNetwork(o.Files)
 	}

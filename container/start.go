@@ -113,7 +113,7 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 	}
 	var undo unwind.Stack
 	defer undo.OnError(&err)
-	next, err := c.create(ctx, mounts, nil, &undo)
+	next, err := c.create(ctx, c.over(mounts), nil, &undo)
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ func (third) Reaches(string) bool                                        { retur
 func (third) Drafts(string) bool                                         { return false }
 func (third) Permits(*specs.Spec) error                                  { return nil }
 func (third) Clear(context.Context, string, string, error) error         { return errRefused }
+func (third) Parker() engine.Parker                                      { return nil }
 func (third) Relays(bool) bool                                           { return true }
 func (third) Detach(engine.Output) (engine.Streams, error)               { return nil, errRefused }
 func (third) Attach(engine.Output, engine.Stdio) (engine.Streams, error) { return nil, errRefused }

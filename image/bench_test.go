@@ -3,13 +3,17 @@ package image_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/fixture"
 	"github.com/ctorhq/ctor/layer"
 	"github.com/ctorhq/ctor/registry/registrytest"
 )
@@ -79,5 +83,45 @@ func BenchmarkImport(b *testing.B) {
 		b.StopTimer()
 		require.NoError(b, got[0].Remove(b.Context()))
 		b.StartTimer()
+	}
+}
+
+// BenchmarkFork has a database that was stopped become an image, and a container of that
+// answer a query: by Fork and by Commit, by turns. The metrics are medians in ms.
+func BenchmarkFork(b *testing.B) {
+	e := open(b)
+	base := fixture.Postgres(b, e)
+	query := func(c *container.Container, sql string) {
+		require.NoError(b, c.WaitReady(b.Context(), container.Exec("psql", "-c", "select 1")))
+		out, err := c.Command(b.Context(), "psql", "-tAc", sql).CombinedOutput()
+		require.NoError(b, err, "%s", out)
+	}
+	took := map[string][]float64{}
+	measure := func(name string, made func(c *container.Container) (*image.Image, error)) {
+		c, err := base.Run(b.Context(), container.Config{})
+		require.NoError(b, err)
+		query(c, "create table t as select generate_series(1, 100000) as n")
+		require.NoError(b, c.Stop(b.Context()))
+		start := time.Now()
+		img, err := made(c)
+		require.NoError(b, err)
+		took[name] = append(took[name], float64(time.Since(start).Microseconds())/1000)
+		child, err := img.Run(b.Context(), container.Config{})
+		require.NoError(b, err)
+		query(child, "select count(*) from t")
+		took[name+"+query"] = append(took[name+"+query"], float64(time.Since(start).Microseconds())/1000)
+		require.NoError(b, child.Close())
+		require.NoError(b, c.Close())
+		require.NoError(b, img.Remove(b.Context()))
+	}
+	for b.Loop() {
+		measure("fork", func(c *container.Container) (*image.Image, error) { return image.Fork(b.Context(), c, "forked") })
+		measure("commit", func(c *container.Container) (*image.Image, error) {
+			return image.Commit(b.Context(), c, "committed", nil)
+		})
+	}
+	for name, all := range took {
+		slices.Sort(all)
+		b.ReportMetric(all[len(all)/2], name+"-ms")
 	}
 }

@@ -39,6 +39,9 @@ func Export(ctx context.Context, w io.Writer, imgs ...*Image) (err error) {
 		if err := i.hold(ctx); err != nil {
 			return fmt.Errorf("%s: %w", i.Ref(), err)
 		}
+		if i, err = i.packed(ctx); err != nil {
+			return err
+		}
 		opts = append(opts, archive.WithManifest(i.manifest, i.Ref()))
 	}
 	return e.Client.Export(ctx, &sink{ctx, w}, opts...)

@@ -146,6 +146,14 @@ func (i *Image) Run(ctx context.Context, cfg container.Config) (_ *container.Con
 	return c, nil
 }
 
+// Warm makes a pool of n warm instances: containers that are made but for their command,
+// of which [container.Pool.Claim] takes one and gives it that. Between the claim and the
+// command's first instruction is then little more than its execve(2): see
+// [container.Warm] for cfg and the errors. The caller closes the pool.
+func (i *Image) Warm(ctx context.Context, n int, cfg container.Config) (*container.Pool, error) {
+	return container.Warm(ctx, i.ctor, i.Ref(), i.class(), n, cfg)
+}
+
 // Tag gives the image a further name, which may have meant another image
 // before, and returns it under that name. An image of several platforms keeps
 // them all.

@@ -9,7 +9,6 @@ import (
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/packing"
 	"github.com/ctorhq/ctor/layer"
 )
@@ -24,13 +23,16 @@ import (
 // containerd leave it, is ctor.ErrNotFound.
 func (i *Image) Layers(ctx context.Context) (_ []layer.Layer, err error) {
 	defer wrap(&err, "layers of image", i.Ref())
-	ctx, leave, err := i.e.Enter(ctx)
+	ctx, end, err := begin(ctx, i.e)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer end(&err)
 	if err := i.whole(ctx); err != nil {
-		return nil, engine.Cause(ctx, err)
+		return nil, err
+	}
+	if i, err = i.packed(ctx); err != nil {
+		return nil, err
 	}
 	var made []string // by the lines of history that made a layer
 	for _, h := range i.config.History {

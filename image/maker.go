@@ -32,6 +32,7 @@ type maker struct {
 	cs     *apart
 	layers []ocispec.Descriptor
 	config configFile
+	keeps  map[string]string // labels by which the configuration keeps more than it says
 }
 
 // newMaker begins with what base has.
@@ -158,6 +159,24 @@ func (m *maker) append(d ocispec.Descriptor, diffID digest.Digest, h ocispec.His
 
 // finish writes configuration and manifest, and gives them the name.
 func (m *maker) finish(ctx context.Context, r reference.Reference) (*Image, error) {
+	i, err := m.assemble(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return i, m.name(ctx, i)
+}
+
+// name gives the image its name.
+func (m *maker) name(ctx context.Context, i *Image) error {
+	if err := name(ctx, i.e, i.ref, i.target); err != nil {
+		return err
+	}
+	m.cs.keep()
+	return nil
+}
+
+// assemble writes configuration and manifest.
+func (m *maker) assemble(ctx context.Context, r reference.Reference) (*Image, error) {
 	if m.layers == nil { // null is no list
 		m.layers = []ocispec.Descriptor{}
 	}
@@ -170,7 +189,7 @@ func (m *maker) finish(ctx context.Context, r reference.Reference) (*Image, erro
 	} else if err := verbatim.Check(b); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	config, err := m.write(ctx, ocispec.MediaTypeImageConfig, m.config, nil)
+	config, err := m.write(ctx, ocispec.MediaTypeImageConfig, m.config, m.keeps)
 	if err != nil {
 		return nil, err
 	}
@@ -188,15 +207,7 @@ func (m *maker) finish(ctx context.Context, r reference.Reference) (*Image, erro
 	if err != nil {
 		return nil, err
 	}
-	i, err := load(ctx, m.ctor, r, target, nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := name(ctx, i.e, r, target); err != nil {
-		return nil, err
-	}
-	m.cs.keep()
-	return i, nil
+	return load(ctx, m.ctor, r, target, nil)
 }
 
 func (m *maker) write(ctx context.Context, mediaType string, v any, labels map[string]string) (ocispec.Descriptor, error) {

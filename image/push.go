@@ -67,6 +67,9 @@ func (i *Image) Push(ctx context.Context, ref string, o *PushOptions) (err error
 		return err
 	}
 	defer end(&err)
+	if i, err = i.packed(ctx); err != nil {
+		return err
+	}
 	p := pusher{cs: i.e.Client.ContentStore(), to: to, ref: r, report: newReport(o.Progress), foreign: o.Foreign,
 		sources: &sources{e: i.e, to: r}}
 	if o.All {

@@ -30,6 +30,9 @@ func (i *Image) Recompress(ctx context.Context, ref string, c layer.Compression)
 	if err := i.hold(ctx); err != nil {
 		return nil, err
 	}
+	if i, err = i.packed(ctx); err != nil {
+		return nil, err
+	}
 	layers, err := i.Layers(ctx)
 	if err != nil {
 		return nil, err

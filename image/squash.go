@@ -56,6 +56,9 @@ func (i *Image) SquashFrom(ctx context.Context, ref string, n int) (_ *Image, er
 	if err := i.hold(ctx); err != nil {
 		return nil, err
 	}
+	if i, err = i.packed(ctx); err != nil {
+		return nil, err
+	}
 	m := newMaker(i)
 	defer m.cs.abort(ctx)
 	if len(i.parts.Layers) > n+1 {

@@ -22,8 +22,14 @@ import (
 // the engine's alone.
 type Own struct {
 	logs
-	Tasks        api.TasksClient
+	Tasks        Tasks
 	Snapshotters []string // that have come up
+}
+
+// Tasks is a task service that makes containers whose command comes later as well.
+type Tasks interface {
+	api.TasksClient
+	engine.Parker
 }
 
 // Sole implements engine.Backend: the lock on the root says so.
@@ -73,6 +79,9 @@ func (o *Own) Clear(ctx context.Context, id, group string, err error) error {
 // Relays implements engine.Backend. Our shim copies to and from a terminal, and
 // hands on the rest.
 func (*Own) Relays(tty bool) bool { return tty }
+
+// Parker implements engine.Backend.
+func (o *Own) Parker() engine.Parker { return o.Tasks }
 
 // Attach implements engine.Backend. The shim opens the pipes through this program.
 func (o *Own) Attach(out engine.Output, std engine.Stdio) (engine.Streams, error) {

@@ -43,6 +43,9 @@ func (r Running) Clear(_ context.Context, _, _ string, err error) error {
 // Relays implements engine.Backend. The shims of others do, for all streams.
 func (Running) Relays(bool) bool { return true }
 
+// Parker implements engine.Backend: the task API has no verb for it.
+func (Running) Parker() engine.Parker { return nil }
+
 // Attach implements engine.Backend. Every shim of this host can open the pipes.
 func (r Running) Attach(out engine.Output, std engine.Stdio) (engine.Streams, error) {
 	return attach(out, std, r.Relays(out.TTY))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	api "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -45,6 +46,9 @@ type Backend interface {
 	// both streams of output, or none.
 	Relays(tty bool) bool
 
+	// Parker makes containers whose command comes later; nil: nothing behind it can.
+	Parker() Parker
+
 	// Attach connects a first process to the ends that the program has, and
 	// keeps its log.
 	Attach(o Output, std Stdio) (Streams, error)
@@ -58,6 +62,19 @@ type Backend interface {
 	// Complete waits until the log of a detached container that has ended has
 	// the last of its output.
 	Complete(ctx context.Context, o Output) error
+}
+
+// Parker makes containers whose command comes later.
+type Parker interface {
+	// Park makes a container whose first process waits for its command.
+	// errdefs.ErrNotImplemented is that it can't with this configuration, or on this
+	// host.
+	Park(ctx context.Context, r *api.CreateTaskRequest) (*api.CreateTaskResponse, error)
+
+	// Give gives a parked container its command, and tells where its streams are:
+	// after it the container is as any that was created. name is its host name from
+	// then on, "" the one that it has. After an error it can only be deleted.
+	Give(ctx context.Context, id, name string, p *specs.Process, io cio.Config) error
 }
 
 // Stdio is what the program has of a first process's streams, in all its lives.

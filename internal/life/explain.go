@@ -18,9 +18,9 @@ var misplaced = []string{
 	"container init: mkdir /", // a working directory in /proc or /sys
 }
 
-// explain gives the runtime's complaints a class and fewer words. It knows the
+// Explain gives the runtime's complaints a class and fewer words. It knows the
 // words of runc 1.1 to 1.5 and crun 1.8; others are errdefs.ErrUnavailable, in full.
-func explain(err error) error {
+func Explain(err error) error {
 	if err = errgrpc.ToNative(err); err == nil {
 		return nil
 	}

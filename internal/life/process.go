@@ -27,20 +27,20 @@ type Process struct {
 func (p Process) Create(ctx context.Context, r *api.CreateTaskRequest) (pid int, err error) {
 	r.ContainerID = p.Container
 	a, err := p.Tasks.Create(ctx, r)
-	return int(a.GetPid()), explain(err)
+	return int(a.GetPid()), Explain(err)
 }
 
 // Add tells the runtime of a further process.
 func (p Process) Add(ctx context.Context, r *api.ExecProcessRequest) error {
 	r.ContainerID, r.ExecID = p.Container, p.Exec
 	_, err := p.Tasks.Exec(ctx, r)
-	return explain(err)
+	return Explain(err)
 }
 
 // Start lets the process run, and gives its pid.
 func (p Process) Start(ctx context.Context) (pid int, err error) {
 	a, err := p.Tasks.Start(ctx, &api.StartRequest{ContainerID: p.Container, ExecID: p.Exec})
-	return int(a.GetPid()), explain(err)
+	return int(a.GetPid()), Explain(err)
 }
 
 // Signal sends a signal.

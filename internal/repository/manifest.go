@@ -2,12 +2,14 @@ package repository
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ctorhq/ctor/internal/distribution"
+	"github.com/ctorhq/ctor/internal/packing"
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
@@ -81,6 +83,9 @@ func (v view) Manifest(ctx context.Context, repo, ref string) (m distribution.Ma
 		return m, err
 	}
 	b, err := v.body(ctx, d.Digest)
+	if err == nil && packing.Lacks(b) {
+		return m, fmt.Errorf("a layer of it is a fork's and is not packed: push it with image.Push: %w", notFound(ref))
+	}
 	return distribution.Manifest{MediaType: d.MediaType, Digest: d.Digest, Body: b}, err
 }
 

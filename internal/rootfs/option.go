@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -81,6 +82,22 @@ func Directories(mounts []mount.Mount) []string {
 		list = append(list, m.Source)
 	}
 	return list
+}
+
+// Written are the mounts of a layer that was written over those below it, of a snapshot
+// that is only read: what Diff takes. Where the snapshot is no overlay of several layers
+// they are its own.
+func Written(mounts []mount.Mount) []mount.Mount {
+	if len(mounts) != 1 || mounts[0].Type != "overlay" {
+		return mounts
+	}
+	l := layersOf(mounts[0], false)
+	if len(l.lower) < 2 {
+		return mounts
+	}
+	m := mounts[0]
+	m.Options = append(slices.Clone(l.options), "upperdir="+escaped.Replace(l.lower[0]), lowerOption(l.lower[1:]))
+	return []mount.Mount{m}
 }
 
 func ends(mounts []mount.Mount) (upper, below string) {

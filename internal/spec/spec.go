@@ -16,6 +16,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"unsafe"
@@ -48,13 +49,21 @@ type Options struct {
 	Users      Users        // of its own, with Security.UserNS
 	ResolvConf string       // what its resolv.conf says; "": what the image has
 	Addresses  []netip.Addr // by which others reach it, for its hosts file
-	HostNet    bool         // the host's network instead of one of its own, and its resolv.conf
+	HostNet    bool         // the host's network instead of one of its own; see UseHost
 
 	// ShareNet is where the namespace of a network is that it shares; "" is none.
 	ShareNet string
 
 	Stores      []specs.Mount // of certificates, as Trust gives them
 	StoreValues []string      // and the variables
+}
+
+// SameBeside tells whether two configurations are the same beside the first process and
+// the host's name.
+func SameBeside(a, b *specs.Spec) bool {
+	x, y := *a, *b
+	x.Process, y.Process, x.Hostname, y.Hostname = nil, nil, "", ""
+	return reflect.DeepEqual(x, y)
 }
 
 // Seccomp names the profile that New writes.
@@ -70,22 +79,9 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 		return nil, err
 	}
 	s.Root.Path = rootPath
-	p := s.Process
-	if p.Args, err = args(image, o); err != nil {
+	if err := o.command(s, image); err != nil {
 		return nil, err
 	}
-	if p.Env, err = env(image, o); err != nil {
-		return nil, err
-	}
-	if p.Cwd, err = workingDir(image, o); err != nil {
-		return nil, err
-	}
-	if err := checkStrings(p); err != nil {
-		return nil, err
-	}
-	p.User = o.User
-	p.Terminal = o.TTY
-	s.Hostname = o.Hostname
 	s.Linux.CgroupsPath = o.Cgroup
 	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 	if err := o.Limits.apply(s.Linux.Resources); err != nil {
@@ -98,10 +94,6 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	if err != nil {
 		return nil, err
 	}
-	names, err := nameFiles(o)
-	if err != nil {
-		return nil, err
-	}
 	// Not containerd's tmpfs on /run: images keep things there.
 	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/run" })
 	s.Mounts = append(s.Mounts, cgroupMounts()...)
@@ -110,9 +102,35 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 		return nil, err
 	}
 	// The caller's come last, so that they win.
-	s.Mounts = slices.Concat(s.Mounts, names, o.Stores, tmp, o.Mounts)
+	s.Mounts = slices.Concat(s.Mounts, nameMounts(o), o.Stores, tmp, o.Mounts)
 	shiftBinds(s)
 	return s, nil
+}
+
+// Renew gives a configuration that New has made, and nothing has changed since, another
+// command and host name: what it gives is what New would give for o, which differs in
+// nothing else from what that was made for.
+func Renew(s *specs.Spec, image ocispec.ImageConfig, o Options) (*specs.Spec, error) {
+	n, p := *s, *s.Process
+	n.Process = &p
+	return &n, o.command(&n, image)
+}
+
+// command writes what of a configuration is the command's: the process, and the name
+// that it goes by.
+func (o Options) command(s *specs.Spec, image ocispec.ImageConfig) (err error) {
+	p := s.Process
+	if p.Args, err = args(image, o); err != nil {
+		return err
+	}
+	if p.Env, err = env(image, o); err != nil {
+		return err
+	}
+	if p.Cwd, err = workingDir(image, o); err != nil {
+		return err
+	}
+	p.User, p.Terminal, s.Hostname = o.User, o.TTY, o.Hostname
+	return checkStrings(p)
 }
 
 // network says in which network the container is.
@@ -242,9 +260,21 @@ func lastOfName(env []string) []string {
 	return out
 }
 
-// nameFiles gives the container the files by which it knows its own name. An
-// image has none, or those of the machine that built it.
-func nameFiles(o Options) ([]specs.Mount, error) {
+// UseHost gives the container the host's network, and its resolv.conf.
+func (o *Options) UseHost() error {
+	conf, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	o.HostNet, o.ResolvConf = true, string(conf)
+	return nil
+}
+
+// A nameFile is one by which a container knows its own name, or where to ask for
+// others. An image has none, or those of the machine that built it.
+type nameFile struct{ name, text string }
+
+func nameFiles(o Options) []nameFile {
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 	for _, a := range o.Addresses {
 		hosts += a.String() + "\t" + o.Hostname + "\n"
@@ -252,31 +282,34 @@ func nameFiles(o Options) ([]specs.Mount, error) {
 	if o.Hostname != "localhost" && len(o.Addresses) == 0 {
 		hosts += "127.0.0.1\t" + o.Hostname + "\n"
 	}
-	files := []struct{ name, text string }{{"hosts", hosts}, {"hostname", o.Hostname + "\n"}}
-	if o.HostNet {
-		conf, err := os.ReadFile("/etc/resolv.conf")
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		o.ResolvConf = string(conf)
-	}
+	files := []nameFile{{"hosts", hosts}, {"hostname", o.Hostname + "\n"}}
 	if o.ResolvConf != "" {
-		files = append(files, struct{ name, text string }{"resolv.conf", o.ResolvConf})
+		files = append(files, nameFile{"resolv.conf", o.ResolvConf})
 	}
-	var mounts []specs.Mount
+	return files
+}
+
+func nameMounts(o Options) (mounts []specs.Mount) {
 	access := "rw"
 	if o.Security.ReadOnly {
 		access = "ro"
 	}
-	for _, f := range files {
-		source := filepath.Join(o.Files, f.name)
-		if err := writeReadable(source, []byte(f.text)); err != nil {
-			return nil, err
-		}
+	for _, f := range nameFiles(o) {
 		mounts = append(mounts, specs.Mount{
-			Type: "bind", Source: source, Destination: "/etc/" + f.name,
+			Type: "bind", Source: filepath.Join(o.Files, f.name), Destination: "/etc/" + f.name,
 			Options: []string{"bind", "rprivate", access},
 		})
 	}
-	return mounts, nil
+	return mounts
+}
+
+// WriteNames writes the files by which the container knows names, for New's mounts. In a
+// container that is made they are others at once: the same files have another text.
+func WriteNames(o Options) error {
+	for _, f := range nameFiles(o) {
+		if err := writeReadable(filepath.Join(o.Files, f.name), []byte(f.text)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -108,6 +108,7 @@ func TestWalls(t *testing.T) {
 	for _, m := range s.Mounts {
 		require.NotEqual(t, "/run", m.Destination)
 	}
+	require.NoError(t, spec.WriteNames(o))
 	b, err := os.ReadFile(filepath.Join(o.Files, "hostname"))
 	require.NoError(t, err)
 	require.Equal(t, "box\n", string(b))
@@ -133,4 +134,30 @@ func TestSettle(t *testing.T) {
 		spec.Settle(s)
 		require.Equal(t, want, strings.Join(slices.Sorted(maps.Keys(s.Linux.Sysctl)), " "))
 	}
+}
+
+// Renew gives what New would give for another command.
+func TestRenew(t *testing.T) {
+	ctx := namespaces.WithNamespace(t.Context(), "test")
+	image := ocispec.ImageConfig{Entrypoint: []string{"entry"}, Cmd: []string{"x"}, Env: []string{"A=1"}}
+	one := spec.Options{ID: "x", Files: t.TempDir(), Hostname: "box", Cgroup: "/parent/x", Home: "/root"}
+	two := one
+	two.Args, two.Env, two.Dir, two.TTY, two.Hostname = []string{"a", "b"}, []string{"A=2", "B=3"}, "sub", true, "other"
+	two.User, two.Home = specs.User{UID: 7, GID: 8, AdditionalGids: []uint32{9}}, "/home/x"
+	made, err := spec.New(ctx, image, one)
+	require.NoError(t, err)
+	want, err := spec.New(ctx, image, two)
+	require.NoError(t, err)
+	have, err := spec.Renew(made, image, two)
+	require.NoError(t, err)
+	require.Equal(t, want, have)
+	require.True(t, spec.SameBeside(made, have))
+	again, err := spec.New(ctx, image, one)
+	require.NoError(t, err)
+	require.Equal(t, again, made, "it is left as it was")
+	want.Linux.Resources.Pids.Limit = new(int64)
+	require.False(t, spec.SameBeside(made, want))
+	two.Env = []string{"="}
+	_, err = spec.Renew(made, image, two)
+	require.ErrorIs(t, err, errdefs.ErrInvalidArgument)
 }

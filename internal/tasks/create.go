@@ -19,12 +19,18 @@ import (
 
 	"github.com/ctorhq/ctor/internal/bundle"
 	"github.com/ctorhq/ctor/internal/record"
+	"github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/shim/link"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
 // Create makes a container's bundle and has a shim create it.
-func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grpc.CallOption) (_ *api.CreateTaskResponse, err error) {
+func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grpc.CallOption) (*api.CreateTaskResponse, error) {
+	return s.create(ctx, r, (*shim.Shim).Create)
+}
+
+// create has a shim make a container, by one of its verbs.
+func (s *Service) create(ctx context.Context, r *api.CreateTaskRequest, verb verb) (_ *api.CreateTaskResponse, err error) {
 	defer func() {
 		if err != nil {
 			err = errgrpc.ToGRPC(err)
@@ -68,7 +74,7 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	pid, err := s.make(ctx, c, k, &taskapi.CreateTaskRequest{
+	pid, err := s.make(ctx, c, k, verb, &taskapi.CreateTaskRequest{
 		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs, Options: given(spec, detached),
 		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Checkpoint: images,
 	})
@@ -83,8 +89,8 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest, _ ...grp
 
 // make has a shim make a container. That can't be stopped half-way: it goes on to
 // its end, some milliseconds away, and is undone.
-func (s *Service) make(ctx context.Context, c *tended, key string, r *taskapi.CreateTaskRequest) (pid uint32, err error) {
-	resp, err := c.Create(context.WithoutCancel(ctx), r)
+func (s *Service) make(ctx context.Context, c *tended, key string, verb verb, r *taskapi.CreateTaskRequest) (pid uint32, err error) {
+	resp, err := verb(c.Shim, context.WithoutCancel(ctx), r)
 	if err = reached(r.ID, err); err != nil {
 		return 0, err
 	}

@@ -43,15 +43,32 @@ func kills(normal, short int) int {
 	return normal
 }
 
-// churn starts and closes containers until ctx ends or one of its goroutines
-// gets an error that is not allowed.
+// churn starts and closes containers, some of them from a pool, until ctx ends or one
+// of its goroutines gets an error that is not allowed.
 func churn(ctx context.Context, img *image.Image, allowed func(error) bool) error {
 	var wg sync.WaitGroup
 	errs := make([]error, churners)
+	pool, err := img.Warm(ctx, 4, container.Config{})
+	for err != nil && ctx.Err() == nil && allowed(err) {
+		pool, err = img.Warm(ctx, 4, container.Config{})
+	}
+	if err != nil {
+		if allowed(err) {
+			err = nil
+		}
+		return err
+	}
 	for n := range churners {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				if err := runAndClose(ctx, img, fmt.Sprintf("churn%d-%d", n, i), false); err != nil && !allowed(err) {
+				name := fmt.Sprintf("churn%d-%d", n, i)
+				err := func() error {
+					if n%4 == 0 {
+						return claimAndClose(ctx, pool, name)
+					}
+					return runAndClose(ctx, img, name, false)
+				}()
+				if err != nil && !allowed(err) {
 					errs[n] = err
 					return
 				}
@@ -59,7 +76,15 @@ func churn(ctx context.Context, img *image.Image, allowed func(error) bool) erro
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, pool.Close())...)
+}
+
+func claimAndClose(ctx context.Context, pool *container.Pool, name string) error {
+	c, err := pool.Claim(ctx, container.Claim{Name: name, Args: []string{"sleep", "1000"}})
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.Start(ctx), c.Close())
 }
 
 // helpChurn churns until it is killed.

@@ -5,6 +5,8 @@ package link
 import (
 	"net"
 	"sync"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Name is what a shim process calls itself, and the file name of one that is
@@ -33,6 +35,17 @@ const (
 // nobody else sees it, and removes it with the container. An attached shim's
 // working directory is the one that such bundles are in.
 const SpecType = "io.ctor/spec"
+
+// Parking is the name of the ttrpc service, beside the task API's, that makes containers
+// whose command comes later: Park takes what Create does, and Give what Exec does, with
+// a Command for its Spec.
+const Parking = "io.ctor.shim.Parking"
+
+// Command is what a parked container is given.
+type Command struct {
+	Process *specs.Process
+	Name    string // of the host; "": the one that it has
+}
 
 // NamespaceEnv is the environment variable that tells a stock containerd's shim
 // its containerd namespace: not every containerd's requests do.

@@ -26,6 +26,7 @@ import (
 type container struct {
 	executor *Executor
 	id       string
+	spec     *specs.Spec
 	group    string           // its cgroup
 	filter   *seccomp.Program // nil: there is none
 	users    *users           // nil: the host's
@@ -35,7 +36,11 @@ type container struct {
 
 	mu      sync.Mutex
 	waiting *forker.Child // for its start; nil: it was started
-	deleted bool
+	parked  bool          // and for its command before that
+	last    []change      // of its mounts, after that
+
+	finished bool // those are made
+	deleted  bool
 }
 
 var _ task.Container = (*container)(nil)
@@ -43,10 +48,15 @@ var _ task.Container = (*container)(nil)
 // Start implements task.Container.
 func (c *container) Start(ctx context.Context) error {
 	c.mu.Lock()
-	child := c.waiting
-	c.waiting = nil
+	child, parked := c.waiting, c.parked
+	if !parked {
+		c.waiting = nil
+	}
 	c.mu.Unlock()
 	fail := func(err error) error { return fmt.Errorf("start container %s: %w", c.id, err) }
+	if parked {
+		return fail(fmt.Errorf("%w: it has no command yet", errdefs.ErrFailedPrecondition))
+	}
 	if child == nil {
 		return fail(fmt.Errorf("%w: it was started before", errdefs.ErrFailedPrecondition))
 	}

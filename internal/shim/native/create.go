@@ -17,15 +17,16 @@ import (
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
-// create makes a container, with its first process waiting to be started.
-func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (_ *container, _ task.Process, err error) {
+// create makes a container, with its first process waiting to be started. With a nil
+// io it waits for its command before that.
+func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_ *container, _ task.Process, err error) {
 	var none task.Process
 	var undo unwind.Stack
 	defer undo.OnError(&err)
 	if err := ctx.Err(); err != nil {
 		return nil, none, err
 	}
-	c := &container{executor: e, id: b.ID, group: filepath.Clean(b.Spec.Linux.CgroupsPath), root: -1, pidfd: -1}
+	c := &container{executor: e, id: b.ID, spec: b.Spec, group: filepath.Clean(b.Spec.Linux.CgroupsPath), root: -1, pidfd: -1}
 	var script forker.Script
 	defer script.Close()
 	spaces, err := openSpaces(&script, b.Spec.Linux.Namespaces)
@@ -82,7 +83,7 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io task.Stdio) (_ 
 	if err != nil {
 		return nil, none, err
 	}
-	c.waiting = child
+	c.waiting, c.parked = child, io == nil
 	return c, task.Process{Pid: child.Pid, Console: terminal}, nil
 }
 
@@ -102,13 +103,8 @@ func (e *Executor) bear(ctx context.Context, o forker.Order) func() (*forker.Chi
 	}
 }
 
-// write makes a script of the configuration.
-func (c *container) write(s *forker.Script, own spaces, doors cgroup.Doors, b task.Bundle, io task.Stdio) error {
-	env, err := environ(b.Spec.Process, c.root)
-	if err != nil {
-		return err
-	}
-	p := process{Process: b.Spec.Process, id: c.id, first: true, env: env, filter: c.filter, users: c.users}
+// write makes a script of the configuration, up to the command with a nil io.
+func (c *container) write(s *forker.Script, own spaces, doors cgroup.Doors, b task.Bundle, io *task.Stdio) error {
 	l := &layout{Script: s, dir: b.Dir, group: c.group, spaces: own, users: c.users}
 	s.DeathSignal()
 	s.Session()
@@ -126,19 +122,39 @@ func (c *container) write(s *forker.Script, own spaces, doors cgroup.Doors, b ta
 	}
 	l.names(b.Spec)
 	s.Pivot()
-	p.streams(s, io)
-	s.Directory(true, p.Cwd)
-	l.finish(b.Spec)
-	if err := p.settings(s); err != nil {
+	if io != nil {
+		return c.writeCommand(l, b.Spec, *io)
+	}
+	if c.finished = l.indifferent(b.Spec); c.finished {
+		l.finish(b.Spec)
+	}
+	c.last = l.last
+	s.Rest()
+	return nil
+}
+
+// writeCommand makes a script of what depends on the command.
+func (c *container) writeCommand(l *layout, spec *specs.Spec, io task.Stdio) error {
+	env, err := environ(spec.Process, c.root)
+	if err != nil {
 		return err
 	}
-	if per := b.Spec.Linux.Personality; per != nil {
+	p := process{Process: spec.Process, id: c.id, first: true, env: env, filter: c.filter, users: c.users}
+	p.streams(l.Script, io)
+	l.Directory(true, p.Cwd)
+	if !c.finished {
+		l.finish(spec)
+	}
+	if err := p.settings(l.Script); err != nil {
+		return err
+	}
+	if per := spec.Linux.Personality; per != nil {
 		if len(per.Flags) > 0 || per.Domain != specs.PerLinux {
 			return beyondf("personality %s", per.Domain)
 		}
-		s.Personality(0)
+		l.Personality(0)
 	}
-	p.finish(s)
+	p.finish(l.Script)
 	return nil
 }
 

@@ -53,7 +53,7 @@ func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (ta
 	if what := beyond(b); what != "" {
 		return e.handOver(ctx, b, io, beyondf("%s", what))
 	}
-	c, p, err := e.create(ctx, b, io)
+	c, p, err := e.create(ctx, b, &io)
 	if errors.Is(err, errBeyond) {
 		return e.handOver(ctx, b, io, err)
 	}

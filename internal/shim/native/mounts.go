@@ -274,6 +274,21 @@ func (l *layout) overlay(m specs.Mount, to string, o options) error {
 	return nil
 }
 
+// indifferent tells whether a command finds the same, whether finish comes before or
+// after it: its working directory, or its terminal, can't have to be made on anything
+// that is made read-only or hidden.
+func (l *layout) indifferent(s *specs.Spec) bool {
+	var all []string
+	for _, c := range l.last {
+		all = append(all, c.target)
+	}
+	all = slices.Concat(all, s.Linux.ReadonlyPaths, s.Linux.MaskedPaths)
+	return (s.Root == nil || !s.Root.Readonly) && !slices.ContainsFunc(all, func(p string) bool {
+		p = path.Clean("/" + p)
+		return !strings.HasPrefix(p, "/proc/") && !strings.HasPrefix(p, "/sys/")
+	})
+}
+
 // finish makes read-only what is to be.
 func (l *layout) finish(s *specs.Spec) {
 	for _, c := range l.last {

@@ -3,14 +3,16 @@ package serve
 import (
 	"context"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	"github.com/containerd/ttrpc"
+
+	"github.com/ctorhq/ctor/internal/shim/link"
+	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
 // register serves the task API in both its versions. Their messages are equal
 // on the wire; version 3's Go package would bring gRPC, whose init costs every
 // container a start.
-func register(s *ttrpc.Server, svc taskapi.TTRPCTaskService) {
+func register(s *ttrpc.Server, svc *task.Service) {
 	desc := &ttrpc.ServiceDesc{Methods: map[string]ttrpc.Method{
 		"State":      method(svc.State),
 		"Create":     method(svc.Create),
@@ -32,6 +34,10 @@ func register(s *ttrpc.Server, svc taskapi.TTRPCTaskService) {
 	}}
 	s.RegisterService("containerd.task.v2.Task", desc)
 	s.RegisterService("containerd.task.v3.Task", desc)
+	s.RegisterService(link.Parking, &ttrpc.ServiceDesc{Methods: map[string]ttrpc.Method{
+		"Park": method(svc.Park),
+		"Give": method(svc.Give),
+	}})
 }
 
 func method[Q, A any](f func(context.Context, *Q) (*A, error)) ttrpc.Method {

@@ -23,6 +23,7 @@ import (
 type container struct {
 	bundle Bundle
 	handle Container
+	parked Parked // handle, until it has its command; nil: it has one. Guarded by init.starting
 	init   *process
 	ours   bool // the bundle: removed with the container
 	placed bool // its root file system is not in the bundle, but in the lobby
@@ -56,6 +57,7 @@ type container struct {
 // order is what a container is made from.
 type order struct {
 	key
+	parked bool   // it gets its command later
 	dir    string // the bundle's
 	spec   []byte // of a bundle that is to be made first; nil: it is there
 	images string // directory of a checkpoint to restore; "": none
@@ -101,16 +103,26 @@ func (s *Service) newContainer(ctx context.Context, o order) (_ *container, err 
 	} else if r := c.bundle.Spec.Root; r != nil && filepath.IsAbs(r.Path) {
 		c.bundle.Rootfs = r.Path
 	}
-	if o.images == "" {
-		if err := c.make(ctx, s.executor); err != nil {
-			return nil, fmt.Errorf("OCI runtime create failed: %w", err)
-		}
+	if o.images != "" {
+		return c, nil
+	}
+	create := c.createIn(s.executor)
+	if o.parked {
+		create = c.parkIn(s.executor)
+	}
+	if err := c.make(ctx, create); err != nil {
+		return nil, fmt.Errorf("OCI runtime create failed: %w", err)
 	}
 	return c, nil
 }
 
+// createIn has an executor make the container as Executor.Create does.
+func (c *container) createIn(e Executor) func(context.Context, Stdio) (Container, Process, error) {
+	return func(ctx context.Context, io Stdio) (Container, Process, error) { return e.Create(ctx, c.bundle, io) }
+}
+
 // make has the executor make the container.
-func (c *container) make(ctx context.Context, e Executor) (err error) {
+func (c *container) make(ctx context.Context, create func(context.Context, Stdio) (Container, Process, error)) (err error) {
 	st, child, err := c.open(ctx, c.init.paths)
 	if err != nil {
 		return err
@@ -122,7 +134,7 @@ func (c *container) make(ctx context.Context, e Executor) (err error) {
 	}()
 	defer c.family()()
 	defer children.enter()()
-	handle, started, err := e.Create(ctx, c.bundle, child)
+	handle, started, err := create(ctx, child)
 	child.close()
 	if err != nil {
 		children.suspect()

@@ -41,6 +41,25 @@ type Container interface {
 	Delete(ctx context.Context) error
 }
 
+// Parker is an executor that can make a container whose first process learns later what
+// it is to execute.
+type Parker interface {
+	// Park makes a container but for the command: all of the bundle's configuration
+	// holds, save for Process. When it fails nothing is left.
+	// errdefs.ErrNotImplemented is that it can't, for this bundle or at all.
+	Park(ctx context.Context, b Bundle) (Parked, Process, error)
+}
+
+// Parked is a container that Park has made.
+type Parked interface {
+	Container
+	// Give gives the first process its command, once: after it the container is as
+	// Create makes it. name is its host name from now on, "" the one that it has.
+	// console is the master of its terminal, if p has one. After an error it can only
+	// be killed and deleted.
+	Give(ctx context.Context, name string, p *specs.Process, io Stdio) (console *os.File, err error)
+}
+
 // Bundle is what a container is made of.
 type Bundle struct {
 	ID        string

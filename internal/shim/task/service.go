@@ -100,6 +100,10 @@ var errEnding = fmt.Errorf("the shim is ending: %w", errdefs.ErrUnavailable)
 
 // Create makes a container.
 func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
+	return s.create(ctx, r, false)
+}
+
+func (s *Service) create(ctx context.Context, r *taskapi.CreateTaskRequest, parked bool) (*taskapi.CreateTaskResponse, error) {
 	ns, err := namespaces.NamespaceRequired(ctx)
 	if err == nil {
 		err = identifiers.Validate(r.ID) // it becomes part of paths
@@ -116,7 +120,7 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	defer cancel()
 	defer context.AfterFunc(s.ending, cancel)()
 	o := order{
-		key: k, dir: r.Bundle, images: r.Checkpoint, rootfs: mounts(r.Rootfs),
+		key: k, parked: parked, dir: r.Bundle, images: r.Checkpoint, rootfs: mounts(r.Rootfs),
 		paths: paths{in: r.Stdin, out: r.Stdout, err: r.Stderr, terminal: r.Terminal},
 	}
 	if r.Options.GetTypeUrl() == link.SpecType {

@@ -42,7 +42,11 @@ const (
 	wordSize = wordText + 500
 )
 
-// Carry has a process that was forked without a script carry one out.
+// ErrEnded is the error of a process that has ended before it was ready.
+var ErrEnded = errors.New("its first process has ended")
+
+// Carry has a process carry a script out: one that was forked without, or that is ready
+// after Script.Rest.
 func (c *Child) Carry(s *Script) error { return s.send(c.talk) }
 
 // Ready waits until the process waits for its start. terminal is the master of its
@@ -50,7 +54,7 @@ func (c *Child) Carry(s *Script) error { return s.send(c.talk) }
 func (c *Child) Ready(ctx context.Context) (terminal *os.File, err error) {
 	terminal, err = c.listen(ctx, wordReady)
 	if errors.Is(err, io.EOF) {
-		err = errors.New("its first process has ended")
+		err = ErrEnded
 	}
 	return terminal, err
 }

@@ -206,7 +206,7 @@ func FuzzOperations(f *testing.F) {
 		}
 		f.Add(names[name][:len(names[name])/2], uint32(0), uint32(0))
 	}
-	for operation := range uint32(opPersonality + 2) { // each alone, with nothing and with much
+	for operation := range uint32(opRest + 2) { // each alone, with nothing and with much
 		head := binary.LittleEndian.AppendUint32(nil, operation)
 		f.Add(append(slices.Clone(head), 0, 0, 0, 0), uint32(0), uint32(0))
 		f.Add(append(append(slices.Clone(head), 64, 0, 0, 0), strings.Repeat("\x01\x00\x00\x00/a/../b\x00", 8)...), operation, uint32(0))

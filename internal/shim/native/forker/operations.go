@@ -156,6 +156,10 @@ func (s *Script) Umask(mask uint32) { s.add(opUmask, mask) }
 // CloseFiles closes all descriptors but the streams.
 func (s *Script) CloseFiles() { s.add(opClose) }
 
+// Rest has the process be ready, and go on with another script, by Child.Carry. It
+// comes last.
+func (s *Script) Rest() { s.add(opRest) }
+
 // Ready waits for Child.Start.
 func (s *Script) Ready() { s.add(opReady) }
 

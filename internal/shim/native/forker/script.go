@@ -53,6 +53,7 @@ const (
 	opReady
 	opExecute
 	opPersonality
+	opRest
 )
 
 // Target says how the target of a mount is looked up, in the container's root.

@@ -199,10 +199,10 @@ func (b *bed) looks(edit func(*specs.Spec)) map[string]string {
 	b.Helper()
 	configured := func(s *specs.Spec) {
 		args, id := s.Process.Args, strings.TrimPrefix(s.Linux.CgroupsPath, b.cgroup+"/")
-		made, err := spec.New(b.ctx, v1.ImageConfig{Env: []string{"PATH=/bin"}}, spec.Options{
-			ID: id, Args: args, Cgroup: s.Linux.CgroupsPath, Hostname: "box", Files: b.dir, TTY: s.Process.Terminal,
-		})
+		o := spec.Options{ID: id, Args: args, Cgroup: s.Linux.CgroupsPath, Hostname: "box", Files: b.dir, TTY: s.Process.Terminal}
+		made, err := spec.New(b.ctx, v1.ImageConfig{Env: []string{"PATH=/bin"}}, o)
 		require.NoError(b, err)
+		require.NoError(b, spec.WriteNames(o))
 		made.Root = s.Root
 		edit(made)
 		*s = *made

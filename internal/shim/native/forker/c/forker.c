@@ -15,8 +15,6 @@
 
 #define CONNECTION 3 // the descriptor that the shim gives its forker
 #define MS_PRIVATE_ALL (MS_PRIVATE | MS_REC)
-#define PROT_READ 1
-#define MAP_PRIVATE 2
 
 struct self self = {.forker = CONNECTION, .conversation = -1, .null = -1, .me = -1, .root = -1, .proc = -1, .blank = -1};
 
@@ -89,18 +87,11 @@ static void become(void)
 // child is a new process's beginning. It may be born before the shim has its script.
 static _Noreturn void child(void)
 {
-	struct script s;
 	self.conversation = self.files[0];
 	self.files[0] = self.files[--self.nfiles]; // the others are closed by receive
 	call(close, CONNECTION);
 	call(close, self.me);
-	long n = must(receive(self.conversation, &s, sizeof s), "receive script", 0);
-	if (!n)
-		leave(255); // the shim needs the process no more
-	if (n != sizeof s || !self.nfiles)
-		fail("receive script", 0, -EINVAL);
-	long ops = must(call(mmap, 0, s.size, PROT_READ, MAP_PRIVATE, self.files[0], 0), "read operations", 0);
-	run((const u8 *)ops, s.size);
+	carry_out();
 }
 
 static int place(i32 n) { return n >= 0 && (u32)n < self.nfiles ? self.files[n] : -1; }

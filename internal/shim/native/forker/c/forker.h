@@ -39,7 +39,7 @@ struct args {
 u32 number(struct args *a);
 u64 wide(struct args *a);
 const char *string(struct args *a);
-int file(struct args *a); // a descriptor by its place in the request; -1 stays so
+int file(struct args *a); // a descriptor by its place in the request, not to be closed; -1 stays so
 
 // word.c
 _Noreturn void fail(const char *what, const char *on, long error);
@@ -59,6 +59,7 @@ char *append_number(char *at, const char *end, u64 n);
 
 // socket.c
 long receive(int from, void *message, u32 size);
+void close_files(void);
 long transmit(int to, const void *message, u32 size, int descriptor);
 
 // root.c
@@ -79,7 +80,7 @@ long copy(long fd, int recursive);
 _Noreturn void begin(void);
 
 // run.c
-_Noreturn void run(const u8 *at, u64 size);
+_Noreturn void carry_out(void);
 
 // The operations, by file.
 typedef void operation(struct args *a);
@@ -88,6 +89,6 @@ operation op_node, op_link, op_link_new, op_streams, op_terminal, op_own_streams
 operation op_setting, op_own_setting, op_host_name, op_domain_name, op_loopback;
 operation op_death_signal, op_session, op_cgroups, op_join, op_unshare, op_keyring, op_limit, op_umask, op_personality;
 operation op_bounding, op_user, op_capabilities, op_no_new_privileges, op_filter;
-operation op_directory, op_find, op_close, op_ready, op_execute;
+operation op_directory, op_find, op_close, op_rest, op_ready, op_execute;
 
 #endif

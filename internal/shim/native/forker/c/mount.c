@@ -69,7 +69,6 @@ void op_attach(struct args *a)
 	long at = must(target(path, flags, &made), "find mount point", path);
 	must(attach(mount, at), "mount", path);
 	call(close, at);
-	call(close, mount);
 }
 
 static u32 mode_of(long fd)

@@ -36,9 +36,7 @@ void op_cgroups(struct args *a)
 	for (u32 i = 0; i < count; i++) {
 		if (first + i >= self.nfiles)
 			fail("join cgroup: there is no such descriptor", 0, -EBADF);
-		int list = self.files[first + i];
-		must(call(write, list, "0", 1), "join cgroup", 0);
-		call(close, list);
+		must(call(write, self.files[first + i], "0", 1), "join cgroup", 0);
 	}
 }
 

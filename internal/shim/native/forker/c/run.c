@@ -40,6 +40,7 @@ static operation *const operations[OPERATIONS] = {
 	[OP_READY] = op_ready,
 	[OP_EXECUTE] = op_execute,
 	[OP_PERSONALITY] = op_personality,
+	[OP_REST] = op_rest,
 };
 
 u32 number(struct args *a)
@@ -80,7 +81,7 @@ int file(struct args *a)
 }
 
 // run carries out one operation after the other. The last executes the command.
-_Noreturn void run(const u8 *at, u64 size)
+static _Noreturn void run(const u8 *at, u64 size)
 {
 	struct args all = {at, at + size};
 	for (;;) {
@@ -93,4 +94,31 @@ _Noreturn void run(const u8 *at, u64 size)
 		self.operation = code;
 		operations[code](&a);
 	}
+}
+
+#define PROT_READ 1
+#define MAP_PRIVATE 2
+
+// carry_out receives a script, and carries it out.
+_Noreturn void carry_out(void)
+{
+	struct script s;
+	long n = must(receive(self.conversation, &s, sizeof s), "receive script", 0);
+	if (!n)
+		leave(255); // the shim needs the process no more
+	if (n != sizeof s || !self.nfiles)
+		fail("receive script", 0, -EINVAL);
+	long ops = must(call(mmap, 0, s.size, PROT_READ, MAP_PRIVATE, self.files[0], 0), "read operations", 0);
+	run((const u8 *)ops, s.size);
+}
+
+// op_rest goes on with another script, in a process that has all that does not depend
+// on its command. While it waits it holds nothing of what came with the first.
+void op_rest(struct args *a)
+{
+	(void)a;
+	self.root = (int)must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/");
+	close_files();
+	say(WORD_READY, -1);
+	carry_out();
 }

@@ -30,7 +30,8 @@ struct rights {
 	i32 files[FILES];
 };
 
-static void close_files(void)
+// close_files closes the descriptors that came with the last message.
+void close_files(void)
 {
 	while (self.nfiles)
 		call(close, self.files[--self.nfiles]);

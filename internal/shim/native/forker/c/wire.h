@@ -23,8 +23,8 @@ struct answer {
 	i32 pid; // below 0: an error's number, negated
 };
 
-// What a new process hears first: one message, with descriptors, of which the first
-// holds its operations.
+// What a new process hears first, and where its script says so once more: one message,
+// with descriptors, of which the first holds its operations.
 struct script {
 	u64 size; // of the operations, in bytes
 };
@@ -90,6 +90,7 @@ enum {
 	OP_READY = 36,     // say so, and wait for the start
 	OP_EXECUTE = 37,   // count of arguments, count of variables, all of them
 	OP_PERSONALITY = 38, // persona
+	OP_REST = 39,        // say that it is ready, and go on with another script
 	OPERATIONS
 };
 

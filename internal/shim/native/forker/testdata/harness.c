@@ -27,7 +27,7 @@ static struct {
 	u32 major, minor;
 	u64 type;
 } fds[FDS];
-static long calls, fail_at, fail_with, failed = -1, world, child, requests, nopen;
+static long calls, fail_at, fail_with, failed = -1, world, child, requests, scripts, nopen;
 static u64 size;
 static u8 *operations;
 static char told[600] = "-";
@@ -180,10 +180,27 @@ static void give(struct message *m)
 	m->control_size = sizeof rights;
 }
 
-// hear_script gives a new process its script.
+// script_at is where in the operations the nth script begins: behind an OP_REST.
+static u64 script_at(long n)
+{
+	struct head h;
+	for (u64 at = 0; n > 1 && at + sizeof h <= size;) {
+		__builtin_memcpy(&h, operations + at, sizeof h);
+		at += sizeof h + ((h.size + 3ull) & ~3ull);
+		if (h.operation == OP_REST && !(--n - 1))
+			return at < size ? at : size;
+	}
+	return n > 1 ? size : 0;
+}
+
+// hear_script gives a new process its script, and the next. Where there is none the
+// shim lets go of it.
 static long hear_script(struct message *m)
 {
-	struct script s = {size};
+	u64 at = script_at(++scripts);
+	struct script s = {size - at};
+	if (scripts > 1 && (scripts > 4 || !s.size))
+		end("left");
 	give(m);
 	__builtin_memcpy(m->vectors->base, &s, sizeof s);
 	return sizeof s;
@@ -232,9 +249,9 @@ static long tell(struct message *m)
 static long map(u64 n, long fd)
 {
 	if (fd >= 0 && operations) {
-		u8 *copy = malloc(size ? size : 1);
-		__builtin_memcpy(copy, operations, size);
-		return size ? (long)copy : -EINVAL;
+		u8 *copy = malloc(n ? n : 1);
+		__builtin_memcpy(copy, operations + script_at(scripts), n);
+		return n ? (long)copy : -EINVAL;
 	}
 	void *made = n <= 64 << 20 ? calloc(1, n) : 0;
 	return made ? (long)made : -ENOMEM;

@@ -1,0 +1,294 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/continuity/fs"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/packing"
+	"github.com/ctorhq/ctor/internal/reference"
+	"github.com/ctorhq/ctor/internal/rootfs"
+)
+
+// maxForks is how many layers that are not packed may lie on each other. Each makes a
+// container's files a little slower to find, and the kernel has a limit.
+const maxForks = 16
+
+// Fork makes an image of a container, as Commit does, without packing what it has
+// written: its writable layer itself becomes the image's top layer, and containers of
+// the image are made in milliseconds, however large it is. They share its files, and
+// each copies one that it writes to when it first does: on XFS with reflinks and Btrfs
+// that takes no time either, elsewhere as long as the file is large.
+//
+// An attached container that has ended is not copied. It goes on with a new, empty
+// layer above: so it is an instance of the new image from then on, as Info says, and
+// Changes and Commit count from there.
+//
+// The layer of any other is copied, at the speed of the disk, or at once where the file
+// system has reflinks: of one that runs, which is paused meanwhile; that is kept or
+// detached; or that was not started. Of one that runs the copy is what a power cut
+// would leave, but for what the kernel had not yet written, which is there: a database
+// recovers from that as it does from a crash, by its own journal, and a program without
+// one may find half of what it was writing. Stop it, if it matters. What is in memory,
+// in mounts and in volumes is not part of the image.
+//
+// A fork is this engine's own. Push, Export, Layers, Squash and Recompress pack it, the
+// first time, and what they give has another Digest; Handler serves none. When more than sixteen lie on each other, they are
+// copied into one. Where the snapshotter is not overlayfs, Fork is Commit.
+//
+// Errors are those of Commit.
+func Fork(ctx context.Context, c *container.Container, ref string) (_ *Image, err error) {
+	defer wrap(&err, fmt.Sprintf("fork container %q as", c.Name()), ref)
+	r, err := reference.Parse(ref)
+	if err != nil {
+		return nil, err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, end, err := begin(ctx, engine.Of(c.Engine()))
+	if err != nil {
+		return nil, err
+	}
+	defer end(&err)
+	base, err := classOf(ctx, c, info)
+	if err != nil {
+		return nil, err
+	}
+	record, err := base.e.Client.ContainerService().Get(ctx, c.ID())
+	if err != nil {
+		return nil, err
+	}
+	if record.SnapshotKey == "" {
+		return nil, fmt.Errorf("its files are the program's, and no image's: %w", errdefs.ErrInvalidArgument)
+	}
+	f := fork{base: base, c: c, record: record, sn: base.e.Client.SnapshotService(base.e.Snapshotter)}
+	if f.made, err = madeIn(record); err != nil {
+		return nil, err
+	}
+	if record.Snapshotter != base.e.Snapshotter || base.e.Snapshotter != "overlayfs" {
+		resume := func(*error) {}
+		if info.State == container.Running {
+			if resume, err = pause(ctx, c); err != nil {
+				return nil, err
+			}
+		}
+		defer resume(&err)
+		return base.commit(ctx, c.ID(), r, &CommitOptions{})
+	}
+	return f.make(ctx, r, info.State == container.Running)
+}
+
+// fork is the making of one.
+type fork struct {
+	base   *Image
+	c      *container.Container
+	record containers.Container
+	sn     snapshots.Snapshotter
+	made   []string
+	chain  string // of the new image
+}
+
+// mark is the blob of a layer that is not packed.
+type mark struct {
+	Fork string   // which it is
+	Made []string // paths that the runtime has made: see rootfs.Diff
+}
+
+func (f *fork) make(ctx context.Context, r reference.Reference, runs bool) (*Image, error) {
+	m := newMaker(f.base)
+	defer m.cs.abort(ctx)
+	below := m.forks()
+	squash := below >= maxForks
+	if squash {
+		m.drop(below)
+	}
+	parent := identity.ChainID(m.config.RootFS.DiffIDs).String()
+	if err := m.addFork(ctx, f.base, f.made); err != nil {
+		return nil, err
+	}
+	f.chain = identity.ChainID(m.config.RootFS.DiffIDs).String()
+	m.keeps = map[string]string{"containerd.io/gc.ref.snapshot." + f.base.e.Snapshotter: f.chain}
+	i, err := m.assemble(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if !squash {
+		err = engine.Rebase(ctx, f.c, func(ctx context.Context, _ containers.Container) (engine.Origin, error) {
+			return engine.Origin{Ref: r.String(), Image: i.manifest.Digest.String()}, f.hand(ctx)
+		})
+	}
+	if squash || errors.Is(err, engine.ErrNotStill) {
+		err = f.copy(ctx, parent, runs, squash)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return i, m.name(ctx, i)
+}
+
+// forks tells how many layers on top are not packed.
+func (m *maker) forks() (n int) {
+	for n < len(m.layers) && m.layers[len(m.layers)-1-n].MediaType == packing.ForkType {
+		n++
+	}
+	return n
+}
+
+// drop takes layers off the top.
+func (m *maker) drop(n int) {
+	m.layers = m.layers[:len(m.layers)-n]
+	m.config.RootFS.DiffIDs = m.config.RootFS.DiffIDs[:len(m.layers)]
+	for h := len(m.config.History); n > 0; {
+		if h--; !m.config.History[h].EmptyLayer {
+			m.config.History = append(m.config.History[:h:h], m.config.History[h+1:]...)
+			n--
+		}
+	}
+}
+
+// addFork puts a layer on top that is not packed.
+func (m *maker) addFork(ctx context.Context, base *Image, made []string) error {
+	b, err := json.Marshal(mark{Fork: rand.Text(), Made: made})
+	if err != nil {
+		return err
+	}
+	d := ocispec.Descriptor{MediaType: packing.ForkType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	if err := content.WriteBlob(ctx, m.cs, d.Digest.String(), bytes.NewReader(b), d); err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	spec := base.Spec()
+	spec.Created, spec.History = &now, m.config.History
+	spec.RootFS.DiffIDs = m.config.RootFS.DiffIDs
+	m.config.edit(spec)
+	m.append(d, d.Digest, ocispec.History{Created: &now, CreatedBy: "fork"})
+	return nil
+}
+
+// hand makes the container's layer the image's, and another one the container's.
+func (f *fork) hand(ctx context.Context) error {
+	mounts, err := f.sn.Mounts(ctx, f.record.SnapshotKey)
+	if err != nil {
+		return err
+	}
+	if err := rootfs.Sync(mounts); err != nil {
+		return err
+	}
+	if err := f.sn.Commit(ctx, f.chain, f.record.SnapshotKey); err != nil {
+		return err
+	}
+	_, err = f.sn.Prepare(ctx, f.record.SnapshotKey, f.chain, snapshots.WithLabels(engine.LayerLabels(f.record.ID, false)))
+	if err != nil {
+		return fmt.Errorf("the container's files are the image's, and it has no layer of its own any more: %w", err)
+	}
+	return nil
+}
+
+// copy makes a layer over parent of what the container has written. all is that the
+// layers between are part of it.
+func (f *fork) copy(ctx context.Context, parent string, runs, all bool) (err error) {
+	key := "fork-" + rand.Text()
+	to, err := f.sn.Prepare(ctx, key, parent, snapshots.WithLabels(engine.OwnRoot()))
+	if err != nil {
+		return err
+	}
+	made := false
+	defer func() {
+		if !made {
+			err = errors.Join(err, f.base.e.RemoveSnapshot(key))
+		}
+	}()
+	if runs {
+		resume, err := pause(ctx, f.c)
+		if err != nil {
+			return err
+		}
+		defer resume(&err)
+	}
+	from, err := f.sn.Mounts(ctx, f.record.SnapshotKey)
+	if err != nil {
+		return err
+	}
+	if all {
+		err = f.flatten(ctx, parent, from, to)
+	} else {
+		err = fs.CopyDir(rootfs.Upper(to), rootfs.Upper(from))
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("copy its layer: %w", err)
+	}
+	if err := rootfs.Sync(to); err != nil {
+		return err
+	}
+	if err := f.sn.Commit(ctx, f.chain, key); err != nil {
+		return err
+	}
+	made = true
+	return nil
+}
+
+// flatten writes, over parent, all that the container's files differ in from those.
+func (f *fork) flatten(ctx context.Context, parent string, from, to []mount.Mount) (err error) {
+	e, at := f.base.e, f.base.e.Dir(f.record.ID)
+	d, err := e.Doors.Diff(from, at)
+	if err != nil {
+		return err
+	}
+	all := rootfs.Diff{After: d.After, Made: f.made}
+	d.After = nil
+	d.Close()
+	defer func() { err = errors.Join(err, all.Close()) }()
+	if parent != "" {
+		key := "below-" + rand.Text()
+		below, err := f.sn.View(ctx, key, parent, snapshots.WithLabels(engine.OwnRoot()))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, e.RemoveSnapshot(key)) }()
+		if all.Before, err = e.Doors.Snapshot(below, at); err != nil {
+			return err
+		}
+	}
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(all.Pack(ctx, w)) }()
+	defer r.Close()
+	return rootfs.Apply(ctx, to, r)
+}
+
+// madeIn are the paths that the runtime has made in a container, to mount on.
+func madeIn(c containers.Container) (made []string, err error) {
+	var s specs.Spec
+	if err := json.Unmarshal(c.Spec.GetValue(), &s); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	for _, m := range s.Mounts {
+		made = append(made, m.Destination)
+	}
+	if s.Process != nil {
+		made = append(made, s.Process.Cwd)
+	}
+	return made, nil
+}

@@ -1,0 +1,268 @@
+package image_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/container/containertest"
+	"github.com/ctorhq/ctor/image"
+	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/layer"
+	"github.com/ctorhq/ctor/registry/registrytest"
+)
+
+// seen is what changed leaves, as a container of an image of it sees it.
+const seen = "cat /new.txt; test -e /etc/group || test -e /home/app || test -e /mem/x || echo gone"
+
+// changes are a container's.
+func changes(t testing.TB, c *container.Container) (all []string) {
+	t.Helper()
+	for ch, err := range c.Changes(t.Context()) {
+		require.NoError(t, err)
+		all = append(all, fmt.Sprint(ch.Kind, " ", ch.Path))
+	}
+	return all
+}
+
+// An attached container that has ended hands its layer over, and goes on above it.
+func TestForkOfEnded(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	c := changed(t, fixture.Busybox(t, e))
+	before := info(t, c)
+	f, err := image.Fork(t.Context(), c, "forked")
+	require.NoError(t, err)
+	require.Equal(t, "docker.io/library/forked:latest", f.Ref())
+	require.Equal(t, "new\ngone\n", output(t, f, "sh", "-c", seen))
+	now := info(t, c)
+	require.NotEqual(t, before.Image, now.Image)
+	require.Equal(t, f.Digest().String(), now.Image)
+	require.Equal(t, f.Ref(), now.ImageRef)
+	require.Empty(t, changes(t, c), "all of them are the image's")
+
+	// It goes on by itself, and no child sees that, nor any child another.
+	require.NoError(t, c.Start(t.Context()))
+	require.NoError(t, c.Wait(t.Context()))
+	require.NoError(t, c.FS().WriteFile("mine", []byte("x"), 0o644))
+	require.Equal(t, "new\n", output(t, f, "sh", "-c", "test ! -e /mine && cat /new.txt && echo other > /new.txt"))
+	require.Equal(t, "new\ngone\n", output(t, f, "sh", "-c", seen))
+	require.Contains(t, changes(t, c), "added /mine")
+
+	// A commit of it has the fork below.
+	committed, err := image.Commit(t.Context(), c, "committed", nil)
+	require.NoError(t, err)
+	require.Equal(t, "new\ngone\nx", output(t, committed, "sh", "-c", seen+"; cat /mine"))
+	require.NoError(t, c.Close())
+	for _, i := range []*image.Image{f, committed} {
+		require.NoError(t, i.Remove(t.Context()))
+	}
+	for _, c := range listed(t, e) {
+		require.NoError(t, c.Close())
+	}
+	collect(t, e)
+	r := remains(t, e)
+	require.Len(t, r["snapshots"], 1, "%v", r["snapshots"])
+	require.Empty(t, r["leases"])
+	require.Empty(t, r["mounts"])
+}
+
+func listed(t testing.TB, e *ctor.Engine) []*container.Container {
+	t.Helper()
+	all, err := container.List(t.Context(), e)
+	require.NoError(t, err)
+	return all
+}
+
+func info(t testing.TB, c *container.Container) container.Info {
+	t.Helper()
+	i, err := c.Info(t.Context())
+	require.NoError(t, err)
+	return i
+}
+
+// One that runs, is kept, or was not started, is copied, and stays what it was.
+func TestForkOfOthers(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	base := fixture.Busybox(t, e)
+	script := "mkfifo /fifo; ln -s nowhere /link; echo one > /file; ln /file /hard; rm /etc/group; rm -r /home; mkdir /home; echo ready; sleep 1000"
+	for what, cfg := range map[string]container.Config{
+		"runs": {Args: []string{"sh", "-c", script}},
+		"kept": {Args: []string{"sh", "-c", script}, Keep: true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := containertest.Run(t, base, cfg)
+			require.NoError(t, c.WaitReady(t.Context(), container.Log("ready", 1)))
+			if cfg.Keep {
+				cfg.StopTimeout = -1
+				require.NoError(t, c.Signal(t.Context(), unix.SIGKILL))
+				require.Error(t, c.Wait(t.Context()))
+				defer func() { require.NoError(t, c.Remove(t.Context())) }()
+			}
+			before := info(t, c)
+			f, err := image.Fork(t.Context(), c, "forked-"+what)
+			require.NoError(t, err)
+			now := info(t, c)
+			require.Equal(t, before.State, now.State)
+			require.Equal(t, before.Image, now.Image)
+			require.Contains(t, changes(t, c), "added /file")
+			require.NoError(t, c.FS().WriteFile("file", []byte("two\n"), 0o644))
+			require.Equal(t, "one\none\nnowhere\nfifo\ngone\n", output(t, f, "sh", "-c",
+				"cat /file /hard; readlink /link; test -p /fifo && echo fifo; test -e /etc/group || test -e /home/app || echo gone; test /file -ef /hard"))
+		})
+	}
+	c, err := base.New(t.Context(), container.Config{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.Close()) }()
+	require.NoError(t, c.FS().WriteFile("file", []byte("early\n"), 0o644))
+	f, err := image.Fork(t.Context(), c, "early")
+	require.NoError(t, err)
+	require.Equal(t, "early\n", output(t, f, "cat", "/file"))
+}
+
+// What leaves the engine is packed, once, and is a usual image.
+func TestForkLeaves(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	base := fixture.Busybox(t, e)
+	f, err := image.Fork(t.Context(), changed(t, base), "forked")
+	require.NoError(t, err)
+	derived, err := f.Derive(t.Context(), "derived", nil, text("more", "more\n"))
+	require.NoError(t, err)
+	require.Equal(t, "more\nnew\ngone\n", output(t, derived, "sh", "-c", "cat /more;"+seen))
+
+	layers, err := derived.Layers(t.Context())
+	require.NoError(t, err)
+	require.Len(t, layers, 3)
+	found := names(t, layers[1])
+	require.Contains(t, found, "new.txt")
+	require.Contains(t, found, "etc/.wh.group")
+	require.NotContains(t, found, "mem/x")
+	require.NotContains(t, found, "etc/hostname")
+
+	archive := export(t, f)
+	require.Equal(t, archive, export(t, f), "packed once")
+	other := open(t)
+	list, err := image.Import(t.Context(), other, bytes.NewReader(archive))
+	require.NoError(t, err)
+	require.Equal(t, "new\ngone\n", output(t, list[0], "sh", "-c", seen))
+
+	// Another engine can't pull what has no blob.
+	_, err = image.Pull(t.Context(), other, publishes(t, e)+"/forked", nil)
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+
+	for what, make := range map[string]func() (*image.Image, error){
+		"squashed": func() (*image.Image, error) { return derived.Squash(t.Context(), "squashed") },
+		"recompressed": func() (*image.Image, error) {
+			return derived.Recompress(t.Context(), "zstd", layer.Compression{Format: layer.Zstd})
+		},
+	} {
+		made, err := make()
+		require.NoError(t, err, what)
+		require.Equal(t, "more\nnew\ngone\n", output(t, made, "sh", "-c", "cat /more;"+seen), what)
+	}
+
+	s := registrytest.NewServer(t, nil)
+	require.NoError(t, derived.Push(t.Context(), s.Host+"/derived:1", nil))
+	pulled, err := image.Pull(t.Context(), other, s.Host+"/derived:1", nil)
+	require.NoError(t, err)
+	require.Equal(t, "more\nnew\ngone\n", output(t, pulled, "sh", "-c", "cat /more;"+seen))
+	require.Equal(t, "new\ngone\n", output(t, f, "sh", "-c", seen))
+}
+
+// A later engine has it, with its files. The layer of a fork is none to any other.
+func TestForkStays(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	e := fixture.Engine(t, ctor.Config{Root: root})
+	c := changed(t, fixture.Busybox(t, e))
+	_, err := image.Fork(t.Context(), c, "forked")
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	e = fixture.Engine(t, ctor.Config{Root: root})
+	f, err := image.Get(t.Context(), e, "forked")
+	require.NoError(t, err)
+	require.Equal(t, "new\ngone\n", output(t, f, "sh", "-c", seen))
+}
+
+// Generations lie on each other, up to a bound; beyond it they are one layer.
+func TestForkGenerations(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	img := fixture.Busybox(t, e)
+	const generations = 20
+	var most int
+	for n := range generations {
+		c := containertest.Run(t, img, container.Config{Args: []string{"sh", "-c", fmt.Sprintf("echo %d >> /all; rm -f /n%d; touch /n%d", n, n-1, n)}})
+		require.NoError(t, c.Wait(t.Context()))
+		var err error
+		img, err = image.Fork(t.Context(), c, fmt.Sprint("generation:", n))
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		most = max(most, len(img.Spec().RootFS.DiffIDs))
+		require.Len(t, img.Spec().History, len(img.Spec().RootFS.DiffIDs))
+	}
+	require.Equal(t, 17, most, "the base and sixteen")
+	require.Equal(t, "20\nn19\n", output(t, img, "sh", "-c", "wc -l < /all; ls -d /n* | sed s:/::"))
+}
+
+// Errors are Commit's.
+func TestForkErrors(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	c := changed(t, fixture.Busybox(t, e))
+	_, err := image.Fork(t.Context(), c, "BAD REF")
+	require.ErrorIs(t, err, ctor.ErrInvalid)
+	require.NoError(t, c.Close())
+	_, err = image.Fork(t.Context(), c, "x")
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+}
+
+// On a file system with reflinks a copy takes no space, and no time that matters.
+func TestForkReflinks(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("makes a file system")
+	}
+	mkfs, err := exec.LookPath("mkfs.xfs")
+	if err != nil {
+		t.Skip("needs mkfs.xfs: apt-get install xfsprogs")
+	}
+	dir := t.TempDir()
+	disk := filepath.Join(dir, "disk")
+	require.NoError(t, os.WriteFile(disk, nil, 0o600))
+	require.NoError(t, os.Truncate(disk, 1<<30))
+	run(t, mkfs, "-q", "-m", "reflink=1", disk)
+	at := filepath.Join(dir, "xfs")
+	require.NoError(t, os.Mkdir(at, 0o755))
+	if out, err := exec.Command("mount", "-o", "loop", disk, at).CombinedOutput(); err != nil {
+		t.Skipf("the kernel mounts no XFS: %s", strings.TrimSpace(string(out)))
+	}
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(at, 0)) })
+	e := fixture.Engine(t, ctor.Config{Root: filepath.Join(at, "root")})
+	c := containertest.Run(t, fixture.Busybox(t, e), container.Config{Args: []string{"sh", "-c", "head -c 200000000 /dev/urandom > /big; echo ready; sleep 1000"}})
+	require.NoError(t, c.WaitReady(t.Context(), container.Log("ready", 1)))
+	used := func() uint64 {
+		var s unix.Statfs_t
+		unix.Sync()
+		require.NoError(t, unix.Statfs(at, &s))
+		return (s.Blocks - s.Bfree) * uint64(s.Bsize)
+	}
+	before := used()
+	f, err := image.Fork(t.Context(), c, "big")
+	require.NoError(t, err)
+	require.Less(t, used()-before, uint64(50_000_000))
+	require.Equal(t, "200000000\n", output(t, f, "sh", "-c", "wc -c < /big"))
+	require.NoError(t, c.Close())
+	require.NoError(t, e.Close())
+}

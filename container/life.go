@@ -13,6 +13,7 @@ import (
 	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/unwind"
@@ -24,9 +25,9 @@ func (c *Container) life() life.Life { return *c.now.Load() }
 func (c *Container) setLife(l life.Life) { c.now.Store(&l) }
 
 // journal is where its lives are written down, if a later program can find it.
-func (c *Container) journal() *life.Journal {
+func (c *Container) journal() *journal.Journal {
 	if c.detached() || c.kept() {
-		return &life.Journal{Dir: c.e.Dir(c.ID())}
+		return &journal.Journal{Dir: c.e.Dir(c.ID())}
 	}
 	return nil
 }
@@ -41,7 +42,7 @@ func (c *Container) asked() *life.Asked {
 	return &life.Asked{
 		Process: c.first(), Enter: c.enter, Gone: c.e.Backend.Gone, OOM: c.oomKilled,
 		Complete: func(ctx context.Context) error { return c.e.Backend.Complete(ctx, c.output()) },
-		Journal:  &life.Journal{Dir: c.e.Dir(c.ID())},
+		Journal:  &journal.Journal{Dir: c.e.Dir(c.ID())},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/unwind"
@@ -42,7 +43,7 @@ func (c *Container) start(ctx context.Context) error {
 		if c.ending.Load() {
 			return reach.ErrClosed
 		}
-		return life.ErrBusy
+		return journal.ErrBusy
 	}
 	defer c.starting.Unlock()
 	if c.ending.Load() {

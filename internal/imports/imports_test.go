@@ -64,6 +64,8 @@ var rules = []rule{
 		"both ends of a shim import it, and neither may bring the other along"},
 	{"internal/logfile", nil,
 		"the shim writes logs too, and the package inits of all it links every container's start pays for"},
+	{"internal/journal", nil, "as internal/logfile: a shim that starts its container again notes that"},
+	{"internal/restart", []string{"internal/journal"}, "as internal/journal"},
 	{"internal/stdio", []string{"internal/logfile", "internal/reexec"},
 		"streams are carried for any process of any backend: what they belong to is none of their business"},
 	{"internal/ready", []string{"internal/logfile", "internal/stdio"},

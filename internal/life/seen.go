@@ -7,6 +7,8 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+
+	"github.com/ctorhq/ctor/internal/journal"
 )
 
 // Streams carry what a process reads and writes.
@@ -58,7 +60,7 @@ type Watching struct {
 	// Before is how many lives there were before this one.
 	Before int
 	// Journal is where the life is written down; nil: nowhere.
-	Journal *Journal
+	Journal *journal.Journal
 	// Owner names this program in it.
 	Owner string
 }
@@ -85,7 +87,7 @@ func (s *Seen) Watch(ctx context.Context, note func(*Exit)) {
 	}
 	note(&s.exit)
 	if s.unseen == nil && s.started.Load() != nil {
-		_ = s.w.Journal.end(s.exit) // else later programs have not seen the end
+		_ = s.w.Journal.End(s.exit) // else later programs have not seen the end
 	}
 	close(s.exited)
 	if s.w.Streams != nil {
@@ -108,7 +110,7 @@ func (s *Seen) Start(ctx context.Context) error {
 	undo := func() {}
 	if s.w.Journal != nil {
 		var err error
-		if undo, err = s.w.Journal.begin(now, s.w.Owner); err != nil {
+		if undo, err = s.w.Journal.Begin(now, s.w.Owner); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,8 @@
-package life
+// Package journal is the file in which the lives of a container are written down
+// that a later program can find: when they began, how they ended, and whether the
+// next one is wanted. The program and the container's shim write it, each with the
+// lock.
+package journal
 
 import (
 	"context"
@@ -24,6 +28,17 @@ type Past struct {
 	Started time.Time // the last one
 	Exit    *Exit     // how it ended; nil: it has not, or it was not seen
 	Owner   string    // the program that its processes end with; "": none
+
+	Restarts int  // lives that its policy has begun since a caller began one
+	Stopped  bool // a caller has stopped it: its policy begins no life
+}
+
+// Code is the exit code of the last life, or Unknown.
+func (p Past) Code() int {
+	if p.Exit == nil {
+		return Unknown
+	}
+	return p.Exit.Code
 }
 
 func (j *Journal) path() string { return filepath.Join(j.Dir, "lives") }
@@ -39,9 +54,9 @@ func (j *Journal) Read() (p Past) {
 	return p
 }
 
-// exists tells whether the container is there: what is not written down has not
+// Exists tells whether the container is there: what is not written down has not
 // happened then.
-func (j *Journal) exists() bool {
+func (j *Journal) Exists() bool {
 	_, err := os.Stat(j.Dir)
 	return err == nil
 }
@@ -71,20 +86,25 @@ func (j *Journal) Take(owner string) (undo func(), err error) {
 	return func() { _ = j.Write(was) }, j.Write(now)
 }
 
-// begin notes the beginning of a life. undo takes it back.
-func (j *Journal) begin(at time.Time, owner string) (undo func(), err error) {
+// Begin notes the beginning of a life. undo takes it back.
+func (j *Journal) Begin(at time.Time, owner string) (undo func(), err error) {
 	past := j.Read()
-	if err := j.Write(Past{Lives: past.Lives + 1, Started: at, Owner: owner}); err != nil {
+	if err := j.Write(Past{Lives: past.Lives + 1, Started: at, Owner: owner, Restarts: past.Restarts}); err != nil {
 		return nil, err
 	}
 	return func() { _ = j.Write(past) }, nil
 }
 
-// end notes how the life ended that is the last one.
-func (j *Journal) end(e Exit) error {
+// Change changes what the journal says.
+func (j *Journal) Change(change func(*Past)) error {
 	past := j.Read()
-	past.Exit, past.Owner = &e, ""
+	change(&past)
 	return j.Write(past)
+}
+
+// End notes how the life ended that is the last one.
+func (j *Journal) End(e Exit) error {
+	return j.Change(func(p *Past) { p.Exit, p.Owner = &e, "" })
 }
 
 // ErrBusy is the class of a Lock that another caller has.

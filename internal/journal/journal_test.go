@@ -1,8 +1,7 @@
-package life
+package journal
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,7 +14,7 @@ func TestJournal(t *testing.T) {
 	j := &Journal{Dir: t.TempDir()}
 	require.Zero(t, j.Read())
 	at := time.Now()
-	undo, err := j.begin(at, "me")
+	undo, err := j.Begin(at, "me")
 	require.NoError(t, err)
 	p := j.Read()
 	require.Equal(t, 1, p.Lives)
@@ -23,13 +22,13 @@ func TestJournal(t *testing.T) {
 	require.Equal(t, "me", p.Owner)
 	undo()
 	require.Zero(t, j.Read())
-	_, err = j.begin(at, "me")
+	_, err = j.Begin(at, "me")
 	require.NoError(t, err)
-	require.NoError(t, j.end(Exit{Code: 3, OOMKilled: true}))
+	require.NoError(t, j.End(Exit{Code: 3, OOMKilled: true}))
 	p = j.Read()
 	require.Equal(t, Exit{Code: 3, OOMKilled: true}, *p.Exit)
 	require.Empty(t, p.Owner)
-	undo, err = j.begin(at, "")
+	undo, err = j.Begin(at, "")
 	require.NoError(t, err)
 	require.Nil(t, j.Read().Exit)
 	undo()
@@ -60,20 +59,4 @@ func TestJournalLock(t *testing.T) {
 	unlock()
 	_, err = (&Journal{Dir: filepath.Join(j.Dir, "gone")}).Lock(over)
 	require.ErrorIs(t, err, errdefs.ErrNotFound)
-}
-
-// A container of which the runtime has nothing is what its journal says.
-func TestPast(t *testing.T) {
-	gone := errors.New("gone")
-	a := &Asked{Journal: &Journal{Dir: t.TempDir()}, Gone: func(err error) bool { return errors.Is(err, gone) }}
-	require.EqualValues(t, "created", a.past().State)
-	_, err := a.Journal.begin(time.Now(), "")
-	require.NoError(t, err)
-	require.EqualValues(t, "stopped", a.past().State)
-	require.Equal(t, Unknown, a.past().Exit.Code)
-	require.NoError(t, a.Journal.end(Exit{Code: 7}))
-	require.Equal(t, 7, a.past().Exit.Code)
-	a.Journal.Dir += "/gone"
-	require.EqualValues(t, "stopped", a.past().State)
-	require.Equal(t, Unknown, a.past().Exit.Code)
 }

@@ -81,7 +81,9 @@ func Dial(ctx context.Context, address string, cfg Config) (_ *Engine, err error
 		return nil, errors.Join(err, client.Close())
 	}
 	about := func(ctx context.Context, i *Info) error { return i.dialed(ctx, in) }
-	return &Engine{in: in, about: about, done: make(chan struct{}), close: func(bool) error { return client.Close() }}, nil
+	e := &Engine{in: in, about: about, done: make(chan struct{}), close: func(bool) error { return client.Close() }}
+	engine.Resume(ctx, e)
+	return e, nil
 }
 
 // knock finds out whether anybody listens. The client would go on trying.

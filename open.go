@@ -63,10 +63,12 @@ func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	if err := o.start(ctx); err != nil {
 		return nil, engine.Cause(ctx, err)
 	}
-	return &Engine{in: o.in, about: o.about, done: make(chan struct{}), close: func(clean bool) error {
+	e := &Engine{in: o.in, about: o.about, done: make(chan struct{}), close: func(clean bool) error {
 		err := o.stop()
 		return errors.Join(err, lock.Unlock(clean && err == nil))
-	}}, nil
+	}}
+	engine.Resume(ctx, e)
+	return e, nil
 }
 
 // snapshotters are those of an engine in this process.

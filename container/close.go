@@ -89,7 +89,7 @@ func (c *Container) release(ctx context.Context) error {
 	defer c.passing.Unlock()
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if _, err := c.journal().Take(""); err != nil {
+	if _, err := c.journal.Take(""); err != nil {
 		return err
 	}
 	return c.e.DeleteEnded(ctx, c.ID())
@@ -99,7 +99,7 @@ func (c *Container) release(ctx context.Context) error {
 func (c *Container) delete(ctx context.Context) error {
 	own, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if unlock, err := c.journal().Lock(own); err == nil { // an error: it is gone, or what has it hangs
+	if unlock, err := c.journal.Lock(own); err == nil { // an error: it is gone, or what has it hangs
 		defer unlock()
 	}
 	c.kill(ctx)

@@ -15,6 +15,7 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/record"
@@ -31,6 +32,8 @@ type Container struct {
 	name   atomic.Pointer[string]    // as far as it is known here
 	now    atomic.Pointer[life.Life] // of the first process; see life
 
+	journal  *journal.Journal              // of its lives
+	mender   mender                        // of its restart policy
 	stdio    engine.Stdio                  // what the program has of its streams
 	limit    int64                         // of the log
 	starting sync.Mutex                    // held while a life begins, and while all of it ends
@@ -150,6 +153,10 @@ func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Co
 	c := &Container{ctor: e, e: in, record: r, closed: make(chan struct{})}
 	c.about, _ = record.Of(r)
 	c.name.Store(&c.about.Name)
+	c.journal = journal.InMemory()
+	if c.detached() || c.kept() {
+		c.journal = journal.At(in.Dir(r.ID))
+	}
 	c.limit = Config{LogLimit: c.about.LogLimit}.logLimit()
 	c.outline = sync.OnceValues(func() (*spec.Outline, error) { return spec.Read(r.Spec) })
 	c.door = in.Doors.Door(inside{c})

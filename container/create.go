@@ -89,6 +89,9 @@ func (b *builder) make(ctx context.Context) (*Container, error) {
 			return nil, err
 		}
 	}
+	if b.cfg.Restart != RestartNo && b.cfg.Detach && !b.in.Backend.Sole() {
+		return nil, invalid("restart: over a containerd that runs, no process of ctor's is there to start a detached container again: use Keep, or an engine of ctor.Open")
+	}
 	_ = b.in.Settle() // what still can't be undone is told by the engine's Close
 	c, err := b.build(ctx)
 	if err != nil {
@@ -332,7 +335,10 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 	if err := spec.Check(s); err != nil {
 		return nil, err
 	}
-	return s, spec.CheckCommand(root, s)
+	if err := spec.CheckCommand(root, s); err != nil || !b.cfg.Init {
+		return s, err
+	}
+	return s, spec.AddInit(s, dir)
 }
 
 // record makes the container known.

@@ -324,3 +324,34 @@ func ExamplePropagation() {
 	}
 	defer c.Close()
 }
+
+// A server that is started again when it fails, also by the next program, and not when
+// it was stopped.
+func ExampleRestart() {
+	c, err := img.Run(ctx, container.Config{
+		Name: "worker", Keep: true,
+		Restart: container.OnFailure(5),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	i, err := c.Info(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(i.State, i.Restarts)
+}
+
+func ExampleProcessInfo() {
+	c, err := container.Get(ctx, e, "worker")
+	if err != nil {
+		log.Fatal(err)
+	}
+	list, err := c.Top(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range list {
+		fmt.Println(p.Pid, p.CPU, p.Memory, p.Args)
+	}
+}

@@ -24,14 +24,6 @@ func (c *Container) life() life.Life { return *c.now.Load() }
 
 func (c *Container) setLife(l life.Life) { c.now.Store(&l) }
 
-// journal is where its lives are written down, if a later program can find it.
-func (c *Container) journal() *journal.Journal {
-	if c.detached() || c.kept() {
-		return &journal.Journal{Dir: c.e.Dir(c.ID())}
-	}
-	return nil
-}
-
 // first names the container's first process.
 func (c *Container) first() life.Process {
 	return life.Process{Tasks: c.e.Client.TaskService(), Container: c.ID()}
@@ -39,10 +31,14 @@ func (c *Container) first() life.Process {
 
 // asked is the life of a first process that outlives this program.
 func (c *Container) asked() *life.Asked {
+	lives := c.journal
+	if !c.detached() && !c.kept() { // another program's, which writes nothing down
+		lives = journal.At(c.e.Dir(c.ID()))
+	}
 	return &life.Asked{
 		Process: c.first(), Enter: c.enter, Gone: c.e.Backend.Gone, OOM: c.oomKilled,
 		Complete: func(ctx context.Context) error { return c.e.Backend.Complete(ctx, c.output()) },
-		Journal:  &journal.Journal{Dir: c.e.Dir(c.ID())},
+		Journal:  lives,
 	}
 }
 
@@ -88,7 +84,7 @@ func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *r
 		return nil, err
 	}
 	if c.kept() {
-		drop, err := c.journal().Take(engine.Owner())
+		drop, err := c.journal.Take(engine.Owner())
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +127,7 @@ func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *r
 	}
 	return life.New(c.first(), life.Watching{
 		Gone: c.e.Backend.Gone, Streams: streams, Pid: pid,
-		Before: before, Journal: c.journal(), Owner: engine.Owner(),
+		Before: before, Journal: c.journal, Owner: engine.Owner(),
 	}), nil
 }
 
@@ -184,9 +180,11 @@ func (c *Container) adopt(ctx context.Context) (err error) {
 	return nil
 }
 
-// watch has a life that is this program's seen to its end.
+// watch has a life that is this program's seen to its end, and one that is not where
+// the container goes with it.
 func (c *Container) watch(l life.Life) {
-	if seen, ok := l.(*life.Seen); ok {
+	switch seen, ok := l.(*life.Seen); {
+	case ok:
 		c.overfull.Store(false)
 		if c.about.Disk > 0 {
 			go c.watchDisk(c.e.Context(context.Background()), l)
@@ -197,6 +195,13 @@ func (c *Container) watch(l life.Life) {
 				e.OOMKilled, e.DiskExceeded = c.oomKilled(), c.overfull.Load()
 			})
 			c.pass(l)
+			c.afterEnd(l)
+		}()
+	case c.about.AutoRemove:
+		go func() {
+			if _, err := l.Exited(context.Background()); err == nil || errors.Is(err, life.ErrUnseen) {
+				c.afterEnd(l)
+			}
 		}()
 	}
 }

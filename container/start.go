@@ -51,18 +51,31 @@ func (c *Container) start(ctx context.Context) error {
 	}
 	atOnce, cancel := context.WithCancel(ctx)
 	cancel()
-	unlock, err := c.journal().Lock(atOnce)
+	unlock, err := c.journal.Lock(atOnce)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	undo, err := c.wanted()
+	if err != nil {
+		return err
+	}
+	if err := c.begin(ctx); err != nil {
+		undo()
+		return err
+	}
+	return nil
+}
+
+// begin is start, with what that locks.
+func (c *Container) begin(ctx context.Context) error {
 	s, err := c.life().Status(ctx)
 	_, ours := c.life().(*life.Seen)
 	ours = ours || c.detached()
 	switch {
 	case err != nil:
 		return err
-	case s.State != containerd.Created && s.State != containerd.Stopped:
+	case s.State != containerd.Created && !ended(s):
 		return invalid("it is %s", s.State)
 	case s.State == containerd.Created && s.Pid != 0 && (ours || !c.kept()):
 		own, cancel := c.e.Cleanup(ctx)
@@ -79,7 +92,7 @@ func (c *Container) start(ctx context.Context) error {
 // hasKeeper tells whether the processes of a kept container are another
 // program's that still is there.
 func (c *Container) hasKeeper() bool {
-	owner := c.journal().Read().Owner
+	owner := c.journal.Read().Owner
 	return owner != "" && owner != engine.Owner() && engine.Alive(owner)
 }
 
@@ -125,3 +138,5 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 	c.watch(next)
 	return nil
 }
+
+func ended(s life.Status) bool { return s.State == containerd.Stopped }

@@ -14,8 +14,9 @@ import (
 // Stop asks the container to end with its stop signal, waits for its stop
 // timeout, then kills it. One that is paused goes on, to hear the signal. Stop
 // returns when the container has ended, which one that had ended before, or
-// was never started, does at once; the exit code is Wait's. The end of ctx ends
-// the call, not the container.
+// was never started, does at once; the exit code is Wait's. No policy of
+// Config.Restart starts it then, until Start does. The end of ctx ends the call, not
+// the container.
 func (c *Container) Stop(ctx context.Context) error {
 	ctx, leave, err := c.enter(ctx)
 	if err != nil {
@@ -29,6 +30,9 @@ func (c *Container) Stop(ctx context.Context) error {
 }
 
 func (c *Container) stop(ctx context.Context) error {
+	if err := c.halt(ctx); err != nil {
+		return err
+	}
 	s, err := c.life().Status(ctx)
 	if err != nil || s.State == containerd.Stopped || s.State == containerd.Created && s.Pid == 0 {
 		return err

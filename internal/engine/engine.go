@@ -33,6 +33,10 @@ var ErrClosed = errors.New("engine is closed")
 // public packages.
 var Of func(ctorEngine any) *Engine
 
+// Resume begins the next lives of the containers of an engine that has begun, whose
+// policies want that. Package container sets it.
+var Resume = func(ctx context.Context, ctorEngine any) {}
+
 // Engine is the waist: everything above speaks to Client, and asks Backend what
 // differs behind it.
 type Engine struct {

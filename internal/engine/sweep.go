@@ -73,15 +73,14 @@ func (e *Engine) sweepKept(ctx context.Context) error {
 		if r, _ := record.Of(c); !r.Kept {
 			continue
 		}
-		j := journal.Journal{Dir: e.Dir(c.ID)}
+		j := journal.At(e.Dir(c.ID))
 		past := j.Read()
 		if past.Owner == "" || !e.orphan(past.Owner) {
 			continue
 		}
 		err := e.DeleteTask(ctx, c.ID)
 		if err == nil {
-			past.Owner = ""
-			err = j.Write(past)
+			_, err = j.Take("")
 		}
 		errs = append(errs, err)
 	}

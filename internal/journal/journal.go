@@ -12,15 +12,28 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
 
-// Journal is the directory where the lives of a container are written down for
-// later programs. nil is none: of a container that ends with this one.
-type Journal struct{ Dir string }
+// Journal is where the lives of a container are written down. nil is nowhere: of a
+// process whose lives are told to nobody.
+type Journal struct {
+	dir  string        // for later programs; "": none finds the container
+	turn chan struct{} // held by Lock, where there is no directory to lock
+
+	mu     sync.Mutex // held by who changes what it says
+	memory Past       // without a directory
+}
+
+// At is a journal in a directory, that of a container which a later program finds.
+func At(dir string) *Journal { return &Journal{dir: dir} }
+
+// InMemory is the journal of a container that ends with this program.
+func InMemory() *Journal { return &Journal{turn: make(chan struct{}, 1)} }
 
 // Past is what a journal says.
 type Past struct {
@@ -30,7 +43,15 @@ type Past struct {
 	Owner   string    // the program that its processes end with; "": none
 
 	Restarts int  // lives that its policy has begun since a caller began one
+	Due      bool // the life that begins next is one of these
 	Stopped  bool // a caller has stopped it: its policy begins no life
+}
+
+// Count counts a life that is due, whether it has begun or not.
+func (p *Past) Count() {
+	if p.Due {
+		p.Restarts, p.Due = p.Restarts+1, false
+	}
 }
 
 // Code is the exit code of the last life, or Unknown.
@@ -41,12 +62,21 @@ func (p Past) Code() int {
 	return p.Exit.Code
 }
 
-func (j *Journal) path() string { return filepath.Join(j.Dir, "lives") }
+func (j *Journal) path() string { return filepath.Join(j.dir, "lives") }
 
 // Read gives what the journal says; nothing, where it can't be read.
-func (j *Journal) Read() (p Past) {
+func (j *Journal) Read() Past {
 	if j == nil {
-		return p
+		return Past{}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.read()
+}
+
+func (j *Journal) read() (p Past) {
+	if j.dir == "" {
+		return j.memory
 	}
 	if b, err := os.ReadFile(j.path()); err != nil || json.Unmarshal(b, &p) != nil {
 		return Past{}
@@ -57,13 +87,16 @@ func (j *Journal) Read() (p Past) {
 // Exists tells whether the container is there: what is not written down has not
 // happened then.
 func (j *Journal) Exists() bool {
-	_, err := os.Stat(j.Dir)
+	if j.dir == "" {
+		return true
+	}
+	_, err := os.Stat(j.dir)
 	return err == nil
 }
 
-// Write replaces what the journal says.
-func (j *Journal) Write(p Past) error {
-	if j == nil {
+func (j *Journal) write(p Past) error {
+	if j.dir == "" {
+		j.memory = p
 		return nil
 	}
 	b, err := json.Marshal(p)
@@ -77,34 +110,40 @@ func (j *Journal) Write(p Past) error {
 	return os.Rename(made, j.path())
 }
 
-// Take notes the program that the container's processes end with. "" is none.
-// undo takes it back.
-func (j *Journal) Take(owner string) (undo func(), err error) {
-	was := j.Read()
-	now := was
-	now.Owner = owner
-	return func() { _ = j.Write(was) }, j.Write(now)
-}
-
-// Begin notes the beginning of a life. undo takes it back.
-func (j *Journal) Begin(at time.Time, owner string) (undo func(), err error) {
-	past := j.Read()
-	if err := j.Write(Past{Lives: past.Lives + 1, Started: at, Owner: owner, Restarts: past.Restarts}); err != nil {
-		return nil, err
+// Change changes what the journal says. undo takes it back.
+func (j *Journal) Change(change func(*Past)) (undo func(), err error) {
+	if j == nil {
+		return func() {}, nil
 	}
-	return func() { _ = j.Write(past) }, nil
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	was := j.read()
+	now := was
+	change(&now)
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		_ = j.write(was)
+	}, j.write(now)
 }
 
-// Change changes what the journal says.
-func (j *Journal) Change(change func(*Past)) error {
-	past := j.Read()
-	change(&past)
-	return j.Write(past)
+// Take notes the program that the container's processes end with. "" is none.
+func (j *Journal) Take(owner string) (undo func(), err error) {
+	return j.Change(func(p *Past) { p.Owner = owner })
+}
+
+// Begin notes the beginning of a life.
+func (j *Journal) Begin(at time.Time, owner string) (undo func(), err error) {
+	return j.Change(func(p *Past) {
+		p.Lives, p.Started, p.Owner, p.Exit = p.Lives+1, at, owner, nil
+		p.Count()
+	})
 }
 
 // End notes how the life ended that is the last one.
 func (j *Journal) End(e Exit) error {
-	return j.Change(func(p *Past) { p.Exit, p.Owner = &e, "" })
+	_, err := j.Change(func(p *Past) { p.Exit, p.Owner = &e, "" })
+	return err
 }
 
 // ErrBusy is the class of a Lock that another caller has.
@@ -117,7 +156,10 @@ func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
 	if j == nil {
 		return func() {}, nil
 	}
-	f, err := os.Open(j.Dir)
+	if j.dir == "" {
+		return j.take(ctx)
+	}
+	f, err := os.Open(j.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("it was removed: %w", errdefs.ErrNotFound)
 	}
@@ -141,5 +183,21 @@ func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
 			return nil, ErrBusy
 		case <-time.After(time.Millisecond):
 		}
+	}
+}
+
+// take is Lock within the program.
+func (j *Journal) take(ctx context.Context) (unlock func(), err error) {
+	unlock = func() { <-j.turn }
+	select {
+	case j.turn <- struct{}{}:
+		return unlock, nil
+	default:
+	}
+	select {
+	case j.turn <- struct{}{}:
+		return unlock, nil
+	case <-ctx.Done():
+		return nil, ErrBusy
 	}
 }

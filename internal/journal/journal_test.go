@@ -11,7 +11,12 @@ import (
 )
 
 func TestJournal(t *testing.T) {
-	j := &Journal{Dir: t.TempDir()}
+	for name, j := range map[string]*Journal{"directory": At(t.TempDir()), "memory": InMemory()} {
+		t.Run(name, func(t *testing.T) { testJournal(t, j) })
+	}
+}
+
+func testJournal(t *testing.T, j *Journal) {
 	require.Zero(t, j.Read())
 	at := time.Now()
 	undo, err := j.Begin(at, "me")
@@ -36,7 +41,15 @@ func TestJournal(t *testing.T) {
 }
 
 func TestJournalLock(t *testing.T) {
-	j := &Journal{Dir: t.TempDir()}
+	dir := t.TempDir()
+	for name, j := range map[string]*Journal{"directory": At(dir), "memory": InMemory()} {
+		t.Run(name, func(t *testing.T) { testLock(t, j) })
+	}
+	_, err := At(filepath.Join(dir, "gone")).Lock(t.Context())
+	require.ErrorIs(t, err, errdefs.ErrNotFound)
+}
+
+func testLock(t *testing.T, j *Journal) {
 	unlock, err := j.Lock(t.Context())
 	require.NoError(t, err)
 	over, cancel := context.WithCancel(t.Context())
@@ -57,6 +70,28 @@ func TestJournalLock(t *testing.T) {
 	unlock, err = j.Lock(over)
 	require.NoError(t, err, "a lock that is free needs no waiting")
 	unlock()
-	_, err = (&Journal{Dir: filepath.Join(j.Dir, "gone")}).Lock(over)
-	require.ErrorIs(t, err, errdefs.ErrNotFound)
+}
+
+// What is noted of a life leaves alone what is noted of its policy, and the other
+// way round, however they come together.
+func TestChange(t *testing.T) {
+	for name, j := range map[string]*Journal{"directory": At(t.TempDir()), "memory": InMemory()} {
+		t.Run(name, func(t *testing.T) {
+			_, err := j.Begin(time.Now(), "me")
+			require.NoError(t, err)
+			done := make(chan error)
+			go func() { done <- j.End(Exit{Code: 1}) }()
+			for range 100 {
+				_, err := j.Change(func(p *Past) { p.Restarts++ })
+				require.NoError(t, err)
+			}
+			_, err = j.Change(func(p *Past) { p.Stopped = true })
+			require.NoError(t, err)
+			require.NoError(t, <-done)
+			p := j.Read()
+			require.Equal(t, 1, p.Code())
+			require.Equal(t, 100, p.Restarts)
+			require.True(t, p.Stopped)
+		})
+	}
 }

@@ -34,6 +34,11 @@ const (
 // working directory is the one that such bundles are in.
 const SpecType = "io.ctor/spec"
 
+// RestartType is the type of a detached container's options that are the policy,
+// a number of package restart, by which its shim starts it again. The journal that
+// the shim keeps then is beside the log.
+const RestartType = "io.ctor/restart"
+
 // NamespaceEnv is the environment variable that tells a stock containerd's shim
 // its containerd namespace: not every containerd's requests do.
 const NamespaceEnv = "CTOR_SHIM_NAMESPACE"

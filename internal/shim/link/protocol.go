@@ -9,7 +9,7 @@ import "fmt"
 // that a library and a shim of different versions fail at once, and not somehow.
 // Stock's are not given it: that one is started by a shim of its own file, and
 // spoken to as containerd speaks to any.
-const Protocol = "2"
+const Protocol = "3"
 
 // Args are the arguments that a program starts a shim with.
 func Args(kind string) []string { return []string{Name, kind, Protocol} }

@@ -119,9 +119,12 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 		key: k, dir: r.Bundle, images: r.Checkpoint, rootfs: mounts(r.Rootfs),
 		paths: paths{in: r.Stdin, out: r.Stdout, err: r.Stderr, terminal: r.Terminal},
 	}
-	if r.Options.GetTypeUrl() == link.SpecType {
+	switch r.Options.GetTypeUrl() {
+	case link.SpecType:
 		o.spec = r.Options.GetValue()
-	} else {
+	case link.RestartType:
+		o.mandate, err = mandateOf(r.Options.GetValue(), o.paths)
+	default:
 		err = o.heed(r.Options)
 	}
 	var c *container
@@ -144,6 +147,9 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	s.mu.Unlock()
 	if o.images == "" {
 		go s.watch(c, c.init)
+	}
+	if o.mandate != nil {
+		go s.keep(c, o)
 	}
 	return &taskapi.CreateTaskResponse{Pid: uint32(c.init.pid)}, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 )
 
 // answerLimit is how long a containerd may take to answer the first call.
@@ -74,7 +75,7 @@ func Dial(ctx context.Context, address string, cfg Config) (_ *Engine, err error
 		Snapshotter: cfg.Snapshotter, Snapshotters: []string{cfg.Snapshotter},
 		Root: cfg.Root, Files: filepath.Join(cfg.Root, "dialed", id), Volumes: filepath.Join(cfg.Root, "dialed-volumes", id),
 		Runtime: plugins.RuntimeRuncV2, Logger: cfg.Logger,
-		Backend: backend.Running{},
+		Backend: backend.Running{}, Events: events.Open(""),
 	}
 	in.Init()
 	if err := reach(ctx, in); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/services"
 	"github.com/ctorhq/ctor/internal/shim"
@@ -94,7 +95,7 @@ func takeRoot(root string) (*engine.Lock, error) {
 	}
 	// The root may have been there, open to all. What is in it is not: images
 	// hold files that only their owner should read.
-	for _, name := range []string{"containerd", "state", "containers", "volumes"} {
+	for _, name := range []string{"containerd", "state", "containers", "volumes", "events"} {
 		dir := filepath.Join(root, name)
 		err := host.CheckOwn(dir)
 		if err == nil {
@@ -127,6 +128,7 @@ func (o *opening) start(ctx context.Context) error {
 		Namespace: o.cfg.Namespace, Snapshotter: o.cfg.Snapshotter,
 		Root: o.cfg.Root, Files: filepath.Join(o.cfg.Root, "containers"), Volumes: filepath.Join(o.cfg.Root, "volumes"),
 		Runtime: link.Runtime, Logger: o.cfg.Logger,
+		Events: events.Open(filepath.Join(o.cfg.Root, "events", o.cfg.Namespace)),
 	}
 	o.shim, o.in.Preflight = path, preflight(path)
 	o.in.Init()
@@ -189,6 +191,7 @@ func (o *opening) sweep(ctx context.Context) error {
 	var errs []error
 	if o.dirty {
 		errs = append(errs, o.in.Sweep(ctx))
+		o.in.Events.Add(events.Event{Kind: events.Engine, Action: events.Swept})
 	}
 	all, err := o.in.Client.NamespaceService().List(ctx)
 	errs = append(errs, err)

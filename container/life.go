@@ -13,6 +13,7 @@ import (
 	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/record"
@@ -128,6 +129,7 @@ func (c *Container) create(ctx context.Context, mounts []mount.Mount, instead *r
 	return life.New(c.first(), life.Watching{
 		Gone: c.e.Backend.Gone, Streams: streams, Pid: pid,
 		Before: before, Journal: c.journal, Owner: engine.Owner(),
+		Began: func(l *life.Seen) { c.began(l) },
 	}), nil
 }
 
@@ -176,12 +178,13 @@ func (c *Container) adopt(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	c.report(events.Created, events.Event{})
 	c.watch(c.life())
 	return nil
 }
 
-// watch has a life that is this program's seen to its end, and one that is not where
-// the container goes with it.
+// watch has a life that is this program's seen to its end, and a detached container
+// attended to.
 func (c *Container) watch(l life.Life) {
 	switch seen, ok := l.(*life.Seen); {
 	case ok:
@@ -193,16 +196,13 @@ func (c *Container) watch(l life.Life) {
 			seen.Watch(c.e.Context(context.Background()), func(e *life.Exit) {
 				_ = c.unlink() // what it had is gone with it
 				e.OOMKilled, e.DiskExceeded = c.oomKilled(), c.overfull.Load()
+				c.over(seen, *e)
 			})
 			c.pass(l)
 			c.afterEnd(l)
 		}()
-	case c.about.AutoRemove:
-		go func() {
-			if _, err := l.Exited(context.Background()); err == nil || errors.Is(err, life.ErrUnseen) {
-				c.afterEnd(l)
-			}
-		}()
+	case c.detached():
+		go c.attend()
 	}
 }
 

@@ -195,8 +195,7 @@ func (c *Container) pending(number int, e life.Exit) bool {
 func init() { engine.Resume = resume }
 
 // resume begins the next lives of the containers whose policies want that, of which
-// programs have left nothing that runs, and removes those that are to be removed
-// after their end. What fails is tried again, as after any life.
+// programs have left nothing that runs, and sees to the detached ones. What fails is tried again, as after any life.
 func resume(ctx context.Context, on any) {
 	e := on.(*ctor.Engine)
 	in := engine.Of(e)
@@ -212,7 +211,7 @@ func resume(ctx context.Context, on any) {
 	var all sync.WaitGroup
 	for _, r := range records {
 		about, _ := record.Of(r)
-		if about.Restart == 0 && !about.AutoRemove || about.Owner != "" {
+		if about.Restart == 0 && !about.Detached || about.Owner != "" {
 			continue
 		}
 		if c, err := found(ctx, e, r); err == nil {
@@ -226,13 +225,11 @@ func resume(ctx context.Context, on any) {
 func (c *Container) resume(ctx context.Context) {
 	last := c.life()
 	s, err := last.Status(ctx)
-	switch {
-	case err != nil || c.hasKeeper():
+	if err != nil || c.hasKeeper() {
 		return
-	case c.about.AutoRemove:
-		c.watch(last)
-		return
-	case !ended(s):
+	}
+	c.watch(last)
+	if !ended(s) || c.policy() == restart.No {
 		return
 	}
 	if _, err := c.first().Status(ctx); !c.e.Backend.Gone(err) {

@@ -80,7 +80,9 @@ func (c *Container) begin(ctx context.Context) error {
 	case s.State == containerd.Created && s.Pid != 0 && (ours || !c.kept()):
 		own, cancel := c.e.Cleanup(ctx)
 		defer cancel()
-		err = c.life().Start(own)
+		if err = c.life().Start(own); err == nil && c.detached() {
+			c.began(c.life())
+		}
 	case !ours && (!c.kept() || c.hasKeeper()):
 		return invalid("it belongs to another program")
 	default:

@@ -8,6 +8,7 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/life"
 )
 
@@ -94,7 +95,7 @@ func (c *Container) Pause(ctx context.Context) error {
 		if s != containerd.Running {
 			return invalid("it is %s", s)
 		}
-		return c.first().Pause(ctx)
+		return c.reported(events.Paused, c.first().Pause(ctx))
 	})
 }
 
@@ -104,7 +105,7 @@ func (c *Container) Resume(ctx context.Context) error {
 		if s != containerd.Paused {
 			return invalid("it is %s", s)
 		}
-		return c.first().Resume(ctx)
+		return c.reported(events.Resumed, c.first().Resume(ctx))
 	})
 }
 

@@ -2,10 +2,12 @@ package container_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	ctor "github.com/ctorhq/ctor"
+	"github.com/ctorhq/ctor/container"
 )
 
 func TestTop(t *testing.T) {
@@ -14,9 +16,12 @@ func TestTop(t *testing.T) {
 	cfg.StopTimeout = -1
 	cfg.User = "1000"
 	c := start(t, busybox(t), cfg)
-	list, err := c.Top(t.Context())
-	require.NoError(t, err)
-	require.Len(t, list, 2)
+	var list []container.ProcessInfo
+	require.Eventually(t, func() bool {
+		var err error
+		list, err = c.Top(t.Context())
+		return err == nil && len(list) == 2 && len(list[1].Args) == 2
+	}, time.Minute, time.Millisecond, "sleep is executed")
 	first, second := list[0], list[1]
 	require.Equal(t, info(t, c).Pid, first.HostPid)
 	require.Equal(t, 1, first.Pid)
@@ -32,7 +37,7 @@ func TestTop(t *testing.T) {
 	}
 	require.NoError(t, c.Command(t.Context(), "true").Run())
 	require.NoError(t, c.Pause(t.Context()))
-	list, err = c.Top(t.Context())
+	list, err := c.Top(t.Context())
 	require.NoError(t, err)
 	require.Len(t, list, 2, "of one that is paused as well")
 	require.NoError(t, c.Resume(t.Context()))

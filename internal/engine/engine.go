@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ctorhq/ctor/egress"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/memo"
 	"github.com/ctorhq/ctor/internal/reach"
@@ -54,6 +55,7 @@ type Engine struct {
 	Doors        reach.Doors  // nil: Init makes those of this process
 	Preflight    func() error // says what the host lacks to run containers; nil: nothing to check
 	Logger       *slog.Logger
+	Events       *events.Log // nil: none are kept
 
 	entry  *log.Entry
 	life   context.Context // ends when Close begins
@@ -231,7 +233,7 @@ func (e *Engine) Shut() (first bool, err error) {
 	}
 	end("the files of containers", e.Doors)
 	wg.Wait()
-	errs = append(errs, e.Networks.Close(), e.Settle(), e.trash.Empty())
+	errs = append(errs, e.Networks.Close(), e.Settle(), e.trash.Empty(), e.Events.Close())
 	return true, errors.Join(errs...)
 }
 

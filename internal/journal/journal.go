@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -45,6 +46,12 @@ type Past struct {
 	Restarts int  // lives that its policy has begun since a caller began one
 	Due      bool // the life that begins next is one of these
 	Stopped  bool // a caller has stopped it: its policy begins no life
+}
+
+// Ended is p once its last life has ended so.
+func (p Past) Ended(e Exit) Past {
+	p.Exit = &e
+	return p
 }
 
 // Count counts a life that is due, whether it has begun or not.
@@ -144,6 +151,26 @@ func (j *Journal) Begin(at time.Time, owner string) (undo func(), err error) {
 func (j *Journal) End(e Exit) error {
 	_, err := j.Change(func(p *Past) { p.Exit, p.Owner = &e, "" })
 	return err
+}
+
+// telling is held while what has happened to a container is told: there may be several
+// journals of one, and its life has an order.
+var telling sync.Mutex
+
+// Tell has something told that has happened to the container, unless it was told
+// before, also by an earlier program: 2*n-1 is the beginning of life n, and 2*n its
+// end. That is kept in a file of its own: the shim may be writing the other one.
+func (j *Journal) Tell(n int, tell func()) {
+	telling.Lock()
+	defer telling.Unlock()
+	path := filepath.Join(j.dir, "told")
+	told := 0
+	if b, err := os.ReadFile(path); err == nil {
+		told, _ = strconv.Atoi(string(b))
+	}
+	if n > told && os.WriteFile(path, []byte(strconv.Itoa(n)), 0o600) == nil { // an error: it is removed
+		tell()
+	}
 }
 
 // ErrBusy is the class of a Lock that another caller has.

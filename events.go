@@ -72,10 +72,10 @@ const (
 // EventFilter chooses events. Of each of its fields that is not empty, an event must
 // have one.
 type EventFilter struct {
-	Kinds      []EventKind
-	Actions    []EventAction
-	Containers []string // ids, of ID or Container
-	Names      []string
+	Kinds      []EventKind   // empty: all
+	Actions    []EventAction // likewise
+	Containers []string      // ids, of ID or Container
+	Names      []string      // of Name
 }
 
 // MissedEvents is the error that stands for events which were dropped before their

@@ -116,6 +116,12 @@ type Config struct {
 	// image's Run returns then. nil is once it is started.
 	Ready Probe
 
+	// Health is the check that tells whether the container is well, as Info and the
+	// engine's events have it: it runs on a timer as long as the container runs and
+	// this program, or the one that finds it, has it. nil is the image's HEALTHCHECK; one
+	// without Args is none.
+	Health *Healthcheck
+
 	// StopSignal is what Stop sends first, such as "SIGQUIT", "quit", "3" or
 	// "SIGRTMIN+3". "" means the image's, else SIGTERM.
 	StopSignal string

@@ -18,6 +18,7 @@ import (
 	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/spec"
 )
@@ -32,8 +33,11 @@ type Container struct {
 	name   atomic.Pointer[string]    // as far as it is known here
 	now    atomic.Pointer[life.Life] // of the first process; see life
 
-	journal  *journal.Journal              // of its lives
-	mender   mender                        // of its restart policy
+	journal *journal.Journal             // of its lives
+	mender  mender                       // of its restart policy
+	health  atomic.Pointer[ready.Health] // nil: nothing looks
+	checked atomic.Int64                 // the number of the life that is looked at
+
 	stdio    engine.Stdio                  // what the program has of its streams
 	limit    int64                         // of the log
 	starting sync.Mutex                    // held while a life begins, and while all of it ends

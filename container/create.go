@@ -344,6 +344,9 @@ func (b *builder) spec(ctx context.Context, img ocispec.Image, o spec.Options, m
 // record makes the container known.
 func (b *builder) record(ctx context.Context, class engine.Class, s *specs.Spec) (r containers.Container, err error) {
 	health, err := ready.Record(class.JSON)
+	if b.cfg.Health != nil {
+		health, err = b.cfg.Health.record()
+	}
 	if err != nil {
 		return r, err
 	}

@@ -23,10 +23,11 @@ func (c *Container) reported(action string, err error) error {
 	return err
 }
 
-// began notes the beginning of a life.
+// began notes the beginning of a life, and looks at its health from now on.
 func (c *Container) began(l life.Life) {
 	number := l.Number()
 	c.once(2*number-1, func() { c.report(events.Started, events.Event{Life: number, Time: l.Started()}) })
+	c.monitor(l)
 }
 
 // over notes the end of a life. One that has not begun has none.

@@ -355,3 +355,36 @@ func ExampleProcessInfo() {
 		fmt.Println(p.Pid, p.CPU, p.Memory, p.Args)
 	}
 }
+
+// A check of one's own instead of the image's HEALTHCHECK, and what it says.
+func ExampleHealthcheck() {
+	c, err := img.Run(ctx, container.Config{
+		Health: &container.Healthcheck{Args: []string{"pg_isready"}, Interval: 5 * time.Second, Retries: 2},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	for ev, err := range e.EventsAfter(ctx, 0, &ctor.EventFilter{
+		Containers: []string{c.ID()}, Actions: []ctor.EventAction{ctor.Health},
+	}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(ev.Time, ev.Detail)
+	}
+}
+
+func ExampleHealthStatus() {
+	c, err := container.Get(ctx, e, "database")
+	if err != nil {
+		log.Fatal(err)
+	}
+	i, err := c.Info(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if i.Health == container.HealthBad {
+		fmt.Println(c.Name(), "is unwell:", i.HealthSays)
+	}
+}

@@ -44,6 +44,11 @@ type Info struct {
 	Detached     bool              // as given in Config
 	Kept         bool              // as Keep in Config
 
+	// Health is how well the container is while it runs, and HealthSays what was wrong
+	// when it was last looked at; "": nothing.
+	Health     HealthStatus
+	HealthSays string
+
 	// Addresses are the container's in each of its networks, by the network's name;
 	// one of IPv4, one of IPv6, or both. They are the same in all its lives.
 	Addresses map[string][]netip.Addr
@@ -83,6 +88,7 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 		i.State, i.Pid, i.OOMKilled = Paused, s.Pid, c.oomKilled()
 	default:
 		i.State, i.Pid, i.OOMKilled = Running, s.Pid, c.oomKilled()
+		i.Health, i.HealthSays = c.healthNow()
 	}
 	return i, nil
 }

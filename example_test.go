@@ -7,6 +7,7 @@ import (
 	"log"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
@@ -272,4 +273,25 @@ func ExampleMissedEvents() {
 			fmt.Println(ev.Action)
 		}
 	}
+}
+
+// What would go of what has not run for a week, but for what is labelled to stay.
+func ExamplePruneOptions() {
+	ctx := context.Background()
+	engine, err := ctor.Open(ctx, ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	report, err := engine.Prune(ctx, &ctor.PruneOptions{
+		Before: time.Now().AddDate(0, 0, -7),
+		Keep: func(_ ctor.EventKind, _ string, labels map[string]string) bool {
+			return labels["keep"] != ""
+		},
+		DryRun: true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Removed, report.Bytes)
 }

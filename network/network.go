@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -90,7 +91,7 @@ func New(ctx context.Context, e *ctor.Engine, cfg Config) (*Network, error) {
 		return nil, fmt.Errorf("new network %q: %w", name, err)
 	}
 	defer leave()
-	n := &lan.Network{Name: name, Subnets: slices.Clone(cfg.Subnets), Labels: maps.Clone(cfg.Labels), Out: cfg.Out, Routed: cfg.Masquerade}
+	n := &lan.Network{Name: name, Subnets: slices.Clone(cfg.Subnets), Labels: maps.Clone(cfg.Labels), Out: cfg.Out, Routed: cfg.Masquerade, Created: time.Now()}
 	switch {
 	case cfg.Out != nil && cfg.Masquerade:
 		err = fmt.Errorf("no policy can be applied to what is masqueraded: either Out or Masquerade: %w", errdefs.ErrInvalidArgument)

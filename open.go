@@ -191,7 +191,7 @@ func (o *opening) sweep(ctx context.Context) error {
 	var errs []error
 	if o.dirty {
 		errs = append(errs, o.in.Sweep(ctx))
-		o.in.Events.Add(events.Event{Kind: events.Engine, Action: events.Swept})
+		o.in.Tell(events.Event{Kind: events.Engine, Action: events.Swept})
 	}
 	all, err := o.in.Client.NamespaceService().List(ctx)
 	errs = append(errs, err)

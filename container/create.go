@@ -23,6 +23,7 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/ready"
+	"github.com/ctorhq/ctor/internal/span"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
@@ -78,7 +79,9 @@ type builder struct {
 }
 
 // make makes the container, in a call on the engine.
-func (b *builder) make(ctx context.Context) (*Container, error) {
+func (b *builder) make(ctx context.Context) (_ *Container, err error) {
+	ctx, end := span.Begin(ctx, "create", span.ContainerID.String(b.id), span.Container.String(cmp.Or(b.cfg.Name, b.id)), span.Image.String(b.ref))
+	defer end(&err)
 	ctx, leave, err := b.in.Enter(ctx)
 	if err != nil {
 		return nil, err

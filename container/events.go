@@ -12,7 +12,7 @@ import (
 // report notes what has happened to the container, at a time; zero is now.
 func (c *Container) report(action string, e events.Event) {
 	e.Kind, e.Action, e.ID, e.Name, e.Image = events.Container, action, c.ID(), c.Name(), c.about.Image
-	c.e.Events.Add(e)
+	c.e.Tell(e)
 }
 
 // reported reports what has happened unless there is an error, which it gives.

@@ -97,7 +97,7 @@ func (c *Container) afterEnd(l life.Life) {
 	switch {
 	case c.about.AutoRemove:
 		if err := c.Remove(context.Background()); err != nil && !errors.Is(err, engine.ErrClosed) {
-			log.G(c.e.Context(context.Background())).WithError(err).Warn("could not remove a container that has ended")
+			log.G(c.e.Context(context.Background())).WithField("container", c.ID()).WithError(err).Warn("could not remove a container that has ended")
 		}
 	case c.policy() != restart.No:
 		s, _ := l.Status(context.Background()) // which is known
@@ -149,7 +149,7 @@ func (c *Container) revive(last life.Life) error {
 	}
 	if err != nil {
 		_, _ = c.journal.Change((*journal.Past).Count)
-		log.G(ctx).WithError(err).Warnf("could not start container %s again", c.ID())
+		log.G(ctx).WithField("container", c.ID()).WithError(err).Warn("could not start it again, as its restart policy says")
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/span"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -29,7 +30,9 @@ import (
 // through, so that an error always means that the container does not run. It can
 // then be started again. Start does not wait until it is ready: ask with WaitReady, in
 // each life.
-func (c *Container) Start(ctx context.Context) error {
+func (c *Container) Start(ctx context.Context) (err error) {
+	ctx, end := span.Begin(ctx, "start", span.ContainerID.String(c.ID()), span.Container.String(c.Name()))
+	defer end(&err)
 	ctx, leave, err := c.enter(ctx)
 	if err != nil {
 		return c.wrap("start", err)

@@ -126,9 +126,9 @@ func (b *builder) makeVolumes(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("volume %q: %w", name, err)
 		}
-		b.in.Events.Add(events.Event{Kind: events.Volume, Action: events.Created, Name: name})
+		b.in.Tell(events.Event{Kind: events.Volume, Action: events.Created, Name: name})
 		b.push(ctx, func(ctx context.Context) error {
-			b.in.Events.Add(events.Event{Kind: events.Volume, Action: events.Removed, Name: name})
+			b.in.Tell(events.Event{Kind: events.Volume, Action: events.Removed, Name: name})
 			return b.in.Unmake(ctx, name)
 		})
 	}

@@ -190,7 +190,7 @@ func name(ctx context.Context, e *engine.Engine, r reference.Reference, target o
 			}
 		}
 		if err == nil {
-			e.Events.Add(events.Event{Kind: events.Image, Action: events.Named, Name: record.Name, Image: target.Digest.String()})
+			e.Tell(events.Event{Kind: events.Image, Action: events.Named, Name: record.Name, Image: target.Digest.String()})
 		}
 		return err
 	}
@@ -210,6 +210,6 @@ func (i *Image) Remove(ctx context.Context) (err error) {
 	if err := i.e.Client.ImageService().Delete(ctx, i.Ref(), images.SynchronousDelete(), images.DeleteTarget(&i.target)); err != nil {
 		return engine.Cause(ctx, err)
 	}
-	i.e.Events.Add(events.Event{Kind: events.Image, Action: events.Removed, Name: i.Ref(), Image: i.target.Digest.String()})
+	i.e.Tell(events.Event{Kind: events.Image, Action: events.Removed, Name: i.Ref(), Image: i.target.Digest.String()})
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reference"
+	"github.com/ctorhq/ctor/internal/span"
 	"github.com/ctorhq/ctor/registry"
 )
 
@@ -161,6 +162,8 @@ type puller struct {
 }
 
 func (p *puller) pull(ctx context.Context, target ocispec.Descriptor) (_ *Image, err error) {
+	ctx, end := span.Begin(ctx, "pull", span.Image.String(p.ref.String()))
+	defer end(&err)
 	ctx, release, err := p.in.PullLease(ctx, p.ref.String(), p.worthwhile)
 	if err != nil {
 		return nil, err

@@ -115,7 +115,7 @@ func (n *Network) tell(action string, c *container.Container) {
 	if c != nil {
 		e.Container = c.ID()
 	}
-	n.in.Events.Add(e)
+	n.in.Tell(e)
 }
 
 // Get finds a network of the engine by its name. Where there is none it is

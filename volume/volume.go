@@ -61,7 +61,7 @@ func New(ctx context.Context, e *ctor.Engine, name string, o *Options) (*Volume,
 	if err != nil {
 		return nil, wrap("new", name, err)
 	}
-	in.Events.Add(events.Event{Kind: events.Volume, Action: events.Created, Name: r.Name})
+	in.Tell(events.Event{Kind: events.Volume, Action: events.Created, Name: r.Name})
 	return &Volume{in, r}, nil
 }
 
@@ -147,7 +147,7 @@ func (v *Volume) Remove(ctx context.Context) error {
 		if err := v.e.RemoveVolume(ctx, v.Name()); err != nil {
 			return err
 		}
-		v.e.Events.Add(events.Event{Kind: events.Volume, Action: events.Removed, Name: v.Name()})
+		v.e.Tell(events.Event{Kind: events.Volume, Action: events.Removed, Name: v.Name()})
 		return nil
 	})
 }

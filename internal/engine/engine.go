@@ -140,6 +140,28 @@ func (e *Engine) Cleanup(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(e.decorate(context.WithoutCancel(ctx)), 30*time.Second)
 }
 
+// Tell notes what has happened, for those who read the engine's events, and for its
+// Logger.
+func (e *Engine) Tell(ev events.Event) {
+	e.Events.Add(ev)
+	if e.Logger == nil || !e.Logger.Enabled(e.life, slog.LevelDebug) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("component", "ctor"), slog.String("kind", ev.Kind)}
+	for _, a := range []slog.Attr{
+		slog.String("id", ev.ID), slog.String("name", ev.Name), slog.String("container", ev.Container),
+		slog.String("image", ev.Image), slog.String("detail", ev.Detail),
+	} {
+		if a.Value.String() != "" {
+			attrs = append(attrs, a)
+		}
+	}
+	if ev.Life != 0 {
+		attrs = append(attrs, slog.Int("life", ev.Life), slog.Int("code", ev.Code))
+	}
+	e.Logger.LogAttrs(e.life, slog.LevelDebug, ev.Action, attrs...)
+}
+
 // Attach ties something to the engine's life.
 func (e *Engine) Attach(id string, a Attached) error {
 	e.mu.Lock()

@@ -67,6 +67,7 @@ var rules = []rule{
 	{"internal/journal", nil, "as internal/logfile: a shim that starts its container again notes that"},
 	{"internal/restart", []string{"internal/journal"}, "as internal/journal"},
 	{"internal/reaper", nil, "it is a program as bytes: who puts it where is its users' business"},
+	{"internal/span", nil, "what takes long its callers know"},
 	{"internal/procs", nil, "it is told pids, and knows no containers"},
 	{"internal/events", nil, "what has happened is written and read by numbers: what it means its callers know"},
 	{"internal/stdio", []string{"internal/logfile", "internal/reexec"},

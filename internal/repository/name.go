@@ -100,7 +100,7 @@ func (v view) tag(ctx context.Context, name, tag string, target ocispec.Descript
 		_, err = is.Update(ctx, i, "target")
 	}
 	if err == nil {
-		v.e.Events.Add(events.Event{Kind: events.Image, Action: events.Named, Name: i.Name, Image: target.Digest.String()})
+		v.e.Tell(events.Event{Kind: events.Image, Action: events.Named, Name: i.Name, Image: target.Digest.String()})
 	}
 	return err
 }
@@ -122,7 +122,7 @@ func (v view) remove(ctx context.Context, name string, opts ...images.DeleteOpt)
 		return nil
 	}
 	if err == nil {
-		v.e.Events.Add(events.Event{Kind: events.Image, Action: events.Removed, Name: name})
+		v.e.Tell(events.Event{Kind: events.Image, Action: events.Removed, Name: name})
 	}
 	return err
 }

@@ -23,13 +23,12 @@ type Event struct {
 	ID   string // of a container
 	Name string // of what it has happened to, at that time; of an image the reference
 
-	Container string // id of the container that a network has to do with, or that asked for a way out
+	Container string // id of the container that was connected to a network, or disconnected
 	Image     string // digest of the manifest, of an image, or that a container was made from
-	Detail    string // in words: how healthy it is, or what was decided about which address
+	Detail    string // of Health: what it is now
 	Life      int    // of a container: which one, from 1 on
 	ExitCode  int    // of Exited; -1: the end was not seen
 	OOMKilled bool   // of Exited: the kernel has killed a process of the container for want of memory
-	Bytes     int64  // of what has a size
 }
 
 // Cursor is a place in the events of a root and namespace, which programs may keep,
@@ -46,7 +45,6 @@ const (
 	EventImage     EventKind = events.Image
 	EventNetwork   EventKind = events.Network
 	EventVolume    EventKind = events.Volume
-	EventEgress    EventKind = events.Egress // a decision about a connection to the outside
 )
 
 // EventAction is what has happened.
@@ -66,7 +64,6 @@ const (
 	Connected    EventAction = events.Connected    // networks
 	Disconnected EventAction = events.Disconnected // networks
 	Swept        EventAction = events.Swept        // the engine: the program before was killed, and what was attached to it is gone
-	Decided      EventAction = events.Decided      // egress
 )
 
 // EventFilter chooses events. Of each of its fields that is not empty, an event must
@@ -111,7 +108,8 @@ func (e *Engine) Events(ctx context.Context) iter.Seq2[Event, error] {
 //
 // What a detached container does while no engine is open is told by the next: its
 // last start, and its end with the time of it. What was attached to a program that was
-// killed is gone when the next engine tells of Swept. Of images, events are of this
+// killed is gone when the next engine tells of Swept. What a way out decides is told by
+// egress.Watch, and not here: a container could fill the files with it. Of images, events are of this
 // module's doing, not of what is done by way of [Engine.Containerd].
 //
 // An engine that Dial made has the events of this program alone, in memory, and its
@@ -147,7 +145,7 @@ func eventOf(e events.Event) Event {
 	return Event{
 		Cursor: Cursor(e.Number), Time: e.Time, Kind: EventKind(e.Kind), Action: EventAction(e.Action),
 		ID: e.ID, Name: e.Name, Container: e.Container, Image: e.Image, Detail: e.Detail,
-		Life: e.Life, ExitCode: e.Code, OOMKilled: e.OOM, Bytes: e.Bytes,
+		Life: e.Life, ExitCode: e.Code, OOMKilled: e.OOM,
 	}
 }
 

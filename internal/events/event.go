@@ -24,7 +24,6 @@ type Event struct {
 	Life      int    `json:",omitempty"`
 	Code      int    `json:",omitempty"`
 	OOM       bool   `json:",omitempty"`
-	Bytes     int64  `json:",omitempty"`
 }
 
 // The kinds of events.
@@ -34,7 +33,6 @@ const (
 	Image     = "image"
 	Network   = "network"
 	Volume    = "volume"
-	Egress    = "egress"
 )
 
 // What has happened.
@@ -51,7 +49,6 @@ const (
 	Connected    = "connected"
 	Disconnected = "disconnected"
 	Swept        = "swept"
-	Decided      = "decided"
 )
 
 // Missed is the error of a reader that was too slow, or came too late: events were

@@ -255,7 +255,7 @@ func (e *Engine) Shut() (first bool, err error) {
 	}
 	end("the files of containers", e.Doors)
 	wg.Wait()
-	errs = append(errs, e.Networks.Close(), e.Settle(), e.trash.Empty(), e.Events.Close())
+	errs = append(errs, e.Networks.Close(), e.Settle(), e.trash.Empty())
 	return true, errors.Join(errs...)
 }
 

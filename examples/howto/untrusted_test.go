@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
-
 	"github.com/ctorhq/ctor/container"
 )
 
@@ -22,13 +20,8 @@ func Example_untrusted() {
 		Args: []string{"python3", "-c", "print(6 * 7)"},
 		User: "65534:65534", Dir: "/tmp", Init: true,
 		Stdout: &out, Stderr: &out,
-		Limits: container.Limits{CPUs: 1, Memory: 128 << 20, Pids: 64},
-		Mounts: []container.Mount{{Type: container.Tmpfs, Target: "/tmp", Size: 16 << 20}},
-		Spec: func(s *specs.Spec) error {
-			s.Root.Readonly = true
-			s.Process.Capabilities = &specs.LinuxCapabilities{}
-			return nil
-		},
+		Limits:   container.Limits{CPUs: 1, Memory: 128 << 20, Pids: 64},
+		Security: container.Hardened(),
 		LogLimit: 1 << 20, // the network is its own, with nothing in it, unless Network says otherwise
 	})
 	if err != nil {

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
-
 	"github.com/ctorhq/ctor/container"
 )
 
@@ -107,13 +105,8 @@ func hardened(cfg container.Config, memory int64) container.Config {
 	if memory <= 0 {
 		memory = 128
 	}
+	cfg.Security = container.Hardened()
 	cfg.User, cfg.Dir = "65534:65534", "/tmp"
 	cfg.Limits = container.Limits{CPUs: 1, Memory: max(min(memory, mostMemory), 8) << 20, Pids: 64}
-	cfg.Mounts = []container.Mount{{Type: container.Tmpfs, Target: "/tmp", Size: 16 << 20}}
-	cfg.Spec = func(s *specs.Spec) error {
-		s.Root.Readonly = true
-		s.Process.Capabilities = &specs.LinuxCapabilities{}
-		return nil
-	}
 	return cfg
 }

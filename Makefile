@@ -50,7 +50,7 @@ test: ## vet, and run all tests: with the runc command, and with the fast shim
 	go vet ./...
 	@$(MAKE) --no-print-directory images
 	$(TEST) ./...
-	@$(MAKE) --no-print-directory testshim database imagetool conformance dockerfile
+	@$(MAKE) --no-print-directory testshim database imagetool runner conformance dockerfile
 
 # Tests run Debian's own Redis, PostgreSQL and nginx. Whichever test comes first
 # makes the images; here none has to wait for it.
@@ -69,6 +69,10 @@ database: ## run the example with 40 databases (part of test)
 imagetool: ## test the example that handles images (part of test)
 	@hack/setup test
 	cd examples/imagetool && $(TEST) .
+
+.PHONY: runner
+runner: ## test the example that runs code which it is sent (part of test)
+	cd examples/runner && $(TEST) -short .
 
 # The OCI's own suite, compiled from its module; some ten seconds.
 .PHONY: conformance
@@ -114,7 +118,7 @@ check: ## the gate: formatting, mistakes, imports, go.mod, data races
 	CGO_ENABLED=0 go build ./...
 	@$(MAKE) --no-print-directory nested images
 	$(RACE) ./...
-	@$(MAKE) --no-print-directory testshim database imagetool conformance dockerfile
+	@$(MAKE) --no-print-directory testshim database imagetool runner conformance dockerfile
 
 # Times mean nothing on a machine that is busy with something else. BENCH is
 # for flags: make bench BENCH='-rounds 10 -only life'.

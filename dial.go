@@ -17,6 +17,7 @@ import (
 
 	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 )
 
 // answerLimit is how long a containerd may take to answer the first call.
@@ -74,14 +75,16 @@ func Dial(ctx context.Context, address string, cfg Config) (_ *Engine, err error
 		Snapshotter: cfg.Snapshotter, Snapshotters: []string{cfg.Snapshotter},
 		Root: cfg.Root, Files: filepath.Join(cfg.Root, "dialed", id), Volumes: filepath.Join(cfg.Root, "dialed-volumes", id),
 		Runtime: plugins.RuntimeRuncV2, Logger: cfg.Logger,
-		Backend: backend.Running{},
+		Backend: backend.Running{}, Events: events.Open(""),
 	}
 	in.Init()
 	if err := reach(ctx, in); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
 	about := func(ctx context.Context, i *Info) error { return i.dialed(ctx, in) }
-	return &Engine{in: in, about: about, done: make(chan struct{}), close: func(bool) error { return client.Close() }}, nil
+	e := &Engine{in: in, about: about, done: make(chan struct{}), close: func(bool) error { return client.Close() }}
+	engine.Resume(ctx, e)
+	return e, nil
 }
 
 // knock finds out whether anybody listens. The client would go on trying.

@@ -55,7 +55,8 @@ func (e *Engine) Close() error {
 		return e.err
 	}
 	defer close(e.done)
-	if err = errors.Join(err, e.close(err == nil)); err != nil {
+	err = errors.Join(err, e.close(err == nil))
+	if err = errors.Join(err, e.in.Events.Close()); err != nil { // last: what ends is told
 		e.err = fmt.Errorf("close engine: %w", err)
 	}
 	return e.err

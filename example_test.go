@@ -7,6 +7,7 @@ import (
 	"log"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
@@ -164,4 +165,133 @@ func ExamplePruneReport() {
 	}
 	print(ctor.PruneReport{Removed: []string{"docker.io/library/app:old"}, Bytes: 1234})
 	// Output: 1 removed, 1234 bytes free
+}
+
+// Everything that happens to containers, from a List on: nothing is lost between the
+// two.
+func ExampleEvent() {
+	ctx := context.Background()
+	engine, err := ctor.Open(ctx, ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	cursor := engine.Cursor()
+	list, err := container.List(ctx, engine)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(list), "containers now")
+	for ev, err := range engine.EventsAfter(ctx, cursor, nil) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(ev.Time, ev.Kind, ev.Name, ev.Action)
+	}
+}
+
+// A program that goes on, the next time it runs, where it has stopped.
+func ExampleCursor() {
+	ctx := context.Background()
+	engine, err := ctor.Open(ctx, ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	var cursor ctor.Cursor
+	if b, err := os.ReadFile("cursor"); err == nil {
+		fmt.Sscan(string(b), &cursor)
+	}
+	for ev, err := range engine.EventsAfter(ctx, cursor, nil) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(ev.Action, ev.Name)
+		if err := os.WriteFile("cursor", fmt.Append(nil, uint64(ev.Cursor)), 0o600); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+// The ends of two containers, and nothing else.
+func ExampleEventFilter() {
+	ctx := context.Background()
+	engine, err := ctor.Open(ctx, ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	ends := &ctor.EventFilter{
+		Kinds:   []ctor.EventKind{ctor.EventContainer},
+		Actions: []ctor.EventAction{ctor.Exited},
+		Names:   []string{"database", "cache"},
+	}
+	for ev, err := range engine.EventsAfter(ctx, engine.Cursor(), ends) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(ev.Name, ev.ExitCode)
+	}
+}
+
+func ExampleEventKind() {
+	var ev ctor.Event // of Engine.Events
+	switch ev.Kind {
+	case ctor.EventContainer:
+		fmt.Println("container", ev.ID)
+	case ctor.EventImage:
+		fmt.Println("image", ev.Name, ev.Image)
+	}
+}
+
+func ExampleEventAction() {
+	var ev ctor.Event // of Engine.Events
+	switch ev.Action {
+	case ctor.Started:
+		fmt.Println("life", ev.Life, "of", ev.Name)
+	case ctor.Exited:
+		fmt.Println("exit code", ev.ExitCode)
+	}
+}
+
+// A reader that was away for too long is told, and goes on.
+func ExampleMissedEvents() {
+	ctx := context.Background()
+	engine, err := ctor.Open(ctx, ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	for ev, err := range engine.EventsAfter(ctx, 0, nil) {
+		var missed *ctor.MissedEvents
+		switch {
+		case errors.As(err, &missed):
+			fmt.Println(missed.Last-missed.First+1, "are gone: list anew")
+		case err != nil:
+			log.Fatal(err)
+		default:
+			fmt.Println(ev.Action)
+		}
+	}
+}
+
+// What would go of what has not run for a week, but for what is labelled to stay.
+func ExamplePruneOptions() {
+	ctx := context.Background()
+	engine, err := ctor.Open(ctx, ctor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	report, err := engine.Prune(ctx, &ctor.PruneOptions{
+		Before: time.Now().AddDate(0, 0, -7),
+		Keep: func(_ ctor.EventKind, _ string, labels map[string]string) bool {
+			return labels["keep"] != ""
+		},
+		DryRun: true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Removed, report.Bytes)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/services"
 	"github.com/ctorhq/ctor/internal/shim"
@@ -63,10 +64,12 @@ func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	if err := o.start(ctx); err != nil {
 		return nil, engine.Cause(ctx, err)
 	}
-	return &Engine{in: o.in, about: o.about, done: make(chan struct{}), close: func(clean bool) error {
+	e := &Engine{in: o.in, about: o.about, done: make(chan struct{}), close: func(clean bool) error {
 		err := o.stop()
 		return errors.Join(err, lock.Unlock(clean && err == nil))
-	}}, nil
+	}}
+	engine.Resume(ctx, e)
+	return e, nil
 }
 
 // snapshotters are those of an engine in this process.
@@ -92,7 +95,7 @@ func takeRoot(root string) (*engine.Lock, error) {
 	}
 	// The root may have been there, open to all. What is in it is not: images
 	// hold files that only their owner should read.
-	for _, name := range []string{"containerd", "state", "containers", "volumes"} {
+	for _, name := range []string{"containerd", "state", "containers", "volumes", "events"} {
 		dir := filepath.Join(root, name)
 		err := host.CheckOwn(dir)
 		if err == nil {
@@ -125,6 +128,7 @@ func (o *opening) start(ctx context.Context) error {
 		Namespace: o.cfg.Namespace, Snapshotter: o.cfg.Snapshotter,
 		Root: o.cfg.Root, Files: filepath.Join(o.cfg.Root, "containers"), Volumes: filepath.Join(o.cfg.Root, "volumes"),
 		Runtime: link.Runtime, Logger: o.cfg.Logger,
+		Events: events.Open(filepath.Join(o.cfg.Root, "events", o.cfg.Namespace)),
 	}
 	o.shim, o.in.Preflight = path, preflight(path)
 	o.in.Init()
@@ -187,6 +191,7 @@ func (o *opening) sweep(ctx context.Context) error {
 	var errs []error
 	if o.dirty {
 		errs = append(errs, o.in.Sweep(ctx))
+		o.in.Tell(events.Event{Kind: events.Engine, Action: events.Swept})
 	}
 	all, err := o.in.Client.NamespaceService().List(ctx)
 	errs = append(errs, err)

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/life"
 )
 
@@ -45,7 +46,7 @@ func (c *Container) Remove(ctx context.Context) error {
 	}
 	own, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	return c.wrap("remove", c.e.Remove(own, c.record))
+	return c.wrap("remove", c.reported(events.Removed, c.e.Remove(own, c.record)))
 }
 
 // finish ends the use of the container, once, and says whether it was now.
@@ -89,7 +90,7 @@ func (c *Container) release(ctx context.Context) error {
 	defer c.passing.Unlock()
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if _, err := c.journal().Take(""); err != nil {
+	if _, err := c.journal.Take(""); err != nil {
 		return err
 	}
 	return c.e.DeleteEnded(ctx, c.ID())
@@ -99,7 +100,7 @@ func (c *Container) release(ctx context.Context) error {
 func (c *Container) delete(ctx context.Context) error {
 	own, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if unlock, err := c.journal().Lock(own); err == nil { // an error: it is gone, or what has it hangs
+	if unlock, err := c.journal.Lock(own); err == nil { // an error: it is gone, or what has it hangs
 		defer unlock()
 	}
 	c.kill(ctx)
@@ -109,7 +110,7 @@ func (c *Container) delete(ctx context.Context) error {
 	ctx, cancelRest := c.e.Cleanup(ctx)
 	defer cancelRest()
 	defer c.e.Forget(c.ID(), c) // what of it could not be removed is owed
-	return c.e.Remove(ctx, c.record)
+	return c.reported(events.Removed, c.e.Remove(ctx, c.record))
 }
 
 // kill ends the container, and the copying of its streams.

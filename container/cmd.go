@@ -14,6 +14,7 @@ import (
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/span"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
 )
@@ -196,13 +197,16 @@ func (c *Cmd) Run() error {
 //
 // Arguments, variables and Dir reach the command as they are. A string that is not
 // UTF-8 is ctor.ErrInvalid: runtimes are told in JSON.
-func (c *Cmd) Start() error {
+func (c *Cmd) Start() (err error) {
 	if c.place == nil {
 		return errors.New("start command: it was not made by Command")
 	}
 	if c.started.Swap(true) {
 		return c.wrap("start", invalid("it was started before"))
 	}
+	var end func(*error)
+	c.ctx, end = span.Begin(c.ctx, "exec", span.Container.String(fmt.Sprint(c.place)), span.Command.String(c.Path))
+	defer end(&err)
 	if err := c.start(); err != nil {
 		c.streams.Close()
 		return c.wrap("start", err)

@@ -116,6 +116,12 @@ type Config struct {
 	// image's Run returns then. nil is once it is started.
 	Ready Probe
 
+	// Health is the check that tells whether the container is well, as Info and the
+	// engine's events have it: it runs on a timer as long as the container runs and
+	// this program, or the one that finds it, has it. nil is the image's HEALTHCHECK; one
+	// without Args is none.
+	Health *Healthcheck
+
 	// StopSignal is what Stop sends first, such as "SIGQUIT", "quit", "3" or
 	// "SIGRTMIN+3". "" means the image's, else SIGTERM.
 	StopSignal string
@@ -139,6 +145,26 @@ type Config struct {
 	// deletes it. It can't be used with Detach.
 	Keep bool
 
+	// Init has a small program execute the command and wait for the processes that
+	// others leave behind, instead of the command as the container's first process:
+	// those would stay zombies where the command does not expect them. It also passes
+	// signals on, of which a first process ignores those that it has no handler for.
+	// The program comes with this module, and is /dev/init in the container. Its exit
+	// code is the command's; where it can't execute that, 126 or 127. Info's Pid is
+	// its own.
+	Init bool
+
+	// Restart is the policy by which the container begins its next life when one has
+	// ended. It can't be used with AutoRemove, and with Detach not together with a way
+	// out. Over a containerd of ctor.Dial it can't be used with Detach either.
+	Restart Restart
+
+	// AutoRemove removes the container when its life has ended and its output is
+	// written, as Remove does; Wait still tells how it ended. A detached container is
+	// removed by the engine that is open then, or the next one, and of it only a Wait
+	// that has begun before tells that. It can't be used with Keep or Restart.
+	AutoRemove bool
+
 	// Spec has the last word on the OCI runtime configuration, once, within
 	// New; its error ends New. It can also weaken what the defaults protect.
 	// nil changes nothing.
@@ -157,6 +183,9 @@ func (cfg Config) check() error {
 	}
 	if cfg.Detach && cfg.Keep {
 		return invalid("Detach and Keep: the processes of a container go on without the program, or they end with it")
+	}
+	if err := cfg.checkRestart(); err != nil {
+		return err
 	}
 	if err := spec.CheckHostname(cfg.Hostname); err != nil {
 		return err

@@ -15,8 +15,10 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/spec"
 )
@@ -31,6 +33,11 @@ type Container struct {
 	name   atomic.Pointer[string]        // as far as it is known here
 	origin atomic.Pointer[engine.Origin] // the image that it is an instance of
 	now    atomic.Pointer[life.Life]     // of the first process; see life
+
+	journal *journal.Journal             // of its lives
+	mender  mender                       // of its restart policy
+	health  atomic.Pointer[ready.Health] // nil: nothing looks
+	checked atomic.Int64                 // the number of the life that is looked at
 
 	stdio    engine.Stdio                  // what the program has of its streams
 	limit    int64                         // of the log
@@ -152,6 +159,10 @@ func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Co
 	c.about, _ = record.Of(r)
 	c.name.Store(&c.about.Name)
 	c.origin.Store(&engine.Origin{Ref: c.about.Ref, Image: c.about.Image})
+	c.journal = journal.InMemory()
+	if c.detached() || c.kept() {
+		c.journal = journal.At(in.Dir(r.ID))
+	}
 	c.limit = Config{LogLimit: c.about.LogLimit}.logLimit()
 	c.outline = sync.OnceValues(func() (*spec.Outline, error) { return spec.Read(r.Spec) })
 	c.door = in.Doors.Door(inside{c})

@@ -25,6 +25,7 @@ import (
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/rootfs"
+	"github.com/ctorhq/ctor/internal/span"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
 	"github.com/ctorhq/ctor/internal/unwind"
@@ -82,7 +83,9 @@ type builder struct {
 }
 
 // make makes the container, in a call on the engine.
-func (b *builder) make(ctx context.Context) (*Container, error) {
+func (b *builder) make(ctx context.Context) (_ *Container, err error) {
+	ctx, end := span.Begin(ctx, "create", span.ContainerID.String(b.id), span.Container.String(cmp.Or(b.cfg.Name, b.id)), span.Image.String(b.ref))
+	defer end(&err)
 	ctx, leave, err := b.in.Enter(ctx)
 	if err != nil {
 		return nil, err
@@ -90,6 +93,9 @@ func (b *builder) make(ctx context.Context) (*Container, error) {
 	defer leave()
 	if err := b.ready(); err != nil {
 		return nil, err
+	}
+	if b.cfg.Restart != RestartNo && b.cfg.Detach && !b.in.Backend.Sole() {
+		return nil, invalid("restart: over a containerd that runs, no process of ctor's is there to start a detached container again: use Keep, or an engine of ctor.Open")
 	}
 	c, err := b.build(ctx)
 	if err != nil {
@@ -221,7 +227,7 @@ func (b *builder) asked(ctx context.Context, p *parts) (err error) {
 func (b *builder) instance(ctx, own context.Context, r containers.Container, p parts, give create) (*Container, error) {
 	c := b.container(r, p)
 	if give == nil {
-		give = c.over(p.mounts)
+		give = c.onto(p.mounts)
 	}
 	l, err := c.create(own, give, b.instead, &b.undo)
 	if err != nil {
@@ -393,15 +399,26 @@ func (b *builder) configure(ctx context.Context, img ocispec.Image, o spec.Optio
 	if b.instead != nil {
 		return s, b.instead.command.Replace(root, s)
 	}
-	if err := spec.Check(s); err != nil || b.parked {
-		return s, err
+	if err := spec.Check(s); err != nil {
+		return nil, err
 	}
-	return s, spec.CheckCommand(root, s)
+	if !b.parked {
+		if err := spec.CheckCommand(root, s); err != nil {
+			return nil, err
+		}
+	}
+	if !b.cfg.Init {
+		return s, nil
+	}
+	return s, spec.AddInit(s, o.Files)
 }
 
 // record is what makes the container known.
 func (b *builder) record(p parts) (r containers.Container, err error) {
 	health, err := ready.Record(p.class.JSON)
+	if b.cfg.Health != nil {
+		health, err = b.cfg.Health.record()
+	}
 	if err != nil {
 		return r, err
 	}

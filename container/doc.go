@@ -30,6 +30,12 @@
 // A container is attached to its program, unless told otherwise: it ends with
 // the engine's Close or, however the program ends, shortly after it. What it
 // leaves then, the next engine on the same root removes at the latest.
+//
+// With Config.Restart it begins its next life by itself when one has ended, and with
+// Config.AutoRemove it is removed then. Config.Health looks again and again how well it
+// is; Config.Init puts a small first process before its command. [ctor.Engine.Events]
+// tells what happens to it.
+//
 // With Config.Detach it goes on without the program, and a later one finds it
 // with [Get], running or ended, with its exit code and its log. With Config.Keep
 // its processes end with the program and the rest of it stays: a later program

@@ -366,3 +366,67 @@ func ExamplePropagation() {
 	}
 	defer c.Close()
 }
+
+// A server that is started again when it fails, also by the next program, and not when
+// it was stopped.
+func ExampleRestart() {
+	c, err := img.Run(ctx, container.Config{
+		Name: "worker", Keep: true,
+		Restart: container.OnFailure(5),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	i, err := c.Info(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(i.State, i.Restarts)
+}
+
+func ExampleProcessInfo() {
+	c, err := container.Get(ctx, e, "worker")
+	if err != nil {
+		log.Fatal(err)
+	}
+	list, err := c.Top(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range list {
+		fmt.Println(p.Pid, p.CPU, p.Memory, p.Args)
+	}
+}
+
+// A check of one's own instead of the image's HEALTHCHECK, and what it says.
+func ExampleHealthcheck() {
+	c, err := img.Run(ctx, container.Config{
+		Health: &container.Healthcheck{Args: []string{"pg_isready"}, Interval: 5 * time.Second, Retries: 2},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	for ev, err := range e.EventsAfter(ctx, 0, &ctor.EventFilter{
+		Containers: []string{c.ID()}, Actions: []ctor.EventAction{ctor.Health},
+	}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(ev.Time, ev.Detail)
+	}
+}
+
+func ExampleHealthStatus() {
+	c, err := container.Get(ctx, e, "database")
+	if err != nil {
+		log.Fatal(err)
+	}
+	i, err := c.Info(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if i.Health == container.HealthBad {
+		fmt.Println(c.Name(), "is unwell:", i.HealthSays)
+	}
+}

@@ -97,6 +97,18 @@ var helpers = map[string]func(context.Context) error{
 		fmt.Println("ready")
 		select {}
 	},
+	// Has two containers that crash again and again.
+	"loops": func(ctx context.Context) error {
+		for name, of := range map[string]func(container.Config) container.Config{"kept": kinds["kept"], "detached": kinds["detached"]} {
+			cfg := of(sh(counts + "; exit 1"))
+			cfg.Name, cfg.Restart = name, container.Always
+			if _, err := helperRun(ctx, cfg); err != nil {
+				return err
+			}
+		}
+		fmt.Println("ready")
+		select {}
+	},
 	// Detaches a container with a way out that is data.
 	"out": func(ctx context.Context) error {
 		cfg := sh("while true; do wget -q -O - http://10.99.0.2/ 2>&1; wget -q -O - http://10.99.0.3/ 2>&1; sleep 0.05; done")

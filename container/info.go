@@ -20,6 +20,8 @@ const (
 	Running State = "running"
 	Paused  State = "paused"
 	Exited  State = "exited"
+
+	Restarting State = "restarting" // ended, and Config.Restart is going to start it again
 )
 
 // Info is what a container tells about itself at a moment.
@@ -28,18 +30,24 @@ type Info struct {
 	Name         string            // likewise
 	State        State             // where it is in its life
 	Pid          int               // of its first process, on the host; 0 unless Running or Paused
-	ExitCode     int               // once State is Exited; 128+n where signal n ended it; -1: not known
+	ExitCode     int               // once State is Exited or Restarting; 128+n where signal n ended it; -1: not known
 	OOMKilled    bool              // the kernel has killed a process of it for want of memory
 	DiskExceeded bool              // it was killed because it had more than Limits.Disk
 	Created      time.Time         // when New made it
 	Lives        int               // how often it was started
+	Restarts     int               // how often of these by Config.Restart, since Start did
 	Started      time.Time         // the last time; zero: not yet
-	Finished     time.Time         // the last time, once State is Exited; zero: not known
+	Finished     time.Time         // the last time, once State is Exited or Restarting; zero: not known
 	ImageRef     string            // the name it was made from; may mean another image now
 	Image        string            // the digest of the manifest it was made from
 	Labels       map[string]string // as given in Config; the caller's to change
 	Detached     bool              // as given in Config
 	Kept         bool              // as Keep in Config
+
+	// Health is how well the container is while it runs, and HealthSays what was wrong
+	// when it was last looked at; "": nothing.
+	Health     HealthStatus
+	HealthSays string
 
 	// Addresses are the container's in each of its networks, by the network's name;
 	// one of IPv4, one of IPv6, or both. They are the same in all its lives.
@@ -61,7 +69,7 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 		Labels: maps.Clone(c.about.Labels), Addresses: c.addresses(),
 	}
 	l := c.life()
-	i.Lives, i.Started = l.Number(), l.Started()
+	i.Lives, i.Started, i.Restarts = l.Number(), l.Started(), c.journal.Read().Restarts
 	s, err := l.Status(ctx)
 	if err != nil {
 		return Info{}, c.wrap("info of", engine.Cause(ctx, err))
@@ -69,12 +77,19 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 	switch s.State {
 	case containerd.Created:
 		i.State = Created
+		if i.Lives > 0 {
+			i.State = Restarting
+		}
 	case containerd.Stopped:
 		i.State, i.ExitCode, i.Finished, i.OOMKilled, i.DiskExceeded = Exited, s.Exit.Code, s.Exit.At, s.Exit.OOMKilled, s.Exit.DiskExceeded
+		if c.pending(i.Lives, s.Exit) {
+			i.State = Restarting
+		}
 	case containerd.Paused, containerd.Pausing:
 		i.State, i.Pid, i.OOMKilled = Paused, s.Pid, c.oomKilled()
 	default:
 		i.State, i.Pid, i.OOMKilled = Running, s.Pid, c.oomKilled()
+		i.Health, i.HealthSays = c.healthNow()
 	}
 	return i, nil
 }

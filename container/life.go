@@ -13,6 +13,8 @@ import (
 	"github.com/ctorhq/ctor/internal/backend"
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
+	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/unwind"
@@ -23,14 +25,6 @@ func (c *Container) life() life.Life { return *c.now.Load() }
 
 func (c *Container) setLife(l life.Life) { c.now.Store(&l) }
 
-// journal is where its lives are written down, if a later program can find it.
-func (c *Container) journal() *life.Journal {
-	if c.detached() || c.kept() {
-		return &life.Journal{Dir: c.e.Dir(c.ID())}
-	}
-	return nil
-}
-
 // first names the container's first process.
 func (c *Container) first() life.Process {
 	return life.Process{Tasks: c.e.Client.TaskService(), Container: c.ID()}
@@ -38,10 +32,14 @@ func (c *Container) first() life.Process {
 
 // asked is the life of a first process that outlives this program.
 func (c *Container) asked() *life.Asked {
+	lives := c.journal
+	if !c.detached() && !c.kept() { // another program's, which writes nothing down
+		lives = journal.At(c.e.Dir(c.ID()))
+	}
 	return &life.Asked{
 		Process: c.first(), Enter: c.enter, Gone: c.e.Backend.Gone, OOM: c.oomKilled,
 		Complete: func(ctx context.Context) error { return c.e.Backend.Complete(ctx, c.output()) },
-		Journal:  &life.Journal{Dir: c.e.Dir(c.ID())},
+		Journal:  lives,
 	}
 }
 
@@ -49,8 +47,8 @@ func (c *Container) asked() *life.Asked {
 // gives its pid.
 type create func(ctx context.Context, io cio.Config) (pid int, err error)
 
-// over makes it over the mounts of the writable layer.
-func (c *Container) over(rootfs []mount.Mount) create {
+// onto makes it over the mounts of the writable layer.
+func (c *Container) onto(rootfs []mount.Mount) create {
 	return func(ctx context.Context, io cio.Config) (pid int, err error) {
 		err = c.linked(ctx, func() (err error) {
 			pid, err = c.first().Create(ctx, c.task(rootfs, io))
@@ -103,7 +101,7 @@ func (c *Container) create(ctx context.Context, create create, instead *replacem
 		return nil, err
 	}
 	if c.kept() {
-		drop, err := c.journal().Take(engine.Owner())
+		drop, err := c.journal.Take(engine.Owner())
 		if err != nil {
 			return nil, err
 		}
@@ -146,7 +144,8 @@ func (c *Container) create(ctx context.Context, create create, instead *replacem
 	}
 	return life.New(c.first(), life.Watching{
 		Gone: c.e.Backend.Gone, Streams: streams, Pid: pid,
-		Before: before, Journal: c.journal(), Owner: engine.Owner(),
+		Before: before, Journal: c.journal, Owner: engine.Owner(),
+		Began: func(l *life.Seen) { c.began(l) },
 	}), nil
 }
 
@@ -195,13 +194,16 @@ func (c *Container) adopt(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	c.report(events.Created, events.Event{})
 	c.watch(c.life())
 	return nil
 }
 
-// watch has a life that is this program's seen to its end.
+// watch has a life that is this program's seen to its end, and a detached container
+// attended to.
 func (c *Container) watch(l life.Life) {
-	if seen, ok := l.(*life.Seen); ok {
+	switch seen, ok := l.(*life.Seen); {
+	case ok:
 		c.overfull.Store(false)
 		if c.about.Disk > 0 {
 			go c.watchDisk(c.e.Context(context.Background()), l)
@@ -210,9 +212,13 @@ func (c *Container) watch(l life.Life) {
 			seen.Watch(c.e.Context(context.Background()), func(e *life.Exit) {
 				_ = c.unlink() // what it had is gone with it
 				e.OOMKilled, e.DiskExceeded = c.oomKilled(), c.overfull.Load()
+				c.over(seen, *e)
 			})
 			c.pass(l)
+			c.afterEnd(l)
 		}()
+	case c.detached():
+		go c.attend()
 	}
 }
 

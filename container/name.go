@@ -8,6 +8,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/identifiers"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 )
 
 // newID makes the id of a container.
@@ -41,6 +42,7 @@ func (c *Container) Rename(ctx context.Context, name string) error {
 	done, err := c.e.Rename(ctx, c.ID(), name, c.about.Owner == "", c.renameInNetworks)
 	if done {
 		c.name.Store(&name)
+		c.report(events.Renamed, events.Event{})
 	}
 	return c.wrap("rename", engine.Cause(ctx, err))
 }

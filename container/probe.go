@@ -196,8 +196,8 @@ func HTTP(url string, status ...int) Probe {
 // the image has no check, which is ctor.ErrInvalid; and when the container does
 // not have its command, which is exec.ErrNotFound.
 //
-// The check is that of the image as New found it. Its command runs only while a
-// probe waits for it.
+// The check is that of Config.Health, else that of the image as New found it. What a
+// probe runs comes in addition to what runs on the check's timer (Info.Health).
 func Healthy() Probe {
 	return func(ctx context.Context, c *Container) error {
 		h, err := ready.Recorded(c.about.Health)

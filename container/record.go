@@ -24,6 +24,7 @@ func (b *builder) about(img ocispec.Image, health []byte) record.Record {
 		StopSignal: signal, StopTimeout: b.cfg.StopTimeout, Health: health,
 		Volumes: b.named(), Users: b.users, Quota: b.project, Disk: b.watched, LogLimit: b.cfg.LogLimit, Out: b.cfg.Network.record(),
 		Detached: b.cfg.Detach, Kept: b.cfg.Keep, Owner: engine.Owner(),
+		Restart: int(b.cfg.Restart), AutoRemove: b.cfg.AutoRemove,
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/span"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
 
@@ -28,7 +30,9 @@ import (
 // through, so that an error always means that the container does not run. It can
 // then be started again. Start does not wait until it is ready: ask with WaitReady, in
 // each life.
-func (c *Container) Start(ctx context.Context) error {
+func (c *Container) Start(ctx context.Context) (err error) {
+	ctx, end := span.Begin(ctx, "start", span.ContainerID.String(c.ID()), span.Container.String(c.Name()))
+	defer end(&err)
 	ctx, leave, err := c.enter(ctx)
 	if err != nil {
 		return c.wrap("start", err)
@@ -42,7 +46,7 @@ func (c *Container) start(ctx context.Context) error {
 		if c.ending.Load() {
 			return reach.ErrClosed
 		}
-		return life.ErrBusy
+		return journal.ErrBusy
 	}
 	defer c.starting.Unlock()
 	if c.ending.Load() {
@@ -50,23 +54,38 @@ func (c *Container) start(ctx context.Context) error {
 	}
 	atOnce, cancel := context.WithCancel(ctx)
 	cancel()
-	unlock, err := c.journal().Lock(atOnce)
+	unlock, err := c.journal.Lock(atOnce)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	undo, err := c.wanted()
+	if err != nil {
+		return err
+	}
+	if err := c.begin(ctx); err != nil {
+		undo()
+		return err
+	}
+	return nil
+}
+
+// begin is start, with what that locks.
+func (c *Container) begin(ctx context.Context) error {
 	s, err := c.life().Status(ctx)
 	_, ours := c.life().(*life.Seen)
 	ours = ours || c.detached()
 	switch {
 	case err != nil:
 		return err
-	case s.State != containerd.Created && s.State != containerd.Stopped:
+	case s.State != containerd.Created && !ended(s):
 		return invalid("it is %s", s.State)
 	case s.State == containerd.Created && s.Pid != 0 && (ours || !c.kept()):
 		own, cancel := c.e.Cleanup(ctx)
 		defer cancel()
-		err = c.life().Start(own)
+		if err = c.life().Start(own); err == nil && c.detached() {
+			c.began(c.life())
+		}
 	case !ours && (!c.kept() || c.hasKeeper()):
 		return invalid("it belongs to another program")
 	default:
@@ -78,7 +97,7 @@ func (c *Container) start(ctx context.Context) error {
 // hasKeeper tells whether the processes of a kept container are another
 // program's that still is there.
 func (c *Container) hasKeeper() bool {
-	owner := c.journal().Read().Owner
+	owner := c.journal.Read().Owner
 	return owner != "" && owner != engine.Owner() && engine.Alive(owner)
 }
 
@@ -113,7 +132,7 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 	}
 	var undo unwind.Stack
 	defer undo.OnError(&err)
-	next, err := c.create(ctx, c.over(mounts), nil, &undo)
+	next, err := c.create(ctx, c.onto(mounts), nil, &undo)
 	if err != nil {
 		return err
 	}
@@ -124,3 +143,5 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 	c.watch(next)
 	return nil
 }
+
+func ended(s life.Status) bool { return s.State == containerd.Stopped }

@@ -8,14 +8,16 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/life"
 )
 
 // Stop asks the container to end with its stop signal, waits for its stop
 // timeout, then kills it. One that is paused goes on, to hear the signal. Stop
 // returns when the container has ended, which one that had ended before, or
-// was never started, does at once; the exit code is Wait's. The end of ctx ends
-// the call, not the container.
+// was never started, does at once; the exit code is Wait's. No policy of
+// Config.Restart starts it then, until Start does. The end of ctx ends the call, not
+// the container.
 func (c *Container) Stop(ctx context.Context) error {
 	ctx, leave, err := c.enter(ctx)
 	if err != nil {
@@ -29,6 +31,9 @@ func (c *Container) Stop(ctx context.Context) error {
 }
 
 func (c *Container) stop(ctx context.Context) error {
+	if err := c.halt(ctx); err != nil {
+		return err
+	}
 	s, err := c.life().Status(ctx)
 	if err != nil || s.State == containerd.Stopped || s.State == containerd.Created && s.Pid == 0 {
 		return err
@@ -90,7 +95,7 @@ func (c *Container) Pause(ctx context.Context) error {
 		if s != containerd.Running {
 			return invalid("it is %s", s)
 		}
-		return c.first().Pause(ctx)
+		return c.reported(events.Paused, c.first().Pause(ctx))
 	})
 }
 
@@ -100,7 +105,7 @@ func (c *Container) Resume(ctx context.Context) error {
 		if s != containerd.Paused {
 			return invalid("it is %s", s)
 		}
-		return c.first().Resume(ctx)
+		return c.reported(events.Resumed, c.first().Resume(ctx))
 	})
 }
 

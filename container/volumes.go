@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/volumes"
 )
@@ -125,7 +126,11 @@ func (b *builder) makeVolumes(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("volume %q: %w", name, err)
 		}
-		b.push(ctx, func(ctx context.Context) error { return b.in.Unmake(ctx, name) })
+		b.in.Tell(events.Event{Kind: events.Volume, Action: events.Created, Name: name})
+		b.push(ctx, func(ctx context.Context) error {
+			b.in.Tell(events.Event{Kind: events.Volume, Action: events.Removed, Name: name})
+			return b.in.Unmake(ctx, name)
+		})
 	}
 	return nil
 }

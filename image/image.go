@@ -13,6 +13,7 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
@@ -196,6 +197,9 @@ func name(ctx context.Context, e *engine.Engine, r reference.Reference, target o
 				continue // it was removed just now
 			}
 		}
+		if err == nil {
+			e.Tell(events.Event{Kind: events.Image, Action: events.Named, Name: record.Name, Image: target.Digest.String()})
+		}
 		return err
 	}
 }
@@ -211,5 +215,9 @@ func (i *Image) Remove(ctx context.Context) (err error) {
 		return err
 	}
 	defer leave()
-	return engine.Cause(ctx, i.e.Client.ImageService().Delete(ctx, i.Ref(), images.SynchronousDelete(), images.DeleteTarget(&i.target)))
+	if err := i.e.Client.ImageService().Delete(ctx, i.Ref(), images.SynchronousDelete(), images.DeleteTarget(&i.target)); err != nil {
+		return engine.Cause(ctx, err)
+	}
+	i.e.Tell(events.Event{Kind: events.Image, Action: events.Removed, Name: i.Ref(), Image: i.target.Digest.String()})
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
@@ -167,6 +168,9 @@ func (p *pruner) remove(ctx context.Context, rec images.Image) (bool, error) {
 	}
 	if errdefs.IsNotFound(err) {
 		return false, nil
+	}
+	if err == nil {
+		p.e.Tell(events.Event{Kind: events.Image, Action: events.Removed, Name: rec.Name, Image: rec.Target.Digest.String()})
 	}
 	return err == nil, err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reference"
 	"github.com/ctorhq/ctor/internal/rootfs"
+	"github.com/ctorhq/ctor/internal/span"
 	"github.com/ctorhq/ctor/layer"
 	"github.com/ctorhq/ctor/registry"
 )
@@ -173,6 +174,8 @@ type puller struct {
 }
 
 func (p *puller) pull(ctx context.Context, target ocispec.Descriptor) (_ *Image, err error) {
+	ctx, end := span.Begin(ctx, "pull", span.Image.String(p.ref.String()))
+	defer end(&err)
 	ctx, release, err := p.in.PullLease(ctx, p.ref.String(), p.worthwhile)
 	if err != nil {
 		return nil, err

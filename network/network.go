@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/lan"
 )
 
@@ -89,7 +91,7 @@ func New(ctx context.Context, e *ctor.Engine, cfg Config) (*Network, error) {
 		return nil, fmt.Errorf("new network %q: %w", name, err)
 	}
 	defer leave()
-	n := &lan.Network{Name: name, Subnets: slices.Clone(cfg.Subnets), Labels: maps.Clone(cfg.Labels), Out: cfg.Out, Routed: cfg.Masquerade}
+	n := &lan.Network{Name: name, Subnets: slices.Clone(cfg.Subnets), Labels: maps.Clone(cfg.Labels), Out: cfg.Out, Routed: cfg.Masquerade, Created: time.Now()}
 	switch {
 	case cfg.Out != nil && cfg.Masquerade:
 		err = fmt.Errorf("no policy can be applied to what is masqueraded: either Out or Masquerade: %w", errdefs.ErrInvalidArgument)
@@ -102,7 +104,18 @@ func New(ctx context.Context, e *ctor.Engine, cfg Config) (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new network %q: %w", name, err)
 	}
-	return &Network{in, n}, nil
+	made := &Network{in, n}
+	made.tell(events.Created, nil)
+	return made, nil
+}
+
+// tell notes what has happened to the network.
+func (n *Network) tell(action string, c *container.Container) {
+	e := events.Event{Kind: events.Network, Action: action, Name: n.Name()}
+	if c != nil {
+		e.Container = c.ID()
+	}
+	n.in.Tell(e)
 }
 
 // Get finds a network of the engine by its name. Where there is none it is
@@ -148,7 +161,14 @@ func (n *Network) Remove(ctx context.Context) error {
 		return n.wrap("remove", err)
 	}
 	defer leave()
-	return n.wrap("remove", n.lan.Remove())
+	if n.in.Networks.Get(n.Name()) != n.lan {
+		return n.wrap("remove", n.lan.Remove()) // again
+	}
+	if err := n.lan.Remove(); err != nil {
+		return n.wrap("remove", err)
+	}
+	n.tell(events.Removed, nil)
+	return nil
 }
 
 // Join is the network for a container's Config, which is in it as long as it is not
@@ -171,13 +191,20 @@ func (n *Network) Join(aliases ...string) container.Network {
 // unless that names a server, it finds others by their addresses only.
 func (n *Network) Connect(ctx context.Context, c *container.Container, aliases ...string) error {
 	err := lan.Connect(ctx, c, lan.Join{Network: n.lan, Aliases: slices.Clone(aliases)})
+	if err == nil {
+		n.tell(events.Connected, c)
+	}
 	return n.wrap(fmt.Sprintf("connect container %q to", c.Name()), err)
 }
 
 // Disconnect takes a container out of the network, also one that runs: its
 // connections there don't go on. One that is not in it is ctor.ErrNotFound.
 func (n *Network) Disconnect(ctx context.Context, c *container.Container) error {
-	return n.wrap(fmt.Sprintf("disconnect container %q from", c.Name()), lan.Disconnect(ctx, c, n.lan))
+	err := lan.Disconnect(ctx, c, n.lan)
+	if err == nil {
+		n.tell(events.Disconnected, c)
+	}
+	return n.wrap(fmt.Sprintf("disconnect container %q from", c.Name()), err)
 }
 
 // wrap names the operation and the network.

@@ -11,6 +11,7 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/volumes"
@@ -60,6 +61,7 @@ func New(ctx context.Context, e *ctor.Engine, name string, o *Options) (*Volume,
 	if err != nil {
 		return nil, wrap("new", name, err)
 	}
+	in.Tell(events.Event{Kind: events.Volume, Action: events.Created, Name: r.Name})
 	return &Volume{in, r}, nil
 }
 
@@ -141,7 +143,13 @@ func (v *Volume) Usage(ctx context.Context) (bytes int64, err error) {
 // [ErrInUse], and the error names the container; one that is gone is ctor.ErrNotFound.
 // It waits for a container that is being made with it, and for calls that use its FS.
 func (v *Volume) Remove(ctx context.Context) error {
-	return v.do(ctx, "remove", func(ctx context.Context) error { return v.e.RemoveVolume(ctx, v.Name()) })
+	return v.do(ctx, "remove", func(ctx context.Context) error {
+		if err := v.e.RemoveVolume(ctx, v.Name()); err != nil {
+			return err
+		}
+		v.e.Tell(events.Event{Kind: events.Volume, Action: events.Removed, Name: v.Name()})
+		return nil
+	})
 }
 
 // FS gives the volume's files, which need no container. Names count from the volume's

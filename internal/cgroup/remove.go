@@ -16,8 +16,9 @@ import (
 )
 
 // Remove kills what runs in a cgroup or below and removes it, from every
-// hierarchy. Children named in keep stay as they are, and the cgroup with them.
-// One that does not exist is no error.
+// hierarchy. Children named in keep stay as they are, and the cgroup with them, also
+// while there are none: their container may be between two lives. A cgroup that does
+// not exist is no error.
 func Remove(path string, keep ...string) error {
 	path = filepath.Join("/", path)
 	if path == "/" {
@@ -95,20 +96,13 @@ func remove(dir string, keep []string, end time.Time) error {
 	if err != nil {
 		return err
 	}
-	var (
-		errs []error
-		kept bool
-	)
+	var errs []error
 	for _, c := range children {
-		switch {
-		case !c.IsDir():
-		case slices.Contains(keep, c.Name()):
-			kept = true
-		default:
+		if c.IsDir() && !slices.Contains(keep, c.Name()) {
 			errs = append(errs, remove(filepath.Join(dir, c.Name()), nil, end))
 		}
 	}
-	if kept {
+	if len(keep) > 0 {
 		return errors.Join(errs...)
 	}
 	return errors.Join(append(errs, empty(dir, end))...)

@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ctorhq/ctor/egress"
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/memo"
 	"github.com/ctorhq/ctor/internal/reach"
@@ -32,6 +33,10 @@ var ErrClosed = errors.New("engine is closed")
 // Of gives the engine behind a *ctor.Engine. The root package sets it, for the other
 // public packages.
 var Of func(ctorEngine any) *Engine
+
+// Resume begins the next lives of the containers of an engine that has begun, whose
+// policies want that. Package container sets it.
+var Resume = func(ctx context.Context, ctorEngine any) {}
 
 // Engine is the waist: everything above speaks to Client, and asks Backend what
 // differs behind it.
@@ -50,6 +55,7 @@ type Engine struct {
 	Doors        reach.Doors  // nil: Init makes those of this process
 	Preflight    func() error // says what the host lacks to run containers; nil: nothing to check
 	Logger       *slog.Logger
+	Events       *events.Log // nil: none are kept
 
 	entry  *log.Entry
 	life   context.Context // ends when Close begins
@@ -132,6 +138,28 @@ func (e *Engine) Enter(ctx context.Context) (_ context.Context, leave func(), er
 // and a bound of its own.
 func (e *Engine) Cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(e.decorate(context.WithoutCancel(ctx)), 30*time.Second)
+}
+
+// Tell notes what has happened, for those who read the engine's events, and for its
+// Logger.
+func (e *Engine) Tell(ev events.Event) {
+	e.Events.Add(ev)
+	if e.Logger == nil || !e.Logger.Enabled(e.life, slog.LevelDebug) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("component", "ctor"), slog.String("kind", ev.Kind)}
+	for _, a := range []slog.Attr{
+		slog.String("id", ev.ID), slog.String("name", ev.Name), slog.String("container", ev.Container),
+		slog.String("image", ev.Image), slog.String("detail", ev.Detail),
+	} {
+		if a.Value.String() != "" {
+			attrs = append(attrs, a)
+		}
+	}
+	if ev.Life != 0 {
+		attrs = append(attrs, slog.Int("life", ev.Life), slog.Int("code", ev.Code))
+	}
+	e.Logger.LogAttrs(e.life, slog.LevelDebug, ev.Action, attrs...)
 }
 
 // Attach ties something to the engine's life.

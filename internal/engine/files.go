@@ -69,3 +69,26 @@ func (p filesPart) Orphans(ctx context.Context) (ids []string, err error) {
 	}
 	return ids, nil
 }
+
+// ContainerUsage is how many bytes of the disk a container's own things take up: its
+// writable layer, its log, and its volumes without a name.
+func (e *Engine) ContainerUsage(ctx context.Context, c containers.Container) (int64, error) {
+	var bytes int64
+	if c.SnapshotKey != "" {
+		u, err := e.Client.SnapshotService(c.Snapshotter).Usage(ctx, c.SnapshotKey)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return 0, err
+		}
+		bytes = u.Size
+	}
+	r, err := rootfs.OpenDir(e.Dir(c.ID))
+	if errors.Is(err, os.ErrNotExist) {
+		return bytes, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	files, err := r.Usage(ctx)
+	return bytes + files, err
+}

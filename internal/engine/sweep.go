@@ -9,7 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
 
-	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
@@ -73,15 +73,14 @@ func (e *Engine) sweepKept(ctx context.Context) error {
 		if r, _ := record.Of(c); !r.Kept {
 			continue
 		}
-		j := life.Journal{Dir: e.Dir(c.ID)}
+		j := journal.At(e.Dir(c.ID))
 		past := j.Read()
 		if past.Owner == "" || !e.orphan(past.Owner) {
 			continue
 		}
 		err := e.DeleteTask(ctx, c.ID)
 		if err == nil {
-			past.Owner = ""
-			err = j.Write(past)
+			_, err = j.Take("")
 		}
 		errs = append(errs, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
+	"github.com/ctorhq/ctor/internal/span"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 )
@@ -67,7 +68,9 @@ func (e *Engine) known(ctx context.Context, img containerd.Image, chain string) 
 // in ctx. Of many calls for images that begin with the same layer one at a time
 // does: unpacking is most of the work that a first container is, and the others
 // then find it done.
-func (e *Engine) unpack(ctx context.Context, img containerd.Image, layers []digest.Digest) error {
+func (e *Engine) unpack(ctx context.Context, img containerd.Image, layers []digest.Digest) (err error) {
+	ctx, end := span.Begin(ctx, "unpack", span.Image.String(img.Name()))
+	defer end(&err)
 	key := "unpack " + layers[0].String()
 	if err := e.Lock(ctx, key); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
 	"github.com/containerd/errdefs"
@@ -29,6 +30,7 @@ type Network struct {
 	Name    string
 	Subnets []netip.Prefix
 	Labels  map[string]string
+	Created time.Time
 	Out     egress.Dialer // nil: none of its members gets out by it
 	Routed  bool          // they do by the host's own network
 	Router  reach.Router
@@ -127,6 +129,13 @@ func (s *Set) Close() error {
 
 // Of tells whether a network is one of the set's.
 func (s *Set) Of(n *Network) bool { return n.set == s }
+
+// Used tells whether something is in the network.
+func (n *Network) Used() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.members) > 0
+}
 
 // ErrRemoved is the error of a network that is no more.
 var ErrRemoved = fmt.Errorf("it was removed: %w", errdefs.ErrNotFound)

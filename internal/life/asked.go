@@ -6,6 +6,8 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+
+	"github.com/ctorhq/ctor/internal/journal"
 )
 
 // Asked is the life of a first process that outlives the program that made it.
@@ -24,14 +26,14 @@ type Asked struct {
 	// Complete waits until the log has the last of the output.
 	Complete func(context.Context) error
 	// Journal is where the lives are written down.
-	Journal *Journal
+	Journal *journal.Journal
 }
 
 var _ Life = (*Asked)(nil)
 
 // Start implements Life.
 func (a *Asked) Start(ctx context.Context) error {
-	undo, err := a.Journal.begin(time.Now(), "")
+	undo, err := a.Journal.Begin(time.Now(), "")
 	if err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (a *Asked) Status(ctx context.Context) (Status, error) {
 func (a *Asked) past() Status {
 	p := a.Journal.Read()
 	switch {
-	case p.Lives == 0 && a.Journal.exists():
+	case p.Lives == 0 && a.Journal.Exists():
 		return Status{State: containerd.Created}
 	case p.Exit != nil:
 		return Status{State: containerd.Stopped, Exit: *p.Exit}
@@ -110,7 +112,7 @@ func (a *Asked) Note(ctx context.Context) error {
 		return nil // there is nothing that was not written down
 	}
 	s.Exit.OOMKilled = a.OOM()
-	return a.Journal.end(s.Exit)
+	return a.Journal.End(s.Exit)
 }
 
 // completeLimit is for another process, which has the last bytes soon after.

@@ -11,6 +11,8 @@ import (
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
+
+	"github.com/ctorhq/ctor/internal/journal"
 )
 
 // A Life is what is known of one process, from its making to its end. It is
@@ -58,18 +60,12 @@ type Status struct {
 	Exit  Exit // once State is Stopped
 }
 
-// Exit is how a process has ended.
-type Exit struct {
-	Code      int       // 128+n where signal n ended it, or Unknown
-	At        time.Time // zero: not known
-	OOMKilled bool      // the kernel has killed a process of the container for want of memory
+// Exit is how a process has ended, and Unknown the code of an end that was not
+// seen.
+type Exit = journal.Exit
 
-	DiskExceeded bool `json:",omitempty"` // its program has killed it, which had too much on the disk
-}
-
-// Unknown is the code of an end that was not seen. containerd's own word for it
-// is 255, which is a code.
-const Unknown = -1
+// Unknown is journal.Unknown.
+const Unknown = journal.Unknown
 
 // ErrUnseen is the class of an end that was not seen. It is
 // errdefs.ErrUnavailable too.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+
+	"github.com/ctorhq/ctor/internal/journal"
 )
 
 // Streams carry what a process reads and writes.
@@ -58,9 +60,12 @@ type Watching struct {
 	// Before is how many lives there were before this one.
 	Before int
 	// Journal is where the life is written down; nil: nowhere.
-	Journal *Journal
+	Journal *journal.Journal
 	// Owner names this program in it.
 	Owner string
+	// Began is called when the process was started, before its end is told; nil:
+	// nobody wants to know.
+	Began func(*Seen)
 }
 
 // New is the life of a process that was made, and that was not started.
@@ -75,7 +80,7 @@ func New(p Process, w Watching) *Seen {
 
 // Watch sees the process to its end, and returns then. It is called once. What
 // ctx has the runtime needs; its end ends the watch, so it has none. note is
-// called with the end before anybody hears of it.
+// called with the end before anybody hears of it, and after Start has returned.
 func (s *Seen) Watch(ctx context.Context, note func(*Exit)) {
 	defer close(s.drained)
 	s.exit, s.unseen = s.process.Wait(ctx)
@@ -83,13 +88,13 @@ func (s *Seen) Watch(ctx context.Context, note func(*Exit)) {
 		s.exit = Exit{Code: Unknown}
 		s.unseen = unseen(s.unseen)
 	}
+	s.awaitStart()
 	note(&s.exit)
 	if s.unseen == nil && s.started.Load() != nil {
-		_ = s.w.Journal.end(s.exit) // else later programs have not seen the end
+		_ = s.w.Journal.End(s.exit) // else later programs have not seen the end
 	}
 	close(s.exited)
 	if s.w.Streams != nil {
-		s.awaitStart()
 		s.copies = s.w.Streams.Drain(s.unseen == nil)
 	}
 }
@@ -108,7 +113,7 @@ func (s *Seen) Start(ctx context.Context) error {
 	undo := func() {}
 	if s.w.Journal != nil {
 		var err error
-		if undo, err = s.w.Journal.begin(now, s.w.Owner); err != nil {
+		if undo, err = s.w.Journal.Begin(now, s.w.Owner); err != nil {
 			return err
 		}
 	}
@@ -122,6 +127,9 @@ func (s *Seen) Start(ctx context.Context) error {
 	s.pid.Store(int64(pid))
 	if s.w.Streams != nil {
 		s.w.Streams.Begin()
+	}
+	if s.w.Began != nil {
+		s.w.Began(s)
 	}
 	return nil
 }

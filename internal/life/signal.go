@@ -28,22 +28,3 @@ func Number(sig os.Signal) (syscall.Signal, error) {
 }
 
 func isSignal(n syscall.Signal) bool { return n >= 1 && n <= 64 }
-
-// Signal is the signal that ended the process, as far as the code tells; else 0.
-func (e Exit) Signal() syscall.Signal {
-	if n := syscall.Signal(e.Code - 128); isSignal(n) {
-		return n
-	}
-	return 0
-}
-
-// String puts the end in words.
-func (e Exit) String() string {
-	if e.Code < 0 {
-		return "end not seen"
-	}
-	if sig := e.Signal(); sig != 0 {
-		return fmt.Sprintf("exit code %d (%v)", e.Code, sig)
-	}
-	return fmt.Sprintf("exit code %d", e.Code)
-}

@@ -71,14 +71,19 @@ func healthcheckOf(config []byte) (*Healthcheck, error) {
 	case kind == "CMD-SHELL":
 		args = append([]string{"/bin/sh", "-c"}, args...)
 	}
+	return Healthcheck{args, h.Interval, h.Timeout, h.StartPeriod, h.StartInterval, h.Retries}.complete(), nil
+}
+
+// complete has Docker's default where a value is missing or can't be.
+func (h Healthcheck) complete() *Healthcheck {
 	return &Healthcheck{
-		Args:          args,
+		Args:          h.Args,
 		Interval:      interval(h.Interval, healthInterval),
 		Timeout:       interval(h.Timeout, Limit),
 		StartPeriod:   max(h.StartPeriod, 0),
 		StartInterval: interval(h.StartInterval, healthStartInterval),
 		Retries:       positive(h.Retries, healthRetries),
-	}, nil
+	}
 }
 
 // interval is d, as far as it makes sense.
@@ -113,6 +118,9 @@ func Record(config []byte) (json.RawMessage, error) {
 	}
 	return json.Marshal(r)
 }
+
+// Keep is Record for a check that is not an image's.
+func Keep(h Healthcheck) (json.RawMessage, error) { return json.Marshal(recorded{Check: h.complete()}) }
 
 // Recorded reads what Record has given.
 func Recorded(health json.RawMessage) (*Healthcheck, error) {

@@ -58,6 +58,11 @@ type Record struct {
 	Detached bool `json:",omitempty"`
 	Kept     bool `json:",omitempty"`
 
+	// Restart is a policy of package restart, and AutoRemove that the container is
+	// removed when it has ended.
+	Restart    int  `json:",omitempty"`
+	AutoRemove bool `json:",omitempty"`
+
 	// Owner is the process that the container belongs to, as engine.Owner names
 	// it: the container goes with it. "" is none. One that is detached or kept
 	// has an owner while it is made.

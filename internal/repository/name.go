@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
@@ -98,6 +99,9 @@ func (v view) tag(ctx context.Context, name, tag string, target ocispec.Descript
 	if errdefs.IsAlreadyExists(err) {
 		_, err = is.Update(ctx, i, "target")
 	}
+	if err == nil {
+		v.e.Tell(events.Event{Kind: events.Image, Action: events.Named, Name: i.Name, Image: target.Digest.String()})
+	}
 	return err
 }
 
@@ -116,6 +120,9 @@ func (v view) remove(ctx context.Context, name string, opts ...images.DeleteOpt)
 	err := v.e.Client.ImageService().Delete(ctx, name, opts...)
 	if errdefs.IsNotFound(err) {
 		return nil
+	}
+	if err == nil {
+		v.e.Tell(events.Event{Kind: events.Image, Action: events.Removed, Name: name})
 	}
 	return err
 }

@@ -117,9 +117,12 @@ func readStore(root *rootfs.Root, name string) ([]byte, error) {
 
 // writeReadable writes a file that every user may read, whatever the program's
 // umask is.
-func writeReadable(name string, data []byte) error {
+func writeReadable(name string, data []byte) error { return writeFile(name, data, 0o644) }
+
+// writeFile writes a file whose mode is not the umask's.
+func writeFile(name string, data []byte, mode fs.FileMode) error {
 	if err := os.WriteFile(name, data, 0o600); err != nil {
 		return err
 	}
-	return os.Chmod(name, 0o644)
+	return os.Chmod(name, mode)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
@@ -75,7 +76,7 @@ func (s *Service) create(ctx context.Context, r *api.CreateTaskRequest, verb ver
 		return nil, err
 	}
 	pid, err := s.make(ctx, c, k, verb, &taskapi.CreateTaskRequest{
-		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs, Options: given(spec, detached),
+		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs, Options: given(spec, about),
 		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Checkpoint: images,
 	})
 	if errors.Is(err, errGone) {
@@ -133,12 +134,16 @@ func (s *Service) lost(c *tended, spec []byte, err error) error {
 }
 
 // given is what the attached shim makes a bundle of, for itself alone. A detached
-// shim works in the directory where a later engine finds it.
-func given(spec []byte, detached bool) *anypb.Any {
-	if detached {
-		return nil
+// shim works in the directory where a later engine finds it, and may have to start
+// its container again.
+func given(spec []byte, about record.Record) *anypb.Any {
+	switch {
+	case !about.Detached:
+		return &anypb.Any{TypeUrl: link.SpecType, Value: spec}
+	case about.Restart != 0:
+		return &anypb.Any{TypeUrl: link.RestartType, Value: []byte(strconv.Itoa(about.Restart))}
 	}
-	return &anypb.Any{TypeUrl: link.SpecType, Value: spec}
+	return nil
 }
 
 // forgettable tells whether an attached container can be swept without a bundle. One

@@ -47,6 +47,11 @@ type Command struct {
 	Name    string // of the host; "": the one that it has
 }
 
+// RestartType is the type of a detached container's options that are the policy,
+// a number of package restart, by which its shim starts it again. The journal that
+// the shim keeps then is beside the log.
+const RestartType = "io.ctor/restart"
+
 // NamespaceEnv is the environment variable that tells a stock containerd's shim
 // its containerd namespace: not every containerd's requests do.
 const NamespaceEnv = "CTOR_SHIM_NAMESPACE"

@@ -63,6 +63,8 @@ type order struct {
 	images string // directory of a checkpoint to restore; "": none
 	rootfs []mount.Mount
 	paths  paths
+
+	mandate *mandate // nil: its first life is its only one
 }
 
 // newContainer makes a container. One that is restored is made by its start:

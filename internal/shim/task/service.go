@@ -123,9 +123,12 @@ func (s *Service) create(ctx context.Context, r *taskapi.CreateTaskRequest, park
 		key: k, parked: parked, dir: r.Bundle, images: r.Checkpoint, rootfs: mounts(r.Rootfs),
 		paths: paths{in: r.Stdin, out: r.Stdout, err: r.Stderr, terminal: r.Terminal},
 	}
-	if r.Options.GetTypeUrl() == link.SpecType {
+	switch r.Options.GetTypeUrl() {
+	case link.SpecType:
 		o.spec = r.Options.GetValue()
-	} else {
+	case link.RestartType:
+		o.mandate, err = mandateOf(r.Options.GetValue(), o.paths)
+	default:
 		err = o.heed(r.Options)
 	}
 	var c *container
@@ -148,6 +151,9 @@ func (s *Service) create(ctx context.Context, r *taskapi.CreateTaskRequest, park
 	s.mu.Unlock()
 	if o.images == "" {
 		go s.watch(c, c.init)
+	}
+	if o.mandate != nil {
+		go s.keep(c, o)
 	}
 	return &taskapi.CreateTaskResponse{Pid: uint32(c.init.pid)}, nil
 }

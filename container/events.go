@@ -1,0 +1,91 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ctorhq/ctor/internal/events"
+	"github.com/ctorhq/ctor/internal/life"
+)
+
+// report notes what has happened to the container, at a time; zero is now.
+func (c *Container) report(action string, e events.Event) {
+	e.Kind, e.Action, e.ID, e.Name, e.Image = events.Container, action, c.ID(), c.Name(), c.about.Image
+	c.e.Tell(e)
+}
+
+// reported reports what has happened unless there is an error, which it gives.
+func (c *Container) reported(action string, err error) error {
+	if err == nil {
+		c.report(action, events.Event{})
+	}
+	return err
+}
+
+// began notes the beginning of a life, and looks at its health from now on.
+func (c *Container) began(l life.Life) {
+	number := l.Number()
+	c.once(2*number-1, func() { c.report(events.Started, events.Event{Life: number, Time: l.Started()}) })
+	c.monitor(l)
+}
+
+// over notes the end of a life. One that has not begun has none.
+func (c *Container) over(l life.Life, e life.Exit) {
+	number := l.Number()
+	if l.Started().IsZero() {
+		return
+	}
+	c.once(2*number, func() {
+		c.report(events.Exited, events.Event{Life: number, Time: e.At, Code: e.Code, OOM: e.OOMKilled})
+	})
+}
+
+// once tells of a life, of a detached container once among all programs.
+func (c *Container) once(n int, tell func()) {
+	if c.detached() {
+		c.journal.Tell(n, tell)
+	} else {
+		tell()
+	}
+}
+
+// look is how often it is looked whether the shim of a container has begun the next
+// life: it never does sooner than in a tenth of a second.
+const look = 20 * time.Millisecond
+
+// attend sees to it that the lives of a detached container are told of, from the one
+// that is now to the last which its policy begins. Start has others attended to.
+func (c *Container) attend() {
+	for {
+		l := c.life()
+		number := l.Number()
+		if number > 0 {
+			c.began(l)
+		}
+		exit, err := l.Exited(context.Background())
+		if err != nil && !errors.Is(err, life.ErrUnseen) {
+			return
+		}
+		if number = max(number, 1); l.Number() == number {
+			c.began(l)
+			c.over(l, exit)
+		}
+		if c.about.AutoRemove {
+			c.afterEnd(l)
+			return
+		}
+		for l.Number() == number {
+			if past := c.journal.Read(); !past.Due && !c.policy().Wants(past.Ended(exit)) {
+				return
+			}
+			select {
+			case <-time.After(look):
+			case <-c.closed:
+				return
+			case <-c.e.Life().Done():
+				return
+			}
+		}
+	}
+}

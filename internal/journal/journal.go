@@ -1,0 +1,230 @@
+// Package journal is the file in which the lives of a container are written down
+// that a later program can find: when they began, how they ended, and whether the
+// next one is wanted. The program and the container's shim write it, each with the
+// lock.
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// Journal is where the lives of a container are written down. nil is nowhere: of a
+// process whose lives are told to nobody.
+type Journal struct {
+	dir  string        // for later programs; "": none finds the container
+	turn chan struct{} // held by Lock, where there is no directory to lock
+
+	mu     sync.Mutex // held by who changes what it says
+	memory Past       // without a directory
+}
+
+// At is a journal in a directory, that of a container which a later program finds.
+func At(dir string) *Journal { return &Journal{dir: dir} }
+
+// InMemory is the journal of a container that ends with this program.
+func InMemory() *Journal { return &Journal{turn: make(chan struct{}, 1)} }
+
+// Past is what a journal says.
+type Past struct {
+	Lives   int       // how many were begun
+	Started time.Time // the last one
+	Exit    *Exit     // how it ended; nil: it has not, or it was not seen
+	Owner   string    // the program that its processes end with; "": none
+
+	Restarts int  // lives that its policy has begun since a caller began one
+	Due      bool // the life that begins next is one of these
+	Stopped  bool // a caller has stopped it: its policy begins no life
+}
+
+// Ended is p once its last life has ended so.
+func (p Past) Ended(e Exit) Past {
+	p.Exit = &e
+	return p
+}
+
+// Count counts a life that is due, whether it has begun or not.
+func (p *Past) Count() {
+	if p.Due {
+		p.Restarts, p.Due = p.Restarts+1, false
+	}
+}
+
+// Code is the exit code of the last life, or Unknown.
+func (p Past) Code() int {
+	if p.Exit == nil {
+		return Unknown
+	}
+	return p.Exit.Code
+}
+
+func (j *Journal) path() string { return filepath.Join(j.dir, "lives") }
+
+// Read gives what the journal says; nothing, where it can't be read.
+func (j *Journal) Read() Past {
+	if j == nil {
+		return Past{}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.read()
+}
+
+func (j *Journal) read() (p Past) {
+	if j.dir == "" {
+		return j.memory
+	}
+	if b, err := os.ReadFile(j.path()); err != nil || json.Unmarshal(b, &p) != nil {
+		return Past{}
+	}
+	return p
+}
+
+// Exists tells whether the container is there: what is not written down has not
+// happened then.
+func (j *Journal) Exists() bool {
+	if j.dir == "" {
+		return true
+	}
+	_, err := os.Stat(j.dir)
+	return err == nil
+}
+
+func (j *Journal) write(p Past) error {
+	if j.dir == "" {
+		j.memory = p
+		return nil
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	made := j.path() + ".new"
+	if err := os.WriteFile(made, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(made, j.path())
+}
+
+// Change changes what the journal says. undo takes it back.
+func (j *Journal) Change(change func(*Past)) (undo func(), err error) {
+	if j == nil {
+		return func() {}, nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	was := j.read()
+	now := was
+	change(&now)
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		_ = j.write(was)
+	}, j.write(now)
+}
+
+// Take notes the program that the container's processes end with. "" is none.
+func (j *Journal) Take(owner string) (undo func(), err error) {
+	return j.Change(func(p *Past) { p.Owner = owner })
+}
+
+// Begin notes the beginning of a life.
+func (j *Journal) Begin(at time.Time, owner string) (undo func(), err error) {
+	return j.Change(func(p *Past) {
+		p.Lives, p.Started, p.Owner, p.Exit = p.Lives+1, at, owner, nil
+		p.Count()
+	})
+}
+
+// End notes how the life ended that is the last one.
+func (j *Journal) End(e Exit) error {
+	_, err := j.Change(func(p *Past) { p.Exit, p.Owner = &e, "" })
+	return err
+}
+
+// telling is held while what has happened to a container is told: there may be several
+// journals of one, and its life has an order.
+var telling sync.Mutex
+
+// Tell has something told that has happened to the container, unless it was told
+// before, also by an earlier program: 2*n-1 is the beginning of life n, and 2*n its
+// end. That is kept in a file of its own: the shim may be writing the other one.
+func (j *Journal) Tell(n int, tell func()) {
+	telling.Lock()
+	defer telling.Unlock()
+	path := filepath.Join(j.dir, "told")
+	told := 0
+	if b, err := os.ReadFile(path); err == nil {
+		told, _ = strconv.Atoi(string(b))
+	}
+	if n > told && os.WriteFile(path, []byte(strconv.Itoa(n)), 0o600) == nil { // an error: it is removed
+		tell()
+	}
+}
+
+// ErrBusy is the class of a Lock that another caller has.
+var ErrBusy = fmt.Errorf("it is being started or removed: %w", errdefs.ErrInvalidArgument)
+
+// Lock keeps others from beginning a life or removing the container, also other
+// programs. It waits until ctx ends; one that has ended is ErrBusy at once. A
+// container that is gone is errdefs.ErrNotFound.
+func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
+	if j == nil {
+		return func() {}, nil
+	}
+	if j.dir == "" {
+		return j.take(ctx)
+	}
+	f, err := os.Open(j.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("it was removed: %w", errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			// Not by closing alone: a child of this program that is about to be
+			// executed has the file open as well.
+			return func() { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN); f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			f.Close()
+			return nil, os.NewSyscallError("flock", err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, ErrBusy
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// take is Lock within the program.
+func (j *Journal) take(ctx context.Context) (unlock func(), err error) {
+	unlock = func() { <-j.turn }
+	select {
+	case j.turn <- struct{}{}:
+		return unlock, nil
+	default:
+	}
+	select {
+	case j.turn <- struct{}{}:
+		return unlock, nil
+	case <-ctx.Done():
+		return nil, ErrBusy
+	}
+}

@@ -1,0 +1,6 @@
+package reaper
+
+import _ "embed"
+
+//go:embed built/amd64
+var program []byte

@@ -1,0 +1,6 @@
+package reaper
+
+import _ "embed"
+
+//go:embed built/arm64
+var program []byte

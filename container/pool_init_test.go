@@ -1,0 +1,37 @@
+package container_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ctorhq/ctor/container"
+)
+
+// The commands of a pool's claims have the init that its configuration asks for.
+func TestClaimWithInit(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(*specs.Spec) error{
+		"plain":  nil,
+		"edited": func(s *specs.Spec) error { s.Process.Env = append(s.Process.Env, "EDITED=yes"); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool, err := busybox(t).Warm(t.Context(), 1, container.Config{Init: true, AutoRemove: true, Spec: edit})
+			require.NoError(t, err)
+			defer func() { require.NoError(t, pool.Close()) }()
+			for range 2 {
+				var out bytes.Buffer
+				c, err := pool.Claim(t.Context(), container.Claim{
+					Args: []string{"sh", "-c", "tr '\\0' ' ' < /proc/1/cmdline | cut -c1-12; echo $$ $EDITED"}, Stdout: &out,
+				})
+				require.NoError(t, err)
+				require.NoError(t, c.Start(t.Context()))
+				require.NoError(t, c.Wait(t.Context()))
+				require.NoError(t, c.Close())
+				require.Regexp(t, `^/dev/init sh\n[2-9] ?(yes)?\n$`, out.String())
+			}
+		})
+	}
+}

@@ -67,7 +67,11 @@ func (c *Container) attend() {
 		if err != nil && !errors.Is(err, life.ErrUnseen) {
 			return
 		}
-		if number = max(number, 1); l.Number() == number {
+		number = max(number, 1)
+		switch last := l.Number(); {
+		case last < number: // it was removed, or never started
+			return
+		case last == number:
 			c.began(l)
 			c.over(l, exit)
 		}

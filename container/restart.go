@@ -195,7 +195,8 @@ func (c *Container) pending(number int, e life.Exit) bool {
 func init() { engine.Resume = resume }
 
 // resume begins the next lives of the containers whose policies want that, of which
-// programs have left nothing that runs, and sees to the detached ones. What fails is tried again, as after any life.
+// programs have left nothing that runs, and sees to the detached ones. What fails is
+// tried again, as after any life.
 func resume(ctx context.Context, on any) {
 	e := on.(*ctor.Engine)
 	in := engine.Of(e)
@@ -214,9 +215,22 @@ func resume(ctx context.Context, on any) {
 		if about.Restart == 0 && !about.Detached || about.Owner != "" {
 			continue
 		}
-		if c, err := found(ctx, e, r); err == nil {
-			all.Go(func() { c.resume(ctx) })
+		see := func(ctx context.Context) {
+			if c, err := found(ctx, e, r); err == nil {
+				c.resume(ctx)
+			}
 		}
+		if about.Restart != 0 {
+			all.Go(func() { see(ctx) })
+			continue
+		}
+		go func() { // there is nothing to begin, so nothing that Open waits for
+			ctx, leave, err := in.Enter(context.WithoutCancel(ctx))
+			if err == nil {
+				defer leave()
+				see(ctx)
+			}
+		}()
 	}
 	all.Wait()
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/engine"
@@ -108,23 +109,39 @@ func (c *Container) link(pid int) (err error) {
 	defer undo.OnError(&err)
 	undo.Close(process)
 	members := c.links.numbered()
-	for i, m := range members {
-		if err := m.Plug(process, interfaceName(i)); err != nil {
-			return err
-		}
-		undo.Push(m.Unplug)
-	}
 	dial, err := c.dialer()
 	if err != nil {
 		return err
 	}
+	// The way out and the links don't need each other, and each waits for the kernel.
+	var both errgroup.Group
 	if len(members) > 0 || dial != nil {
-		if err := c.openWay(process); err != nil {
-			return err
+		both.Go(func() error { return c.openWay(process) })
+	}
+	undo.Push(c.closeWay)
+	both.Go(func() error {
+		for i, m := range members {
+			if err := m.Plug(process, interfaceName(i)); err != nil {
+				return err
+			}
+			undo.Push(m.Unplug)
 		}
+		return nil
+	})
+	if err := both.Wait(); err != nil {
+		return err
 	}
 	c.links.process = process
 	return nil
+}
+
+// closeWay closes the way out of a life that was not linked: nothing goes by it yet.
+func (c *Container) closeWay() error {
+	way := c.links.way
+	if c.links.way = nil; way == nil {
+		return nil
+	}
+	return way.Close()
 }
 
 // unlink ends what link began, once the life has ended.

@@ -14,10 +14,11 @@ import (
 // The layer of mount points lies below those of an image, for containers that end
 // with this program. Without it, a container whose image lacks some of them has them
 // made in its own writable layer and removed with that, which on a disk is most of
-// what a short life costs. What an image has in such a place hides this layer's.
+// what a short life costs. What an image has in such a place hides this layer's. A
+// container without a network finds an empty resolv.conf, which means what none does.
 var (
 	pointDirs  = []string{"dev", "etc", "proc", "sys"}
-	pointFiles = []string{"etc/hostname", "etc/hosts"}
+	pointFiles = []string{"etc/hostname", "etc/hosts", "etc/resolv.conf"}
 )
 
 // maxPointLayers is how many layers an image may have for that one more still fits

@@ -109,8 +109,8 @@ func (e *Engine) Events(ctx context.Context) iter.Seq2[Event, error] {
 // What a detached container does while no engine is open is told by the next: its
 // last start, and its end with the time of it. What was attached to a program that was
 // killed is gone when the next engine tells of Swept. What a way out decides is told by
-// egress.Watch, and not here: a container could fill the files with it. Of images, events are of this
-// module's doing, not of what is done by way of [Engine.Containerd].
+// Decisions, and not here: a container could fill the files with it. Of images, events
+// are of this module's doing, not of what is done by way of [Engine.Containerd].
 //
 // An engine that Dial made has the events of this program alone, in memory, and its
 // cursors end with it.

@@ -295,3 +295,34 @@ func ExamplePruneOptions() {
 	}
 	fmt.Println(report.Removed, report.Bytes)
 }
+
+// What containers ask the outside for is logged, whoever made them.
+func ExampleEngine_Decisions() {
+	ctx := context.Background()
+	engine, err := ctor.Open(ctx, ctor.Config{Root: "/var/lib/my-program"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+
+	go func() {
+		for d, err := range engine.Decisions(ctx) {
+			var missed ctor.MissedDecisions
+			switch {
+			case errors.As(err, &missed):
+				slog.Warn("egress", "missed", int(missed))
+			case err != nil:
+				return // the engine is closed
+			default:
+				slog.Info("egress", "container", d.Container, "to", d.Address, "verdict", d.Verdict, "received", d.Received)
+			}
+		}
+	}()
+	// Run containers with container.Out.
+}
+
+// A program that reads too slowly is told how many decisions it has missed.
+func ExampleMissedDecisions() {
+	fmt.Println(ctor.MissedDecisions(12))
+	// Output: 12 decisions of ways out were dropped before they were read
+}

@@ -165,8 +165,8 @@ func (o outside) forwards(ctx context.Context, name string, from netip.AddrPort)
 // dialer is the container's, which the engine is told of if it asks.
 func (o outside) dialer() (egress.Dialer, error) {
 	d, err := o.c.dialer()
-	if tell := o.c.e.Decided.Load(); tell != nil && d != nil {
-		d = egress.Watch(d, *tell)
+	if all := &o.c.e.Decisions; d != nil && all.Asked() {
+		d = egress.Watch(d, all.Tell)
 	}
 	return d, err
 }

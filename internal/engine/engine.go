@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -66,10 +65,9 @@ type Engine struct {
 	// this program. It is made when it is first needed.
 	CA func() (*egress.CA, error)
 
-	// Decided is told of each decision of a container's way out, and of the end of each
-	// connection, as by egress.Watch; nil: nothing is. Those of a detached container are
-	// made by another process, which tells nothing.
-	Decided atomic.Pointer[func(egress.Decision)]
+	// Decisions is told of what ways out decide. Those of detached containers are made by
+	// another process, which tells nothing.
+	Decisions Decisions
 
 	// Networks are those of package network: they end with the engine.
 	Networks lan.Set

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -248,7 +249,10 @@ func TestForkReflinks(t *testing.T) {
 	if out, err := exec.Command("mount", "-o", "loop", disk, at).CombinedOutput(); err != nil {
 		t.Skipf("the kernel mounts no XFS: %s", strings.TrimSpace(string(out)))
 	}
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(at, 0)) })
+	t.Cleanup(func() {
+		// A process that another test is forking has this program's files until its execve.
+		require.Eventually(t, func() bool { return unix.Unmount(at, 0) == nil }, fixture.Patience, time.Millisecond)
+	})
 	e := fixture.Engine(t, ctor.Config{Root: filepath.Join(at, "root")})
 	c := containertest.Run(t, fixture.Busybox(t, e), container.Config{Args: []string{"sh", "-c", "head -c 200000000 /dev/urandom > /big; echo ready; sleep 1000"}})
 	require.NoError(t, c.WaitReady(t.Context(), container.Log("ready", 1)))

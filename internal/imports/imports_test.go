@@ -39,7 +39,7 @@ type rule struct {
 }
 
 var rules = []rule{
-	{".", []string{"internal/..."},
+	{".", []string{"egress", "internal/..."},
 		"the engine knows nothing of classes and instances: image and container build on it, so an import back would be a cycle, or drag one into the other"},
 	{"container", []string{".", "layer", "egress", "internal/..."},
 		"an instance does not know how its class was pulled or published: image makes containers, and hands them all that they need"},

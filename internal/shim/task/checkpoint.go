@@ -150,7 +150,7 @@ func (s *Service) restore(ctx context.Context, c *container) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := c.make(ctx, c.createIn(s.executor)); err != nil {
+	if err := c.make(ctx, s.ending, c.createIn(s.executor)); err != nil {
 		return criu.Explain(filepath.Join(dir, "restore.log"), err)
 	}
 	go s.watch(c, c.init)

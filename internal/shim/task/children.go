@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -101,13 +102,17 @@ func (f *family) forget(pid int) {
 // that fails may leave a process that ends a little later than it.
 const suspicion = time.Minute
 
-// suspect has orphans looked for after a create that failed; those of execs are
-// looked for as long as their container lives. It matters more than it seems: the
-// first process of a pid namespace does not end before all others of it have
-// been waited for.
-func (f *family) suspect() {
+// suspect has orphans looked for after a create that failed, until its service ends;
+// those of execs are looked for as long as their container lives. It matters more than
+// it seems: the first process of a pid namespace does not end before all others of it
+// have been waited for.
+func (f *family) suspect(ending context.Context) {
 	f.adopt()
-	time.AfterFunc(suspicion, f.dismiss)
+	suspected, cancel := context.WithTimeout(ending, suspicion)
+	context.AfterFunc(suspected, func() {
+		cancel()
+		f.dismiss()
+	})
 }
 
 // look looks for orphans, as soon as no call is under way.

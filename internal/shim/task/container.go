@@ -112,7 +112,7 @@ func (s *Service) newContainer(ctx context.Context, o order) (_ *container, err 
 	if o.parked {
 		create = c.parkIn(s.executor)
 	}
-	if err := c.make(ctx, create); err != nil {
+	if err := c.make(ctx, s.ending, create); err != nil {
 		return nil, fmt.Errorf("OCI runtime create failed: %w", err)
 	}
 	return c, nil
@@ -123,8 +123,8 @@ func (c *container) createIn(e Executor) func(context.Context, Stdio) (Container
 	return func(ctx context.Context, io Stdio) (Container, Process, error) { return e.Create(ctx, c.bundle, io) }
 }
 
-// make has the executor make the container.
-func (c *container) make(ctx context.Context, create func(context.Context, Stdio) (Container, Process, error)) (err error) {
+// make has the executor make the container. ending is done when the service ends.
+func (c *container) make(ctx, ending context.Context, create func(context.Context, Stdio) (Container, Process, error)) (err error) {
 	st, child, err := c.open(ctx, c.init.paths)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (c *container) make(ctx context.Context, create func(context.Context, Stdio
 	handle, started, err := create(ctx, child)
 	child.close()
 	if err != nil {
-		children.suspect()
+		children.suspect(ending)
 		if ctx.Err() != nil {
 			// It may have been stopped where it could not clean up.
 			err = errors.Join(err, bundle.Sweep(c.bundle.Dir))

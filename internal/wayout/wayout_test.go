@@ -37,7 +37,10 @@ func (c *calls) take() (all []string) {
 
 // echoes is a dialer whose other end sends back what it gets. Some ports are
 // special: 1 is refused, 2 is of a host that can't be reached.
-func echoes(c *calls) Dialer {
+func echoes(c *calls) Dialer { return echoesUpTo(c, largest) }
+
+// echoesUpTo takes less memory for a flow, in tests that count it.
+func echoesUpTo(c *calls, size int) Dialer {
 	return func(ctx context.Context, network, address string, from netip.AddrPort) (net.Conn, error) {
 		c.add(network + " " + address)
 		switch {
@@ -53,7 +56,7 @@ func echoes(c *calls) Dialer {
 			}
 			go func() {
 				defer u.Close()
-				b := make([]byte, largest)
+				b := make([]byte, size)
 				for {
 					_ = u.SetReadDeadline(time.Now().Add(10 * time.Second))
 					n, from, err := u.ReadFrom(b)

@@ -67,6 +67,10 @@ func helpScarce(args []string) error {
 	if err := c.Close(); err != nil {
 		return err
 	}
+	// Its files go after that, by descriptors that would be free again later.
+	for len(fixture.Left(args[0])) > 0 {
+		time.Sleep(time.Millisecond)
+	}
 	cfg := container.Config{Name: "x", Args: []string{"true"}}
 	if len(args) > 1 {
 		scarce(0, func() {

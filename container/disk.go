@@ -71,6 +71,7 @@ func (c *Container) watchDisk(ctx context.Context, l life.Life) {
 	}
 	dirs := []string{rootfs.Upper(mounts), filepath.Dir(c.e.Anonymous(c.ID(), 0))}
 	ended := life.Ended(ctx, l)
+	evaded := 0 // looks in a row that could not be made
 	for pause := time.Duration(0); ; {
 		select {
 		case <-time.After(pause):
@@ -80,7 +81,13 @@ func (c *Container) watchDisk(ctx context.Context, l life.Life) {
 			return
 		}
 		began := time.Now()
-		if uses(ctx, dirs) > c.about.Disk {
+		used, err := uses(ctx, dirs)
+		if err == nil {
+			evaded = 0
+		} else {
+			evaded++
+		}
+		if used > c.about.Disk || evaded > maxEvaded {
 			c.overfull.Store(true)
 			_ = c.first().Signal(ctx, syscall.SIGKILL) // an error: it has ended by itself
 		}
@@ -88,16 +95,23 @@ func (c *Container) watchDisk(ctx context.Context, l life.Life) {
 	}
 }
 
-// uses adds up what is in directories. One that can't be read has nothing.
-func uses(ctx context.Context, dirs []string) (bytes int64) {
+// maxEvaded is how many looks in a row may fail: a container that moves directories
+// without end, or makes them too deep, can't be looked at.
+const maxEvaded = 10
+
+// uses adds up what is in directories. One that is not there has nothing.
+func uses(ctx context.Context, dirs []string) (bytes int64, err error) {
 	for _, dir := range dirs {
 		root, err := rootfs.OpenDir(dir)
 		if err != nil {
 			continue
 		}
-		n, _ := root.In(ctx).Usage(ctx)
+		n, err := root.In(ctx).Usage(ctx)
 		bytes += n
 		root.Close()
+		if err != nil {
+			return bytes, err
+		}
 	}
-	return bytes
+	return bytes, nil
 }

@@ -32,10 +32,13 @@ func (c *Container) began(l life.Life) {
 
 // over notes the end of a life. One that has not begun has none.
 func (c *Container) over(l life.Life, e life.Exit) {
-	number := l.Number()
-	if l.Started().IsZero() {
-		return
+	if !l.Started().IsZero() {
+		c.exited(l.Number(), e)
 	}
+}
+
+// exited notes the end of the life of a number.
+func (c *Container) exited(number int, e life.Exit) {
 	c.once(2*number, func() {
 		c.report(events.Exited, events.Event{Life: number, Time: e.At, Code: e.Code, OOM: e.OOMKilled})
 	})
@@ -50,12 +53,16 @@ func (c *Container) once(n int, tell func()) {
 	}
 }
 
-// look is how often it is looked whether the shim of a container has begun the next
-// life: it never does sooner than in a tenth of a second.
-const look = 20 * time.Millisecond
+// How often it is looked whether the shim of a container has begun the next life. It
+// never does sooner than in a tenth of a second, and waits longer after each that failed.
+const (
+	firstLook = 20 * time.Millisecond
+	lastLook  = time.Second
+)
 
 // attend sees to it that the lives of a detached container are told of, from the one
-// that is now to the last which its policy begins. Start has others attended to.
+// that is now to the last which its policy begins. Start begins another attend for
+// those after.
 func (c *Container) attend() {
 	for {
 		l := c.life()
@@ -74,12 +81,14 @@ func (c *Container) attend() {
 		case last == number:
 			c.began(l)
 			c.over(l, exit)
+		default: // the next has begun already
+			c.exited(number, exit)
 		}
 		if c.about.AutoRemove {
 			c.afterEnd(l)
 			return
 		}
-		for l.Number() == number {
+		for look := firstLook; l.Number() == number; look = min(2*look, lastLook) {
 			if past := c.journal.Read(); !past.Due && !c.policy().Wants(past.Ended(exit)) {
 				return
 			}

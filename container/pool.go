@@ -47,6 +47,7 @@ type Pool struct {
 	failed  error // why no more are made before the next claim; nil: they are
 	cold    bool  // no instance can wait here
 	closed  bool
+	left    []error // what could not be thrown away
 }
 
 // warm is an instance that waits for its claim.
@@ -96,7 +97,11 @@ func Warm(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Desc
 		return nil, err
 	}
 	for p.wants() {
-		if err := p.make(ctx); err != nil {
+		err := p.make(ctx)
+		if err == nil {
+			err = p.failure()
+		}
+		if err != nil {
 			return nil, errors.Join(err, p.Close())
 		}
 	}
@@ -343,9 +348,7 @@ func (p *Pool) Claim(ctx context.Context, c Claim) (_ *Container, err error) {
 
 // fresh makes a container as New does.
 func (p *Pool) fresh(ctx context.Context, cfg Config) (*Container, error) {
-	p.mu.Lock()
-	failed := p.failed
-	p.mu.Unlock()
+	failed := p.failure()
 	b := p.template
 	b.id, b.cfg = newID(), cfg
 	c, err := b.make(ctx)
@@ -355,22 +358,36 @@ func (p *Pool) fresh(ctx context.Context, cfg Config) (*Container, error) {
 	return c, err
 }
 
+// failure is why the last instance could not be made, or did not stay.
+func (p *Pool) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
 // Close throws the warm instances away; claimed containers go on. The engine's Close
-// does it as well. A second Close waits for the first.
+// does it as well. A second Close waits for the first, and gives the same.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	p.closed = true
-	idle := p.idle
+	for _, w := range p.idle {
+		p.working.Go(func() { p.discard(w) })
+	}
 	p.idle = nil
 	p.mu.Unlock()
 	p.stop()
-	var wg sync.WaitGroup
-	errs := make([]error, len(idle))
-	for n, w := range idle {
-		wg.Go(func() { errs[n] = w.undo.Run() })
-	}
-	wg.Wait()
 	p.working.Wait()
 	p.template.in.Forget(p.key, p)
-	return errors.Join(errs...)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return errors.Join(p.left...)
+}
+
+// discard throws a warm instance away.
+func (p *Pool) discard(w *warm) {
+	if err := w.undo.Run(); err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.left = append(p.left, err)
+	}
 }

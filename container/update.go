@@ -9,17 +9,20 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/restart"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
 // Update gives the container other limits, in this life, if it has begun, and those
 // to come. l is all of them: what is zero is as if New had been called with it.
-// Ulimits, Shm, OOMScore and Devices can't be changed: in l they are zero, or what
+// Ulimits, Shm, OOMScore, Devices and Disk can't be changed: in l they are zero, or what
 // they were.
 //
 // What is wrong with l is ctor.ErrInvalid, and what this host can't give
-// ctor.ErrUnavailable. So is less memory than the container uses
-// already. When Update fails the limits are what they were.
+// ctor.ErrUnavailable. Less memory than the container uses already is ctor.ErrInvalid,
+// and so are the limits of a detached container with a restart policy: its shim starts
+// it again with those that it was made with. When Update fails the limits are what they
+// were.
 func (c *Container) Update(ctx context.Context, l Limits) error {
 	ctx, leave, err := c.enter(ctx)
 	if err != nil {
@@ -33,6 +36,12 @@ func (c *Container) update(ctx context.Context, l Limits) error {
 	limits, err := l.spec()
 	if err != nil {
 		return err
+	}
+	switch {
+	case l.Disk != 0 && l.Disk != c.about.Disk:
+		return invalid("Disk is what the container was made with")
+	case c.detached() && c.policy() != restart.No:
+		return invalid("a detached container with a restart policy is started again by its shim, with the limits that it was made with")
 	}
 	key := "limits " + c.ID()
 	if err := c.e.Lock(ctx, key); err != nil {

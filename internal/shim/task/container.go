@@ -21,13 +21,14 @@ import (
 
 // container is one that the service has.
 type container struct {
-	bundle Bundle
-	handle Container
-	parked Parked // handle, until it has its command; nil: it has one. Guarded by init.starting
-	init   *process
-	ours   bool // the bundle: removed with the container
-	placed bool // its root file system is not in the bundle, but in the lobby
-	shared bool // its pid namespace is another's: its processes outlive the first
+	bundle    Bundle
+	handle    Container
+	parked    Parked // handle, until it has its command; nil: it has one. Guarded by init.starting
+	init      *process
+	ours      bool // the bundle: removed with the container
+	placed    bool // its root file system is not in the bundle, but in the lobby
+	stillborn bool // a restart policy made it, and it could not be started
+	shared    bool // its pid namespace is another's: its processes outlive the first
 
 	// Execs hold starts for reading while they start a process. Pause and the
 	// container's end wait for them: a process that is half made would hang in

@@ -44,7 +44,7 @@ func (s *Service) keep(c *container, o order) {
 	for last := (*container)(nil); c != nil; last, c = c, s.revive(c, o) {
 		<-c.init.exited
 		lived := time.Duration(0) // of a life that did not begin
-		if c != last {
+		if c != last && !c.stillborn {
 			lived = c.lastExit().At.Sub(o.mandate.journal.Read().Started)
 		}
 		select {
@@ -90,6 +90,7 @@ func (s *Service) revive(c *container, o order) *container {
 		}
 	}
 	if err != nil {
+		next.stillborn = true
 		_, _ = j.Change((*journal.Past).Count)
 		_ = next.kill("", killSignal, true) // an error: it has ended
 	}

@@ -34,6 +34,7 @@ type links struct {
 	turn    sync.Mutex
 	process *os.File  // the first, by a pidfd; nil: there is no life
 	way     reach.Way // nil: none is open
+	names   bool      // way only answers names, as it does for who goes by the host's routes
 	left    bool      // the container is closed
 
 	mu      sync.Mutex
@@ -211,8 +212,11 @@ func (c *Container) reconcile(n *lan.Network) error {
 	switch {
 	case n.Routed && policed || n.Out != nil && routed:
 		return errPoliced
-	case n.Routed && !routed && c.links.way != nil:
+	case c.links.way == nil || routed:
+	case n.Routed && !c.links.names:
 		return invalid("it runs in networks without Config.Masquerade: it can be connected between two lives")
+	case !n.Routed && c.links.names: // nothing of the policy would be asked
+		return invalid("it began in a network with Config.Masquerade, which it has left: it can be connected between two lives")
 	}
 	return nil
 }

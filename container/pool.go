@@ -29,8 +29,8 @@ import (
 // about half a MiB of the kernel's memory.
 //
 // Warm instances need the executor that is the library's own, and an engine of Open.
-// Elsewhere (Dial; a kernel before 5.12; what Config.Spec may ask of a runtime, such as
-// hooks) a pool is empty, and a claim makes its container as New does.
+// Elsewhere (Dial; a kernel before 5.12; Security.UserNS; what Config.Spec may ask of a
+// runtime, such as hooks) a pool is empty, and a claim makes its container as New does.
 type Pool struct {
 	template builder
 	size     int

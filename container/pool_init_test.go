@@ -35,3 +35,18 @@ func TestClaimWithInit(t *testing.T) {
 		})
 	}
 }
+
+// Instances in user namespaces of their own don't wait: a claim makes them.
+func TestClaimHardened(t *testing.T) {
+	t.Parallel()
+	pool, err := busybox(t).Warm(t.Context(), 2, container.Config{Security: container.Hardened()})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, pool.Close()) }()
+	var out bytes.Buffer
+	c, err := pool.Claim(t.Context(), container.Claim{Args: []string{"sh", "-c", "cut -c1-11 < /proc/self/uid_map"}, Stdout: &out})
+	require.NoError(t, err)
+	require.NoError(t, c.Start(t.Context()))
+	require.NoError(t, c.Wait(t.Context()))
+	require.NoError(t, c.Close())
+	require.Equal(t, "         0 \n", out.String())
+}

@@ -98,7 +98,7 @@ func (c *Container) openWay(process *os.File) error {
 	if err != nil {
 		return err
 	}
-	if c.routed() {
+	if c.links.names = c.routed(); c.links.names {
 		c.links.way, err = c.e.Doors.Names(process, neighbours{c})
 		return err
 	}

@@ -30,7 +30,8 @@ type Config struct {
 
 	// Subnets are where its containers' addresses are from: one of IPv4, one of
 	// IPv6, or one of each. The first address of each is this program's. None may
-	// overlap with another network's of the engine, nor with 198.18.0.0/15. nil
+	// overlap with another network's of the engine, nor with 198.18.0.0/15, nor, with
+	// Masquerade, with an address or a route of the host's. nil
 	// chooses one of each that are neither another network's nor the host's, and with
 	// Masquerade not where a route of the host leads, from 10.208.0.0/12 and
 	// fd63:746f:7200::/48; where the kernel has no IPv6, IPv4 alone.
@@ -49,15 +50,16 @@ type Config struct {
 	// address as the sender. No policy of package egress can be applied to it, and
 	// nothing tells of its connections. The containers reach what the host's routes lead
 	// to, its neighbours and other containers of the host included, by IPv4; of the host
-	// itself and of link-local addresses, where clouds have their metadata service, they
-	// reach nothing. Names are looked up by the program's own resolver. The host reaches
+	// itself and of link-local addresses, where most clouds have their metadata service,
+	// they reach nothing, unless the host's own rules send what is for such an address
+	// elsewhere. Names are looked up by the program's own resolver. The host reaches
 	// the containers at their addresses, without the program in between, and nothing else
 	// opens a connection to them.
 	//
 	// It is the only thing of this library that the host's network shows: a link named
 	// ctor and a number, a route to the IPv4 subnet, and a table of nftables of the same
-	// name, which belongs to this program. They go with the network, and when the
-	// program ends, however it does. The host has to pass packets on
+	// name, which belongs to this program; and that the host tracks connections from then
+	// on. They go with the network, and when the program ends, however it does. The host has to pass packets on
 	// (net.ipv4.ip_forward), which is the administrator's to set, and its own firewall
 	// counts too: where that drops what it passes on, as Docker's does, it drops this.
 	//

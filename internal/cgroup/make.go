@@ -73,8 +73,7 @@ func Begin(path string) (*Fresh, error) {
 	return f, f.make(true)
 }
 
-// Complete makes the cgroup in version 1's hierarchies. What is said of Begin's error
-// holds for its own.
+// Complete makes the cgroup in version 1's hierarchies. Its errors are those of Begin.
 func (f *Fresh) Complete() error { return f.make(false) }
 
 func (f *Fresh) make(two bool) error {

@@ -75,6 +75,11 @@ func (s *Set) Open(n *Network, doors reach.Doors) error {
 	if n.Subnets, err = s.subnets(n.Subnets, taken); err != nil {
 		return err
 	}
+	if n.Routed {
+		if err := apart(n.Subnets, taken); err != nil {
+			return err
+		}
+	}
 	var own []netip.Prefix
 	for _, p := range n.Subnets {
 		first := p.Addr().Next()

@@ -85,14 +85,7 @@ func (s *Set) overlapped(p netip.Prefix) *Network {
 func (s *Set) choose(avoid []netip.Prefix) ([]netip.Prefix, error) {
 	hosts, _ := net.InterfaceAddrs() // an error: it has none to avoid
 	free := func(p netip.Prefix) bool {
-		for _, h := range hosts {
-			if n, ok := h.(*net.IPNet); ok {
-				if a, ok := netip.AddrFromSlice(n.IP); ok && p.Contains(a.Unmap()) {
-					return false
-				}
-			}
-		}
-		return s.overlapped(p) == nil && !slices.ContainsFunc(avoid, p.Overlaps)
+		return !holds(p, hosts) && s.overlapped(p) == nil && !slices.ContainsFunc(avoid, p.Overlaps)
 	}
 	var chosen []netip.Prefix
 	for _, of := range []struct {
@@ -109,6 +102,30 @@ func (s *Set) choose(avoid []netip.Prefix) ([]netip.Prefix, error) {
 		chosen = append(chosen, p)
 	}
 	return chosen, nil
+}
+
+// holds tells whether one of the host's addresses is in a subnet.
+func holds(p netip.Prefix, hosts []net.Addr) bool {
+	return slices.ContainsFunc(hosts, func(h net.Addr) bool {
+		n, ok := h.(*net.IPNet)
+		if !ok {
+			return false
+		}
+		a, ok := netip.AddrFromSlice(n.IP)
+		return ok && p.Contains(a.Unmap())
+	})
+}
+
+// apart refuses subnets that a network which the host routes to would take from the
+// host: its own route to them is longer than the one that is there.
+func apart(subnets, routes []netip.Prefix) error {
+	hosts, _ := net.InterfaceAddrs()
+	for _, p := range subnets {
+		if p.Addr().Is4() && (holds(p, hosts) || slices.ContainsFunc(routes, p.Overlaps)) {
+			return fmt.Errorf("subnet %s: the host has addresses or routes in it, and would lose them: %w", p, errdefs.ErrInvalidArgument)
+		}
+	}
+	return nil
 }
 
 // firstFree walks the subnets of a pool. The first of IPv6 is package wayout's.

@@ -58,7 +58,11 @@ func local(c net.Conn) {
 	if !ok {
 		return
 	}
-	here, there := t.LocalAddr().(*net.TCPAddr), t.RemoteAddr().(*net.TCPAddr)
+	here, isHere := t.LocalAddr().(*net.TCPAddr)
+	there, isThere := t.RemoteAddr().(*net.TCPAddr)
+	if !isHere || !isThere { // the other end was gone before it could be asked for
+		return
+	}
 	if there.IP.IsLoopback() || there.IP.Equal(here.IP) {
 		_ = t.SetReadBuffer(Buffer)
 		_ = t.SetWriteBuffer(Buffer)

@@ -28,6 +28,11 @@ func (e *Executor) Park(ctx context.Context, b task.Bundle) (task.Parked, task.P
 	if e.pool == nil {
 		return fail(fmt.Errorf("%w: %w", errdefs.ErrNotImplemented, e.why))
 	}
+	if len(b.Spec.Linux.UIDMappings) > 0 {
+		// A process joins its user namespace last, with its command: the script that has
+		// the descriptor is gone by then.
+		return fail(fmt.Errorf("a user namespace: %w", errdefs.ErrNotImplemented))
+	}
 	if what := beyond(b); what != "" {
 		return fail(fmt.Errorf("%s: %w", what, errdefs.ErrNotImplemented))
 	}

@@ -146,8 +146,8 @@ func (u *users) layer(dir string) (fd int, err error) {
 	return fd, nil
 }
 
-// cloneOverlay makes an overlay of such layers by way of mounts in a directory, where
-// the kernel takes no others.
+// cloneOverlay makes an overlay of such layers for kernels that take only layers which
+// are mounted somewhere: in a directory.
 func (u *users) cloneOverlay(m mount.Mount, dir string) (fd int, err error) {
 	at, err := os.MkdirTemp(dir, "overlay-")
 	if err != nil {
@@ -159,7 +159,7 @@ func (u *users) cloneOverlay(m mount.Mount, dir string) (fd int, err error) {
 		return -1, err
 	}
 	fd, err = unix.OpenTree(unix.AT_FDCWD, at, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if uerr := mount.UnmountAll(at, 0); err == nil && uerr != nil {
+	if uerr := mount.UnmountAll(at, unix.MNT_DETACH); err == nil && uerr != nil {
 		unix.Close(fd)
 		err = uerr
 	}

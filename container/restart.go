@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 
@@ -95,6 +96,7 @@ func (c *Container) policy() restart.Policy { return restart.Policy(c.about.Rest
 // afterEnd does what is to be done when a life has ended that this program has seen.
 func (c *Container) afterEnd(l life.Life) {
 	switch {
+	case c.onlyDaemonEnded():
 	case c.about.AutoRemove:
 		if err := c.Remove(context.Background()); err != nil && !errors.Is(err, engine.ErrClosed) {
 			log.G(c.e.Context(context.Background())).WithField("container", c.ID()).WithError(err).Warn("could not remove a container that has ended")
@@ -103,6 +105,19 @@ func (c *Container) afterEnd(l life.Life) {
 		s, _ := l.Status(context.Background()) // which is known
 		c.mend(l, s.Exit.At.Sub(l.Started()))
 	}
+}
+
+// onlyDaemonEnded tells of a wait that ended with the containerd that runs, and not
+// with the container: that goes on, and what is to be done after its end is not done.
+func (c *Container) onlyDaemonEnded() bool {
+	if c.e.Backend.Sole() {
+		return false
+	}
+	s, err := c.first().Status(c.e.Context(context.Background()))
+	if err != nil {
+		return !c.e.Backend.Gone(err)
+	}
+	return s.State != containerd.Stopped
 }
 
 // mend begins the next life, when it is time, if that is wanted.
@@ -133,10 +148,16 @@ func (c *Container) revive(last life.Life) error {
 	c.starting.Lock()
 	defer c.starting.Unlock()
 	unlock, err := c.journal.Lock(ctx)
-	if err != nil || c.ending.Load() {
+	if errdefs.IsNotFound(err) || errors.Is(err, journal.ErrBusy) {
 		return nil
 	}
+	if err != nil {
+		return err
+	}
 	defer unlock()
+	if c.ending.Load() {
+		return nil
+	}
 	if c.life() != last || !c.policy().Wants(c.journal.Read()) {
 		return nil
 	}

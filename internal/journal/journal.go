@@ -177,8 +177,8 @@ func (j *Journal) Tell(n int, tell func()) {
 var ErrBusy = fmt.Errorf("it is being started or removed: %w", errdefs.ErrInvalidArgument)
 
 // Lock keeps others from beginning a life or removing the container, also other
-// programs. It waits until ctx ends; one that has ended is ErrBusy at once. A
-// container that is gone is errdefs.ErrNotFound.
+// programs. It waits until ctx ends, and that is ErrBusy; if ctx has ended already, it
+// does not wait. A container that is gone is errdefs.ErrNotFound.
 func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
 	if j == nil {
 		return func() {}, nil
@@ -188,7 +188,7 @@ func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
 	}
 	f, err := os.Open(j.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("it was removed: %w", errdefs.ErrNotFound)
+		return nil, errRemoved
 	}
 	if err != nil {
 		return nil, err
@@ -196,6 +196,10 @@ func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
+			if !j.has(f) { // it was removed while this waited
+				f.Close()
+				return nil, errRemoved
+			}
 			// Not by closing alone: a child of this program that is about to be
 			// executed has the file open as well.
 			return func() { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN); f.Close() }, nil
@@ -211,6 +215,18 @@ func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+var errRemoved = fmt.Errorf("it was removed: %w", errdefs.ErrNotFound)
+
+// has tells whether an open directory is still the journal's.
+func (j *Journal) has(f *os.File) bool {
+	opened, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(j.dir)
+	return err == nil && os.SameFile(opened, there)
 }
 
 // take is Lock within the program.

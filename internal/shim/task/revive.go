@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -62,8 +63,11 @@ func (s *Service) revive(c *container, o order) *container {
 	ctx := namespaces.WithNamespace(context.Background(), o.namespace)
 	j := o.mandate.journal
 	unlock, err := j.Lock(s.ending)
+	if errdefs.IsNotFound(err) || errors.Is(err, journal.ErrBusy) {
+		return nil // the container is gone, or the shim is ending
+	}
 	if err != nil {
-		return nil // the container is gone
+		return c
 	}
 	defer unlock()
 	c.deleting.Lock()

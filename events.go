@@ -104,7 +104,8 @@ func (e *Engine) Events(ctx context.Context) iter.Seq2[Event, error] {
 // events are in memory, and the newest 12 to 16 MiB of them, 50,000 and more, in files
 // of the root; a reader that has missed older ones gets a *MissedEvents, and then what
 // follows. A program that ends, or is killed, loses none that it was told of, unless
-// the host goes down: the files are not synced.
+// the host goes down: the files are not synced. A cursor of what was lost then gets a
+// *MissedEvents as well.
 //
 // What a detached container does while no engine is open is told by the next: its
 // last start, and its end with the time of it. What was attached to a program that was

@@ -118,9 +118,16 @@ var ErrClosed = errors.New("event log is closed")
 
 // After gives the events after the one of a number, and goes on with those that come,
 // until ctx ends, which is its last error. An error that is a *Missed stands for
-// events that were dropped; those after it follow.
+// events that were dropped; those after it follow. A number that the log has not come
+// to is from before the host went down, with the end of the log: that is a *Missed too.
 func (l *Log) After(ctx context.Context, number uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
+		if last := l.Last(); number > last {
+			if !yield(Event{}, &Missed{last + 1, number}) {
+				return
+			}
+			number = last
+		}
 		batch := make([]Event, 0, 64)
 		for next := number + 1; ; {
 			var more chan struct{}

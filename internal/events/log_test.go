@@ -177,3 +177,24 @@ func BenchmarkAdd(b *testing.B) {
 	}
 	_ = l.Close()
 }
+
+// A reader that knows more than the log, which has lost its end, is told so, and then
+// gets what comes.
+func TestAhead(t *testing.T) {
+	l := Open(t.TempDir())
+	defer func() { require.NoError(t, l.Close()) }()
+	l.Add(Event{Kind: Volume, Name: "a"})
+	ahead := l.Last() + 10
+	var told []error
+	for e, err := range l.After(t.Context(), ahead) {
+		if err != nil {
+			told = append(told, err)
+			l.Add(Event{Kind: Volume, Name: "b"})
+			continue
+		}
+		require.Equal(t, "b", e.Name)
+		break
+	}
+	require.Len(t, told, 1)
+	require.Equal(t, &Missed{ahead - 9, ahead}, told[0])
+}

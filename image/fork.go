@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/containers"
@@ -127,7 +128,6 @@ func (f *fork) make(ctx context.Context, r reference.Reference, runs bool) (*Ima
 		return nil, err
 	}
 	f.chain = identity.ChainID(m.config.RootFS.DiffIDs).String()
-	m.keeps = map[string]string{"containerd.io/gc.ref.snapshot." + f.base.e.Snapshotter: f.chain}
 	i, err := m.assemble(ctx, r)
 	if err != nil {
 		return nil, err
@@ -166,14 +166,17 @@ func (m *maker) drop(n int) {
 	}
 }
 
-// addFork puts a layer on top that is not packed.
+// addFork puts a layer on top that is not packed. Its files are kept as long as its blob,
+// which each image that is made of this one lists as well.
 func (m *maker) addFork(ctx context.Context, base *Image, made []string) error {
 	b, err := json.Marshal(mark{Fork: rand.Text(), Made: made})
 	if err != nil {
 		return err
 	}
 	d := ocispec.Descriptor{MediaType: packing.ForkType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	if err := content.WriteBlob(ctx, m.cs, d.Digest.String(), bytes.NewReader(b), d); err != nil {
+	chain := identity.ChainID(append(slices.Clone(m.config.RootFS.DiffIDs), d.Digest)).String()
+	keeps := content.WithLabels(map[string]string{snapshotRefLabel + base.e.Snapshotter: chain})
+	if err := content.WriteBlob(ctx, m.cs, d.Digest.String(), bytes.NewReader(b), d, keeps); err != nil {
 		return err
 	}
 	now := time.Now().UTC()

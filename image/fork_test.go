@@ -196,6 +196,21 @@ func TestForkStays(t *testing.T) {
 	require.Equal(t, "new\ngone\n", output(t, f, "sh", "-c", seen))
 }
 
+// An image that is made of a fork keeps the fork's files, whether it was run or not.
+func TestForkDerivedKeeps(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	c := changed(t, fixture.Busybox(t, e))
+	f, err := image.Fork(t.Context(), c, "forked")
+	require.NoError(t, err)
+	derived, err := f.Derive(t.Context(), "derived", nil, text("more", "more\n"))
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.NoError(t, f.Remove(t.Context()))
+	collect(t, e)
+	require.Equal(t, "more\nnew\ngone\n", output(t, derived, "sh", "-c", "cat /more;"+seen))
+}
+
 // Generations lie on each other, up to a bound; beyond it they are one layer.
 func TestForkGenerations(t *testing.T) {
 	t.Parallel()

@@ -62,6 +62,11 @@ func Fork(ctx context.Context, c *container.Container, ref string) (_ *Image, er
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := lockOrigin(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	info, err := c.Info(ctx)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	ctor "github.com/ctorhq/ctor"
@@ -230,6 +231,34 @@ func TestForkGenerations(t *testing.T) {
 	}
 	require.Equal(t, 17, most, "the base and sixteen")
 	require.Equal(t, "20\nn19\n", output(t, img, "sh", "-c", "wc -l < /all; ls -d /n* | sed s:/::"))
+}
+
+// Forks and commits of one container take turns: each image has all that the container
+// has written, and the container goes on.
+func TestForkTakesTurns(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	c := changed(t, fixture.Busybox(t, e))
+	const calls = 6
+	made := make([]*image.Image, calls)
+	var g errgroup.Group
+	for n := range calls {
+		g.Go(func() (err error) {
+			if n%3 == 2 {
+				made[n], err = image.Commit(t.Context(), c, fmt.Sprint("turn:", n), nil)
+			} else {
+				made[n], err = image.Fork(t.Context(), c, fmt.Sprint("turn:", n))
+			}
+			return err
+		})
+	}
+	require.NoError(t, g.Wait())
+	for n, i := range made {
+		require.Equal(t, "new\ngone\n", output(t, i, "sh", "-c", seen), n)
+	}
+	require.Empty(t, changes(t, c))
+	require.NoError(t, c.Start(t.Context()))
+	require.NoError(t, c.Wait(t.Context()))
 }
 
 // Errors are Commit's.

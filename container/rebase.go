@@ -48,6 +48,8 @@ func (c *Container) rebase(ctx context.Context, move func(context.Context, conta
 	if err != nil {
 		return err
 	}
+	ctx, cancel = c.e.Cleanup(ctx) // move may have taken all of the time that there was
+	defer cancel()
 	if _, err := c.e.SetOrigin(ctx, c.ID(), o); err != nil {
 		return err
 	}

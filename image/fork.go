@@ -55,7 +55,8 @@ const maxForks = 16
 // first time, and what they give has another Digest; Handler serves none. When more than sixteen lie on each other, they are
 // copied into one. Where the snapshotter is not overlayfs, Fork is Commit.
 //
-// Errors are those of Commit.
+// Errors are those of Commit. When Fork fails after the container's layer has become the
+// image's, the image has its name all the same, and [Get] gives it.
 func Fork(ctx context.Context, c *container.Container, ref string) (_ *Image, err error) {
 	defer wrap(&err, fmt.Sprintf("fork container %q as", c.Name()), ref)
 	r, err := reference.Parse(ref)
@@ -112,6 +113,7 @@ type fork struct {
 	sn     snapshots.Snapshotter
 	made   []string
 	chain  string // of the new image
+	done   bool   // its files are there
 }
 
 // mark is the blob of a layer that is not packed.
@@ -145,10 +147,17 @@ func (f *fork) make(ctx context.Context, r reference.Reference, runs bool) (*Ima
 	if squash || errors.Is(err, engine.ErrNotStill) {
 		err = f.copy(ctx, parent, runs, squash)
 	}
-	if err != nil {
+	if !f.done {
 		return nil, err
 	}
-	return i, m.name(ctx, i)
+	// What the container had is the image's now, so that it has its name whatever else
+	// failed, and although ctx may have ended.
+	ctx, cancel := f.base.e.Cleanup(ctx)
+	defer cancel()
+	if err = errors.Join(err, m.name(ctx, i)); err != nil {
+		return nil, err
+	}
+	return i, nil
 }
 
 // forks tells how many layers on top are not packed.
@@ -202,9 +211,12 @@ func (f *fork) hand(ctx context.Context) error {
 	if err := rootfs.Sync(mounts); err != nil {
 		return err
 	}
+	ctx, cancel := f.base.e.Cleanup(ctx) // Sync may have taken all of the time that there was
+	defer cancel()
 	if err := f.sn.Commit(ctx, f.chain, f.record.SnapshotKey); err != nil {
 		return err
 	}
+	f.done = true
 	_, err = f.sn.Prepare(ctx, f.record.SnapshotKey, f.chain, snapshots.WithLabels(engine.LayerLabels(f.record.ID, false)))
 	if err != nil {
 		return fmt.Errorf("the container's files are the image's, and it has no layer of its own any more: %w", err)
@@ -220,9 +232,8 @@ func (f *fork) copy(ctx context.Context, parent string, runs, all bool) (err err
 	if err != nil {
 		return err
 	}
-	made := false
 	defer func() {
-		if !made {
+		if !f.done {
 			err = errors.Join(err, f.base.e.RemoveSnapshot(key))
 		}
 	}()
@@ -254,7 +265,7 @@ func (f *fork) copy(ctx context.Context, parent string, runs, all bool) (err err
 	if err := f.sn.Commit(ctx, f.chain, key); err != nil {
 		return err
 	}
-	made = true
+	f.done = true
 	return nil
 }
 

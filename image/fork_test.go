@@ -2,6 +2,7 @@ package image_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -257,6 +258,37 @@ func TestForkTakesTurns(t *testing.T) {
 		require.Equal(t, "new\ngone\n", output(t, i, "sh", "-c", seen), n)
 	}
 	require.Empty(t, changes(t, c))
+	require.NoError(t, c.Start(t.Context()))
+	require.NoError(t, c.Wait(t.Context()))
+}
+
+// Whenever a Fork is cut off, a container that stands on the new image can have it by name.
+func TestForkCutOff(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	c := changed(t, fixture.Busybox(t, e))
+	began := time.Now()
+	_, err := image.Fork(t.Context(), c, "whole")
+	require.NoError(t, err)
+	whole := time.Since(began)
+	const rounds = 14
+	for n := range rounds {
+		before := info(t, c)
+		ctx, cancel := context.WithTimeout(t.Context(), whole*time.Duration(n)/rounds)
+		f, err := image.Fork(ctx, c, fmt.Sprint("cut:", n))
+		cancel()
+		now := info(t, c)
+		switch got, gerr := image.Get(t.Context(), e, fmt.Sprint("cut:", n)); {
+		case err == nil:
+			require.NoError(t, gerr)
+			require.Equal(t, f.Digest(), got.Digest())
+		case gerr == nil:
+			require.Equal(t, got.Digest().String(), now.Image)
+		default:
+			require.ErrorIs(t, gerr, ctor.ErrNotFound)
+			require.Equal(t, before.Image, now.Image)
+		}
+	}
 	require.NoError(t, c.Start(t.Context()))
 	require.NoError(t, c.Wait(t.Context()))
 }

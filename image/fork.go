@@ -237,13 +237,13 @@ func (f *fork) copy(ctx context.Context, parent string, runs, all bool) (err err
 			err = errors.Join(err, f.base.e.RemoveSnapshot(key))
 		}
 	}()
+	resume := func(*error) {}
 	if runs {
-		resume, err := pause(ctx, f.c)
-		if err != nil {
+		if resume, err = pause(ctx, f.c); err != nil {
 			return err
 		}
-		defer resume(&err)
 	}
+	defer resume(&err)
 	from, err := f.sn.Mounts(ctx, f.record.SnapshotKey)
 	if err != nil {
 		return err

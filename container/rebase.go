@@ -18,7 +18,8 @@ func init() {
 
 // rebase is engine.Rebase.
 func (c *Container) rebase(ctx context.Context, move func(context.Context, containers.Container) (engine.Origin, error)) error {
-	if c.detached() || c.kept() || c.root != nil || !c.starting.TryLock() {
+	bounded := c.about.Disk != 0 || c.about.Quota != 0 // its layer is what counts
+	if c.detached() || c.kept() || bounded || c.root != nil || !c.starting.TryLock() {
 		return engine.ErrNotStill
 	}
 	defer c.starting.Unlock()

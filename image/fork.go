@@ -25,6 +25,7 @@ import (
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/packing"
+	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/reference"
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
@@ -45,7 +46,7 @@ const maxForks = 16
 //
 // The layer of any other is copied, at the speed of the disk, or at once where the file
 // system has reflinks: of one that runs, which is paused meanwhile; that is kept or
-// detached; or that was not started. Of one that runs the copy is what a power cut
+// detached; that has a Limits.Disk; or that was not started. Of one that runs the copy is what a power cut
 // would leave, but for what the kernel had not yet written, which is there: a database
 // recovers from that as it does from a crash, by its own journal, and a program without
 // one may find half of what it was writing. Stop it, if it matters. What is in memory,
@@ -55,7 +56,8 @@ const maxForks = 16
 // first time, and what they give has another Digest; Handler serves none. When more than sixteen lie on each other, they are
 // copied into one. Where the snapshotter is not overlayfs, Fork is Commit.
 //
-// Errors are those of Commit. When Fork fails after the container's layer has become the
+// Errors are those of Commit, and ctor.ErrInvalid for a container with Security.UserNS,
+// whose files belong to users that no other container has. When Fork fails after the container's layer has become the
 // image's, the image has its name all the same, and [Get] gives it.
 func Fork(ctx context.Context, c *container.Container, ref string) (_ *Image, err error) {
 	defer wrap(&err, fmt.Sprintf("fork container %q as", c.Name()), ref)
@@ -81,18 +83,21 @@ func Fork(ctx context.Context, c *container.Container, ref string) (_ *Image, er
 	if err != nil {
 		return nil, err
 	}
-	record, err := base.e.Client.ContainerService().Get(ctx, c.ID())
+	entry, err := base.e.Client.ContainerService().Get(ctx, c.ID())
 	if err != nil {
 		return nil, err
 	}
-	if record.SnapshotKey == "" {
+	if entry.SnapshotKey == "" {
 		return nil, fmt.Errorf("its files are the program's, and no image's: %w", errdefs.ErrInvalidArgument)
 	}
-	f := fork{base: base, c: c, record: record, sn: base.e.Client.SnapshotService(base.e.Snapshotter)}
-	if f.made, err = madeIn(record); err != nil {
+	if about, _ := record.Of(entry); about.Users != 0 {
+		return nil, fmt.Errorf("with Security.UserNS its files belong to users that no other container has: %w", errdefs.ErrInvalidArgument)
+	}
+	f := fork{base: base, c: c, record: entry, sn: base.e.Client.SnapshotService(base.e.Snapshotter)}
+	if f.made, err = madeIn(entry); err != nil {
 		return nil, err
 	}
-	if record.Snapshotter != base.e.Snapshotter || base.e.Snapshotter != "overlayfs" {
+	if entry.Snapshotter != base.e.Snapshotter || base.e.Snapshotter != "overlayfs" {
 		resume := func(*error) {}
 		if info.State == container.Running {
 			if resume, err = pause(ctx, c); err != nil {

@@ -93,7 +93,7 @@ func info(t testing.TB, c *container.Container) container.Info {
 	return i
 }
 
-// One that runs, is kept, or was not started, is copied, and stays what it was.
+// One that runs, is kept, has a bound of its disk, or was not started, is copied, and stays what it was.
 func TestForkOfOthers(t *testing.T) {
 	t.Parallel()
 	e := open(t)
@@ -124,11 +124,20 @@ func TestForkOfOthers(t *testing.T) {
 				"cat /file /hard; readlink /link; test -p /fifo && echo fifo; test -e /etc/group || test -e /home/app || echo gone; test /file -ef /hard"))
 		})
 	}
+	// The bound of a disk is that of a layer.
+	bounded := containertest.Run(t, base, container.Config{Args: []string{"sh", "-c", "echo one > /file"}, Limits: container.Limits{Disk: 64 << 20}})
+	require.NoError(t, bounded.Wait(t.Context()))
+	before := info(t, bounded)
+	f, err := image.Fork(t.Context(), bounded, "bounded")
+	require.NoError(t, err)
+	require.Equal(t, before.Image, info(t, bounded).Image)
+	require.Equal(t, "one\n", output(t, f, "cat", "/file"))
+
 	c, err := base.New(t.Context(), container.Config{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, c.Close()) }()
 	require.NoError(t, c.FS().WriteFile("file", []byte("early\n"), 0o644))
-	f, err := image.Fork(t.Context(), c, "early")
+	f, err = image.Fork(t.Context(), c, "early")
 	require.NoError(t, err)
 	require.Equal(t, "early\n", output(t, f, "cat", "/file"))
 }
@@ -303,6 +312,13 @@ func TestForkErrors(t *testing.T) {
 	require.NoError(t, c.Close())
 	_, err = image.Fork(t.Context(), c, "x")
 	require.ErrorIs(t, err, ctor.ErrNotFound)
+
+	c, err = fixture.Busybox(t, e).New(t.Context(), container.Config{Security: container.Security{UserNS: true}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.Close()) }()
+	_, err = image.Fork(t.Context(), c, "x")
+	require.ErrorIs(t, err, ctor.ErrInvalid)
+	require.ErrorContains(t, err, "UserNS")
 }
 
 // On a file system with reflinks a copy takes no space, and no time that matters.

@@ -167,7 +167,7 @@ func (f *fork) make(ctx context.Context, r reference.Reference, runs bool) (*Ima
 
 // forks tells how many layers on top are not packed.
 func (m *maker) forks() (n int) {
-	for n < len(m.layers) && m.layers[len(m.layers)-1-n].MediaType == packing.ForkType {
+	for n < len(m.layers) && packing.IsFork(m.layers[len(m.layers)-1-n]) {
 		n++
 	}
 	return n

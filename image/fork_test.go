@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -300,6 +304,35 @@ func TestForkCutOff(t *testing.T) {
 	}
 	require.NoError(t, c.Start(t.Context()))
 	require.NoError(t, c.Wait(t.Context()))
+}
+
+// A fork of another engine is refused, however it comes.
+func TestForkFromOutside(t *testing.T) {
+	t.Parallel()
+	ctx, e := t.Context(), open(t)
+	mark := newBlob("application/vnd.oci.image.layer.v1.ctor.fork", []byte(`{"Fork":"x"}`))
+	config := ocispec.Image{Platform: native, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{mark.Digest}}}
+	r := rawOf(t, config, nil, mark)
+	_, ref := serve(t, r)
+	host := publishes(t, e)
+	unchanged(t, e, func() {
+		_, err := image.Pull(ctx, e, ref, nil)
+		require.ErrorIs(t, err, ctor.ErrInvalid)
+		require.ErrorContains(t, err, "a layer is a fork's")
+		_, err = image.Import(ctx, e, bytes.NewReader(layoutOf(t, "x:1", r)))
+		require.ErrorIs(t, err, ctor.ErrInvalid)
+		require.ErrorContains(t, err, "a layer is a fork's")
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+host+"/v2/x/manifests/1", bytes.NewReader(r.manifest.data))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", r.manifest.MediaType)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		require.Equal(t, http.StatusBadRequest, resp.StatusCode)
+		says, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(says), "a layer is a fork's")
+	})
 }
 
 // Errors are Commit's.

@@ -17,6 +17,7 @@ import (
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/packing"
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
@@ -361,4 +362,13 @@ func children(ctx context.Context, cs content.Store, d ocispec.Descriptor) ([]oc
 		}
 	}
 	return list, nil
+}
+
+// arrived is children for what comes from outside: none of it is this engine's fork.
+func arrived(ctx context.Context, cs content.Store, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	list, err := children(ctx, cs, d)
+	if err == nil && slices.ContainsFunc(list, packing.IsFork) {
+		return nil, packing.ErrFork
+	}
+	return list, err
 }

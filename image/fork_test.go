@@ -194,6 +194,17 @@ func TestForkLeaves(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "more\nnew\ngone\n", output(t, pulled, "sh", "-c", "cat /more;"+seen))
 	require.Equal(t, "new\ngone\n", output(t, f, "sh", "-c", seen))
+
+	// An index lists it packed.
+	theirs, err := image.Import(t.Context(), e, stream(layoutOf(t, "app:theirs", rawImage(t, foreign, nil, tarOf(t, file("x", "theirs"))))))
+	require.NoError(t, err)
+	both, err := image.Index(t.Context(), e, "app:both", theirs[0], f)
+	require.NoError(t, err)
+	require.NoError(t, both.Push(t.Context(), s.Host+"/both:1", &image.PushOptions{All: true}))
+	pulled, err = image.Pull(t.Context(), other, s.Host+"/both:1", nil)
+	require.NoError(t, err)
+	require.Equal(t, both.Index(), pulled.Index())
+	require.Equal(t, "new\ngone\n", output(t, pulled, "sh", "-c", seen))
 }
 
 // A later engine has it, with its files. The layer of a fork is none to any other.

@@ -18,7 +18,8 @@ func init() {
 
 // rebase is engine.Rebase.
 func (c *Container) rebase(ctx context.Context, move func(context.Context, containers.Container) (engine.Origin, error)) error {
-	if c.detached() || c.kept() || c.root != nil || !c.starting.TryLock() {
+	bounded := c.about.Disk != 0 || c.about.Quota != 0 // its layer is what counts
+	if c.detached() || c.kept() || bounded || c.root != nil || !c.starting.TryLock() {
 		return engine.ErrNotStill
 	}
 	defer c.starting.Unlock()
@@ -48,6 +49,8 @@ func (c *Container) rebase(ctx context.Context, move func(context.Context, conta
 	if err != nil {
 		return err
 	}
+	ctx, cancel = c.e.Cleanup(ctx) // move may have taken all of the time that there was
+	defer cancel()
 	if _, err := c.e.SetOrigin(ctx, c.ID(), o); err != nil {
 		return err
 	}

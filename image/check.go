@@ -154,7 +154,7 @@ func (c *checker) list(ctx context.Context, name string, d ocispec.Descriptor, r
 	if !manifest && !images.IsIndexType(d.MediaType) || acceptable(d) != nil {
 		return nil
 	}
-	b, err := content.ReadBlob(ctx, c.cs, d)
+	b, err := readBlob(ctx, c.cs, d)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

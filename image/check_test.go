@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -162,6 +163,50 @@ func TestCheckAndRepair(t *testing.T) {
 func only(d image.Damage, ref string) image.Damage {
 	d.Images = []string{ref}
 	return d
+}
+
+// Whenever a Repair is cut off, what was damaged is there, mended or not.
+func TestRepairCutOff(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	srv := registrytest.NewServer(t, nil)
+	made, err := image.New(ctx, open(t), "made", ocispec.ImageConfig{}, text("hello", "hello"))
+	require.NoError(t, err)
+	ref := srv.Host + "/app:v1"
+	require.NoError(t, made.Push(ctx, ref, nil))
+	e := open(t)
+	img, err := image.Pull(ctx, e, ref, nil)
+	require.NoError(t, err)
+	d := layerOf(t, img, 0)
+	const rounds = 30
+	var whole time.Duration
+	for n := rounds; n >= 0; n-- {
+		faults["its content has digest"](t, fileOf(t, e, d))
+		damage, err := image.Check(ctx, e, nil)
+		require.NoError(t, err)
+		limit := fixture.Patience
+		if n < rounds {
+			limit = whole * time.Duration(n) / rounds
+		}
+		began := time.Now()
+		cut, cancel := context.WithTimeout(ctx, limit)
+		err = image.Repair(cut, e, nil, damage...)
+		cancel()
+		if n == rounds {
+			require.NoError(t, err)
+			whole = time.Since(began)
+		}
+		after, cerr := image.Check(ctx, e, nil)
+		require.NoError(t, cerr)
+		for _, a := range after {
+			require.False(t, a.Missing, "%v", err)
+		}
+		if len(after) == 0 {
+			continue
+		}
+		require.Error(t, err)
+		require.NoError(t, image.Repair(ctx, e, nil, after...))
+	}
 }
 
 // Of an image of several platforms, those that were never there are not missing.

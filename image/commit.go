@@ -58,6 +58,11 @@ func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOp
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := lockOrigin(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	info, err := c.Info(ctx)
 	if err != nil {
 		return nil, err
@@ -79,6 +84,16 @@ func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOp
 	}
 	defer resume(&err)
 	return base.commit(ctx, c.ID(), r, o)
+}
+
+// lockOrigin lets one Commit or Fork of a container through at a time: a Fork may change
+// what the container is an instance of, and a pause is one call's.
+func lockOrigin(ctx context.Context, c *container.Container) (unlock func(), err error) {
+	e, key := engine.Of(c.Engine()), "origin "+c.ID()
+	if err := e.Lock(ctx, key); err != nil {
+		return nil, err
+	}
+	return func() { e.Unlock(key) }, nil
 }
 
 // pause freezes a container until resume. The task itself is told to go on: the

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/containers"
@@ -24,6 +25,7 @@ import (
 	"github.com/ctorhq/ctor/container"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/packing"
+	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/reference"
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
@@ -44,7 +46,7 @@ const maxForks = 16
 //
 // The layer of any other is copied, at the speed of the disk, or at once where the file
 // system has reflinks: of one that runs, which is paused meanwhile; that is kept or
-// detached; or that was not started. Of one that runs the copy is what a power cut
+// detached; that has a Limits.Disk; or that was not started. Of one that runs the copy is what a power cut
 // would leave, but for what the kernel had not yet written, which is there: a database
 // recovers from that as it does from a crash, by its own journal, and a program without
 // one may find half of what it was writing. Stop it, if it matters. What is in memory,
@@ -54,13 +56,20 @@ const maxForks = 16
 // first time, and what they give has another Digest; Handler serves none. When more than sixteen lie on each other, they are
 // copied into one. Where the snapshotter is not overlayfs, Fork is Commit.
 //
-// Errors are those of Commit.
+// Errors are those of Commit, and ctor.ErrInvalid for a container with Security.UserNS,
+// whose files belong to users that no other container has. When Fork fails after the container's layer has become the
+// image's, the image has its name all the same, and [Get] gives it.
 func Fork(ctx context.Context, c *container.Container, ref string) (_ *Image, err error) {
 	defer wrap(&err, fmt.Sprintf("fork container %q as", c.Name()), ref)
 	r, err := reference.Parse(ref)
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := lockOrigin(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	info, err := c.Info(ctx)
 	if err != nil {
 		return nil, err
@@ -74,18 +83,21 @@ func Fork(ctx context.Context, c *container.Container, ref string) (_ *Image, er
 	if err != nil {
 		return nil, err
 	}
-	record, err := base.e.Client.ContainerService().Get(ctx, c.ID())
+	entry, err := base.e.Client.ContainerService().Get(ctx, c.ID())
 	if err != nil {
 		return nil, err
 	}
-	if record.SnapshotKey == "" {
+	if entry.SnapshotKey == "" {
 		return nil, fmt.Errorf("its files are the program's, and no image's: %w", errdefs.ErrInvalidArgument)
 	}
-	f := fork{base: base, c: c, record: record, sn: base.e.Client.SnapshotService(base.e.Snapshotter)}
-	if f.made, err = madeIn(record); err != nil {
+	if about, _ := record.Of(entry); about.Users != 0 {
+		return nil, fmt.Errorf("with Security.UserNS its files belong to users that no other container has: %w", errdefs.ErrInvalidArgument)
+	}
+	f := fork{base: base, c: c, record: entry, sn: base.e.Client.SnapshotService(base.e.Snapshotter)}
+	if f.made, err = madeIn(entry); err != nil {
 		return nil, err
 	}
-	if record.Snapshotter != base.e.Snapshotter || base.e.Snapshotter != "overlayfs" {
+	if entry.Snapshotter != base.e.Snapshotter || base.e.Snapshotter != "overlayfs" {
 		resume := func(*error) {}
 		if info.State == container.Running {
 			if resume, err = pause(ctx, c); err != nil {
@@ -106,6 +118,7 @@ type fork struct {
 	sn     snapshots.Snapshotter
 	made   []string
 	chain  string // of the new image
+	done   bool   // its files are there
 }
 
 // mark is the blob of a layer that is not packed.
@@ -127,7 +140,6 @@ func (f *fork) make(ctx context.Context, r reference.Reference, runs bool) (*Ima
 		return nil, err
 	}
 	f.chain = identity.ChainID(m.config.RootFS.DiffIDs).String()
-	m.keeps = map[string]string{"containerd.io/gc.ref.snapshot." + f.base.e.Snapshotter: f.chain}
 	i, err := m.assemble(ctx, r)
 	if err != nil {
 		return nil, err
@@ -140,15 +152,22 @@ func (f *fork) make(ctx context.Context, r reference.Reference, runs bool) (*Ima
 	if squash || errors.Is(err, engine.ErrNotStill) {
 		err = f.copy(ctx, parent, runs, squash)
 	}
-	if err != nil {
+	if !f.done {
 		return nil, err
 	}
-	return i, m.name(ctx, i)
+	// What the container had is the image's now, so that it has its name whatever else
+	// failed, and although ctx may have ended.
+	ctx, cancel := f.base.e.Cleanup(ctx)
+	defer cancel()
+	if err = errors.Join(err, m.name(ctx, i)); err != nil {
+		return nil, err
+	}
+	return i, nil
 }
 
 // forks tells how many layers on top are not packed.
 func (m *maker) forks() (n int) {
-	for n < len(m.layers) && m.layers[len(m.layers)-1-n].MediaType == packing.ForkType {
+	for n < len(m.layers) && packing.IsFork(m.layers[len(m.layers)-1-n]) {
 		n++
 	}
 	return n
@@ -166,14 +185,17 @@ func (m *maker) drop(n int) {
 	}
 }
 
-// addFork puts a layer on top that is not packed.
+// addFork puts a layer on top that is not packed. Its files are kept as long as its blob,
+// which each image that is made of this one lists as well.
 func (m *maker) addFork(ctx context.Context, base *Image, made []string) error {
 	b, err := json.Marshal(mark{Fork: rand.Text(), Made: made})
 	if err != nil {
 		return err
 	}
 	d := ocispec.Descriptor{MediaType: packing.ForkType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	if err := content.WriteBlob(ctx, m.cs, d.Digest.String(), bytes.NewReader(b), d); err != nil {
+	chain := identity.ChainID(append(slices.Clone(m.config.RootFS.DiffIDs), d.Digest)).String()
+	keeps := content.WithLabels(map[string]string{snapshotRefLabel + base.e.Snapshotter: chain})
+	if err := content.WriteBlob(ctx, m.cs, d.Digest.String(), bytes.NewReader(b), d, keeps); err != nil {
 		return err
 	}
 	now := time.Now().UTC()
@@ -194,9 +216,12 @@ func (f *fork) hand(ctx context.Context) error {
 	if err := rootfs.Sync(mounts); err != nil {
 		return err
 	}
+	ctx, cancel := f.base.e.Cleanup(ctx) // Sync may have taken all of the time that there was
+	defer cancel()
 	if err := f.sn.Commit(ctx, f.chain, f.record.SnapshotKey); err != nil {
 		return err
 	}
+	f.done = true
 	_, err = f.sn.Prepare(ctx, f.record.SnapshotKey, f.chain, snapshots.WithLabels(engine.LayerLabels(f.record.ID, false)))
 	if err != nil {
 		return fmt.Errorf("the container's files are the image's, and it has no layer of its own any more: %w", err)
@@ -212,19 +237,18 @@ func (f *fork) copy(ctx context.Context, parent string, runs, all bool) (err err
 	if err != nil {
 		return err
 	}
-	made := false
 	defer func() {
-		if !made {
+		if !f.done {
 			err = errors.Join(err, f.base.e.RemoveSnapshot(key))
 		}
 	}()
+	resume := func(*error) {}
 	if runs {
-		resume, err := pause(ctx, f.c)
-		if err != nil {
+		if resume, err = pause(ctx, f.c); err != nil {
 			return err
 		}
-		defer resume(&err)
 	}
+	defer resume(&err)
 	from, err := f.sn.Mounts(ctx, f.record.SnapshotKey)
 	if err != nil {
 		return err
@@ -246,7 +270,7 @@ func (f *fork) copy(ctx context.Context, parent string, runs, all bool) (err err
 	if err := f.sn.Commit(ctx, f.chain, key); err != nil {
 		return err
 	}
-	made = true
+	f.done = true
 	return nil
 }
 

@@ -2,7 +2,10 @@ package image_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	ctor "github.com/ctorhq/ctor"
@@ -91,7 +97,7 @@ func info(t testing.TB, c *container.Container) container.Info {
 	return i
 }
 
-// One that runs, is kept, or was not started, is copied, and stays what it was.
+// One that runs, is kept, has a bound of its disk, or was not started, is copied, and stays what it was.
 func TestForkOfOthers(t *testing.T) {
 	t.Parallel()
 	e := open(t)
@@ -122,11 +128,20 @@ func TestForkOfOthers(t *testing.T) {
 				"cat /file /hard; readlink /link; test -p /fifo && echo fifo; test -e /etc/group || test -e /home/app || echo gone; test /file -ef /hard"))
 		})
 	}
+	// The bound of a disk is that of a layer.
+	bounded := containertest.Run(t, base, container.Config{Args: []string{"sh", "-c", "echo one > /file"}, Limits: container.Limits{Disk: 64 << 20}})
+	require.NoError(t, bounded.Wait(t.Context()))
+	before := info(t, bounded)
+	f, err := image.Fork(t.Context(), bounded, "bounded")
+	require.NoError(t, err)
+	require.Equal(t, before.Image, info(t, bounded).Image)
+	require.Equal(t, "one\n", output(t, f, "cat", "/file"))
+
 	c, err := base.New(t.Context(), container.Config{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, c.Close()) }()
 	require.NoError(t, c.FS().WriteFile("file", []byte("early\n"), 0o644))
-	f, err := image.Fork(t.Context(), c, "early")
+	f, err = image.Fork(t.Context(), c, "early")
 	require.NoError(t, err)
 	require.Equal(t, "early\n", output(t, f, "cat", "/file"))
 }
@@ -179,6 +194,17 @@ func TestForkLeaves(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "more\nnew\ngone\n", output(t, pulled, "sh", "-c", "cat /more;"+seen))
 	require.Equal(t, "new\ngone\n", output(t, f, "sh", "-c", seen))
+
+	// An index lists it packed.
+	theirs, err := image.Import(t.Context(), e, stream(layoutOf(t, "app:theirs", rawImage(t, foreign, nil, tarOf(t, file("x", "theirs"))))))
+	require.NoError(t, err)
+	both, err := image.Index(t.Context(), e, "app:both", theirs[0], f)
+	require.NoError(t, err)
+	require.NoError(t, both.Push(t.Context(), s.Host+"/both:1", &image.PushOptions{All: true}))
+	pulled, err = image.Pull(t.Context(), other, s.Host+"/both:1", nil)
+	require.NoError(t, err)
+	require.Equal(t, both.Index(), pulled.Index())
+	require.Equal(t, "new\ngone\n", output(t, pulled, "sh", "-c", seen))
 }
 
 // A later engine has it, with its files. The layer of a fork is none to any other.
@@ -194,6 +220,21 @@ func TestForkStays(t *testing.T) {
 	f, err := image.Get(t.Context(), e, "forked")
 	require.NoError(t, err)
 	require.Equal(t, "new\ngone\n", output(t, f, "sh", "-c", seen))
+}
+
+// An image that is made of a fork keeps the fork's files, whether it was run or not.
+func TestForkDerivedKeeps(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	c := changed(t, fixture.Busybox(t, e))
+	f, err := image.Fork(t.Context(), c, "forked")
+	require.NoError(t, err)
+	derived, err := f.Derive(t.Context(), "derived", nil, text("more", "more\n"))
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.NoError(t, f.Remove(t.Context()))
+	collect(t, e)
+	require.Equal(t, "more\nnew\ngone\n", output(t, derived, "sh", "-c", "cat /more;"+seen))
 }
 
 // Generations lie on each other, up to a bound; beyond it they are one layer.
@@ -217,6 +258,94 @@ func TestForkGenerations(t *testing.T) {
 	require.Equal(t, "20\nn19\n", output(t, img, "sh", "-c", "wc -l < /all; ls -d /n* | sed s:/::"))
 }
 
+// Forks and commits of one container take turns: each image has all that the container
+// has written, and the container goes on.
+func TestForkTakesTurns(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	c := changed(t, fixture.Busybox(t, e))
+	const calls = 6
+	made := make([]*image.Image, calls)
+	var g errgroup.Group
+	for n := range calls {
+		g.Go(func() (err error) {
+			if n%3 == 2 {
+				made[n], err = image.Commit(t.Context(), c, fmt.Sprint("turn:", n), nil)
+			} else {
+				made[n], err = image.Fork(t.Context(), c, fmt.Sprint("turn:", n))
+			}
+			return err
+		})
+	}
+	require.NoError(t, g.Wait())
+	for n, i := range made {
+		require.Equal(t, "new\ngone\n", output(t, i, "sh", "-c", seen), n)
+	}
+	require.Empty(t, changes(t, c))
+	require.NoError(t, c.Start(t.Context()))
+	require.NoError(t, c.Wait(t.Context()))
+}
+
+// Whenever a Fork is cut off, a container that stands on the new image can have it by name.
+func TestForkCutOff(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	c := changed(t, fixture.Busybox(t, e))
+	began := time.Now()
+	_, err := image.Fork(t.Context(), c, "whole")
+	require.NoError(t, err)
+	whole := time.Since(began)
+	const rounds = 14
+	for n := range rounds {
+		before := info(t, c)
+		ctx, cancel := context.WithTimeout(t.Context(), whole*time.Duration(n)/rounds)
+		f, err := image.Fork(ctx, c, fmt.Sprint("cut:", n))
+		cancel()
+		now := info(t, c)
+		switch got, gerr := image.Get(t.Context(), e, fmt.Sprint("cut:", n)); {
+		case err == nil:
+			require.NoError(t, gerr)
+			require.Equal(t, f.Digest(), got.Digest())
+		case gerr == nil:
+			require.Equal(t, got.Digest().String(), now.Image)
+		default:
+			require.ErrorIs(t, gerr, ctor.ErrNotFound)
+			require.Equal(t, before.Image, now.Image)
+		}
+	}
+	require.NoError(t, c.Start(t.Context()))
+	require.NoError(t, c.Wait(t.Context()))
+}
+
+// A fork of another engine is refused, however it comes.
+func TestForkFromOutside(t *testing.T) {
+	t.Parallel()
+	ctx, e := t.Context(), open(t)
+	mark := newBlob("application/vnd.oci.image.layer.v1.ctor.fork", []byte(`{"Fork":"x"}`))
+	config := ocispec.Image{Platform: native, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{mark.Digest}}}
+	r := rawOf(t, config, nil, mark)
+	_, ref := serve(t, r)
+	host := publishes(t, e)
+	unchanged(t, e, func() {
+		_, err := image.Pull(ctx, e, ref, nil)
+		require.ErrorIs(t, err, ctor.ErrInvalid)
+		require.ErrorContains(t, err, "a layer is a fork's")
+		_, err = image.Import(ctx, e, bytes.NewReader(layoutOf(t, "x:1", r)))
+		require.ErrorIs(t, err, ctor.ErrInvalid)
+		require.ErrorContains(t, err, "a layer is a fork's")
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+host+"/v2/x/manifests/1", bytes.NewReader(r.manifest.data))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", r.manifest.MediaType)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		require.Equal(t, http.StatusBadRequest, resp.StatusCode)
+		says, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(says), "a layer is a fork's")
+	})
+}
+
 // Errors are Commit's.
 func TestForkErrors(t *testing.T) {
 	t.Parallel()
@@ -227,6 +356,13 @@ func TestForkErrors(t *testing.T) {
 	require.NoError(t, c.Close())
 	_, err = image.Fork(t.Context(), c, "x")
 	require.ErrorIs(t, err, ctor.ErrNotFound)
+
+	c, err = fixture.Busybox(t, e).New(t.Context(), container.Config{Security: container.Security{UserNS: true}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.Close()) }()
+	_, err = image.Fork(t.Context(), c, "x")
+	require.ErrorIs(t, err, ctor.ErrInvalid)
+	require.ErrorContains(t, err, "UserNS")
 }
 
 // On a file system with reflinks a copy takes no space, and no time that matters.

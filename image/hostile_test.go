@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"fmt"
 	"math"
 	"net/http"
 	"os"
@@ -325,4 +326,20 @@ func TestUnpackStaysInside(t *testing.T) {
 			require.Equal(t, "secret", string(data))
 		})
 	}
+}
+
+// A document of another size than its descriptor says is not read into memory.
+func TestImportOtherSize(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	large := rawImage(t, native, nil, tarOf(t, file("x", "x")))
+	config := large.blobs[0].Descriptor
+	config.Size--
+	small := rawImage(t, native, func(m *ocispec.Manifest, _ *ocispec.Image) { m.Config = config }, tarOf(t, file("x", "x")))
+	small.blobs = large.blobs
+	unchanged(t, e, func() {
+		_, err := image.Import(t.Context(), e, stream(layoutOf(t, "x:1", small)))
+		require.ErrorIs(t, err, ctor.ErrInvalid)
+		require.ErrorContains(t, err, fmt.Sprintf("has %d bytes, not %d", config.Size+1, config.Size))
+	})
 }

@@ -130,7 +130,7 @@ func (im *importer) image(ctx context.Context, d ocispec.Descriptor) (*Image, er
 	// What a part lists is kept as long as the part. An archive needn't have
 	// every platform of an index.
 	link := images.SetChildrenLabels(im.cs, func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-		list, err := children(ctx, im.cs, d)
+		list, err := arrived(ctx, im.cs, d)
 		if errdefs.IsNotFound(err) {
 			return nil, images.ErrSkipDesc
 		}

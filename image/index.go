@@ -18,7 +18,7 @@ import (
 // Index makes one image of several, each for a platform of its own (OCI
 // image-spec, image-index.md), and stores it as ref, which may have meant another
 // image before. It gives this machine's, or the first if none of them is, as
-// [Get] does. The same images in the same order make the same index, to the
+// [Get] does. A [Fork] is packed, as for Push, and the index has that. The same images in the same order make the same index, to the
 // digest. [PushOptions].All publishes all of it.
 //
 // No images at all, two for one platform, and images of another engine are
@@ -41,9 +41,14 @@ func Index(ctx context.Context, e *ctor.Engine, ref string, imgs ...*Image) (_ *
 	defer end(&err)
 	refs := map[string]string{} // what keeps the images as long as the index
 	for n, i := range imgs {
-		if err := i.hold(ctx); err != nil {
+		err := i.hold(ctx)
+		if err == nil {
+			i, err = i.packed(ctx)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", i.Ref(), err)
 		}
+		index.Manifests[n] = i.class()
 		refs["containerd.io/gc.ref.content.m."+strconv.Itoa(n)] = i.manifest.Digest.String()
 	}
 	m := maker{ctor: e, cs: newApart(engine.Of(e).Client.ContentStore())}

@@ -17,6 +17,7 @@ import (
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/packing"
 	"github.com/ctorhq/ctor/internal/reference"
 )
 
@@ -302,7 +303,7 @@ func readJSON(ctx context.Context, cs content.Store, d ocispec.Descriptor, v any
 	if err := acceptable(d); err != nil {
 		return err
 	}
-	b, err := content.ReadBlob(ctx, cs, d)
+	b, err := readBlob(ctx, cs, d)
 	if err != nil {
 		return err
 	}
@@ -310,6 +311,24 @@ func readJSON(ctx context.Context, cs content.Store, d ocispec.Descriptor, v any
 		return fmt.Errorf("%s: %w: %w", d.Digest, err, errdefs.ErrInvalidArgument)
 	}
 	return nil
+}
+
+// readBlob reads a blob, which is in memory then, if it has the size that its descriptor
+// says, and no other.
+func readBlob(ctx context.Context, cs content.Store, d ocispec.Descriptor) ([]byte, error) {
+	if err := sized(ctx, cs, d); err != nil {
+		return nil, err
+	}
+	return content.ReadBlob(ctx, cs, d)
+}
+
+// sized refuses a descriptor that says another size than the blob has.
+func sized(ctx context.Context, cs content.Store, d ocispec.Descriptor) error {
+	info, err := cs.Info(ctx, d.Digest)
+	if err == nil && info.Size != d.Size {
+		err = fmt.Errorf("%.80q %s has %d bytes, not %d: %w", d.MediaType, d.Digest, info.Size, d.Size, errdefs.ErrInvalidArgument)
+	}
+	return err
 }
 
 // checkTypes refuses what has the form of an image and is none: a chart, a
@@ -345,6 +364,11 @@ func children(ctx context.Context, cs content.Store, d ocispec.Descriptor) ([]oc
 	if err := acceptable(d); err != nil {
 		return nil, err
 	}
+	if images.IsManifestType(d.MediaType) || images.IsIndexType(d.MediaType) {
+		if err := sized(ctx, cs, d); err != nil {
+			return nil, err
+		}
+	}
 	list, err := images.Children(ctx, cs, d)
 	if err != nil {
 		return nil, err
@@ -361,4 +385,13 @@ func children(ctx context.Context, cs content.Store, d ocispec.Descriptor) ([]oc
 		}
 	}
 	return list, nil
+}
+
+// arrived is children for what comes from outside: none of it is this engine's fork.
+func arrived(ctx context.Context, cs content.Store, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	list, err := children(ctx, cs, d)
+	if err == nil && slices.ContainsFunc(list, packing.IsFork) {
+		return nil, packing.ErrFork
+	}
+	return list, err
 }

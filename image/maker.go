@@ -32,7 +32,6 @@ type maker struct {
 	cs     *apart
 	layers []ocispec.Descriptor
 	config configFile
-	keeps  map[string]string // labels by which the configuration keeps more than it says
 }
 
 // newMaker begins with what base has.
@@ -189,7 +188,7 @@ func (m *maker) assemble(ctx context.Context, r reference.Reference) (*Image, er
 	} else if err := verbatim.Check(b); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	config, err := m.write(ctx, ocispec.MediaTypeImageConfig, m.config, m.keeps)
+	config, err := m.write(ctx, ocispec.MediaTypeImageConfig, m.config, nil)
 	if err != nil {
 		return nil, err
 	}

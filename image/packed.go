@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,8 +32,7 @@ const (
 // made of such a one, with all of its layers packed. Any other is itself. ctx has a
 // lease.
 func (i *Image) packed(ctx context.Context) (*Image, error) {
-	isFork := func(d ocispec.Descriptor) bool { return d.MediaType == packing.ForkType }
-	if !slices.ContainsFunc(i.parts.Layers, isFork) {
+	if !slices.ContainsFunc(i.parts.Layers, packing.IsFork) {
 		return i, nil
 	}
 	key := "pack " + i.manifest.Digest.String()
@@ -49,8 +47,11 @@ func (i *Image) packed(ctx context.Context) (*Image, error) {
 	defer m.cs.abort(ctx)
 	chains := identity.ChainIDs(slices.Clone(i.config.RootFS.DiffIDs))
 	for n, d := range i.parts.Layers {
-		if !isFork(d) {
+		if !packing.IsFork(d) {
 			continue
+		}
+		if i.config.RootFS.DiffIDs[n] != d.Digest { // as addFork makes it
+			return nil, fmt.Errorf("layer %d is a fork's, and not what the configuration says: %w", n, errdefs.ErrInvalidArgument)
 		}
 		var err error
 		if m.layers[n], m.config.RootFS.DiffIDs[n], err = m.pack(ctx, i, d, chains[n].String()); err != nil {
@@ -93,11 +94,10 @@ func (i *Image) packedBefore(ctx context.Context) (*Image, error) {
 // pack packs a layer.
 func (m *maker) pack(ctx context.Context, i *Image, d ocispec.Descriptor, chain string) (_ ocispec.Descriptor, diffID digest.Digest, err error) {
 	var about mark
-	b, err := content.ReadBlob(ctx, m.cs, d)
-	if err == nil {
-		err = json.Unmarshal(b, &about)
+	if d.Size > maxDocument {
+		return d, "", fmt.Errorf("its description has %d bytes, more than %d: %w", d.Size, maxDocument, errdefs.ErrInvalidArgument)
 	}
-	if err != nil {
+	if err := readJSON(ctx, m.cs, d, &about); err != nil {
 		return d, "", err
 	}
 	key := "pack-" + rand.Text()

@@ -258,7 +258,7 @@ func (p *puller) documents(ctx context.Context, d ocispec.Descriptor) (manifest 
 	// All that is listed is linked, or one platform's pull would unlink
 	// another's; only one platform is followed.
 	link := images.SetChildrenLabels(cs, func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-		return children(ctx, cs, d)
+		return arrived(ctx, cs, d)
 	})
 	for depth := 0; ; depth++ {
 		isManifest := images.IsManifestType(d.MediaType)

@@ -116,6 +116,12 @@ func (r *repairer) replace(ctx context.Context, w content.Writer, d ocispec.Desc
 		err = r.holdKept(ctx, info)
 	}
 	if err == nil {
+		err = ctx.Err()
+	}
+	// From here on it must come to an end: once it is deleted, it is missing.
+	ctx, cancel := r.e.Cleanup(ctx)
+	defer cancel()
+	if err == nil {
 		err = cs.Delete(ctx, d.Digest)
 	}
 	if err == nil {
@@ -124,8 +130,7 @@ func (r *repairer) replace(ctx context.Context, w content.Writer, d ocispec.Desc
 	if err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
-	// From here on it must come to an end: it is missing.
-	ctx, cancel := r.e.Cleanup(ctx)
+	ctx, cancel = r.e.Cleanup(ctx) // Collect may have taken all of the time that there was
 	defer cancel()
 	if err := w.Commit(ctx, d.Size, d.Digest, content.WithLabels(info.Labels)); err != nil {
 		return err

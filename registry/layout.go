@@ -3,7 +3,6 @@ package registry
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -228,7 +227,10 @@ func (p *inLayout) putManifest(ctx context.Context, d ocispec.Descriptor, body [
 }
 
 func (p *inLayout) name(ctx context.Context, d ocispec.Descriptor, body []byte) error {
-	return errors.Join(p.putManifest(ctx, d, body, false), p.list(ctx, d, p.tag))
+	if err := p.putManifest(ctx, d, body, false); err != nil {
+		return err
+	}
+	return p.list(ctx, d, p.tag)
 }
 
 // list gives a manifest a name, which may have meant another, or lists it without one.

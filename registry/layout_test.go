@@ -113,6 +113,25 @@ func TestCopyLayout(t *testing.T) {
 	}
 }
 
+// A manifest that could not be written is not listed.
+func TestCopyLayoutUnwritten(t *testing.T) {
+	ctx := t.Context()
+	srv := registrytest.NewServer(t, nil)
+	multi(t, open(t, srv), "app:v1", "amd64")
+	dir := t.TempDir()
+	d, err := registry.Copy(ctx, srv.Host+"/app:v1", "oci:"+dir+":v1", nil)
+	require.NoError(t, err)
+	blob := filepath.Join(dir, "blobs/sha256", d.Encoded())
+	require.NoError(t, os.Remove(blob))
+	require.NoError(t, os.MkdirAll(filepath.Join(blob, "in the way"), 0o755))
+	_, err = registry.Copy(ctx, srv.Host+"/app:v1", "oci:"+dir+":v2", nil)
+	require.Error(t, err)
+	list, err := os.ReadFile(filepath.Join(dir, "index.json"))
+	require.NoError(t, err)
+	require.Contains(t, string(list), `"v1"`)
+	require.NotContains(t, string(list), `"v2"`)
+}
+
 // Several copies to one layout at a time.
 func TestCopyLayoutAtOnce(t *testing.T) {
 	ctx := t.Context()

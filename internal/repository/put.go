@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ctorhq/ctor/internal/distribution"
+	"github.com/ctorhq/ctor/internal/packing"
 )
 
 // PutManifest implements distribution.Store.
@@ -25,6 +26,9 @@ func (v view) PutManifest(ctx context.Context, repo string, m distribution.Manif
 	doc, err := distribution.Parse(m.Body)
 	if err != nil {
 		return err
+	}
+	if packing.Lacks(m.Body) {
+		return packing.ErrFork
 	}
 	unlock, err := v.lock(ctx, names[0])
 	if err != nil {

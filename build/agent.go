@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/sshforward"
@@ -84,6 +85,9 @@ func listenAgent(file string, o *pb.SSHOpt) (net.Listener, error) {
 	return l, nil
 }
 
+// maxForwards is how many connections to one agent a step may have open at once.
+const maxForwards = 32
+
 // forward passes connections to a socket on to an agent of the build's.
 type forward struct {
 	listener net.Listener
@@ -96,15 +100,37 @@ type forward struct {
 func (f *forward) start(ctx context.Context) {
 	ctx, f.stop = context.WithCancel(f.caller.Context(context.WithoutCancel(ctx)))
 	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs(sshforward.KeySSHID, f.id))
-	f.under.Go(func() {
-		for {
-			c, err := f.listener.Accept()
-			if err != nil {
-				return // closed
-			}
-			f.under.Go(func() { f.serve(ctx, c) })
+	f.under.Go(func() { f.accept(ctx) })
+}
+
+// accept serves at most maxForwards connections at once; further ones wait in the
+// socket's queue. An error, such as that of a program without free descriptors, passes.
+func (f *forward) accept(ctx context.Context) {
+	free := make(chan struct{}, maxForwards)
+	for {
+		select {
+		case free <- struct{}{}:
+		case <-ctx.Done():
+			return
 		}
-	})
+		c, err := f.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			<-free
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		f.under.Go(func() {
+			defer func() { <-free }()
+			f.serve(ctx, c)
+		})
+	}
 }
 
 func (f *forward) serve(ctx context.Context, c net.Conn) {

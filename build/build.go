@@ -43,7 +43,10 @@ func Build(ctx context.Context, e *ctor.Engine, fsys fs.FS, o *Options) (*image.
 // The program names the URL, so it is fetched by the host's network, whatever
 // Options.Network is. What others name is not: where a server redirects to is
 // fetched by way of Options.Network, and a repository's submodules are fetched only
-// if that is container.Host(), and else left out.
+// if that is container.Host(), and else left out. Two things that git does are not
+// held back: it follows a redirect of its first request to a repository by the host's
+// network, and the key that an ssh server shows when it is first asked is trusted, so
+// the network between must be trusted too.
 //
 // [queries]: https://docs.docker.com/build/concepts/context/#url-queries
 func Remote(ctx context.Context, e *ctor.Engine, url string, o *Options) (*image.Image, error) {

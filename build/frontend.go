@@ -10,6 +10,7 @@ import (
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/client/llb/sourceresolver"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerui"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
@@ -29,7 +30,7 @@ func (s *solving) convert(ctx context.Context, c gateway.Client) (_ *gateway.Res
 	if err != nil {
 		return nil, err
 	}
-	src, err := ui.ReadEntrypoint(ctx, "Dockerfile")
+	src, err := awaited(ctx, func() (*dockerui.Source, error) { return ui.ReadEntrypoint(ctx, "Dockerfile") })
 	if err != nil {
 		return nil, err
 	}
@@ -38,10 +39,10 @@ func (s *solving) convert(ctx context.Context, c gateway.Client) (_ *gateway.Res
 	s.dockerfile.Store(&text)
 	images := &resolver{to: c}
 	images.once.CacheError = true
-	remark := func(rule, description, url, msg string, at []parser.Range) {
-		src.Warn(ctx, rule+": "+msg, gateway.WarnOpts{
-			Level: 1, Detail: [][]byte{[]byte(description)}, URL: url, Range: ranges(at),
-		})
+	if !s.o.onHost() {
+		if images.adds, err = readAdds(src.Data, ui.BuildArgs, s.from.cloned); err != nil {
+			return nil, err
+		}
 	}
 	var converted sync.Map // *dockerfile2llb.Result by platform
 	made, err := ui.Build(ctx, func(ctx context.Context, platform *ocispec.Platform, n int) (*dockerui.BuildResult, error) {
@@ -50,9 +51,11 @@ func (s *solving) convert(ctx context.Context, c gateway.Client) (_ *gateway.Res
 		}
 		o.BuildArgs = maps.Clone(o.BuildArgs)
 		if n == 0 {
-			o.Warn = remark
+			o.Warn = remark(ctx, src)
 		}
-		graph, err := dockerfile2llb.Dockerfile2LLB(ctx, src.Data, o)
+		graph, err := awaited(ctx, func() (*dockerfile2llb.Result, error) {
+			return dockerfile2llb.Dockerfile2LLB(ctx, src.Data, o)
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -84,6 +87,37 @@ func (s *solving) convert(ctx context.Context, c gateway.Client) (_ *gateway.Res
 	return made.Finalize()
 }
 
+// remark reports what a check of the Dockerfile says.
+func remark(ctx context.Context, src *dockerui.Source) linter.LintWarnFunc {
+	return func(rule, description, url, msg string, at []parser.Range) {
+		src.Warn(ctx, rule+": "+msg, gateway.WarnOpts{
+			Level: 1, Detail: [][]byte{[]byte(description)}, URL: url, Range: ranges(at),
+		})
+	}
+}
+
+// awaited gives what f does, or an error at ctx's end: for the key of an ssh server
+// BuildKit v0.34.2 waits without end (util/sshutil/keyscan.go). f may outlast the build
+// then, until the server or the network ends the connection.
+func awaited[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		v, err := f()
+		done <- outcome{v, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
+
 // located says of an error where in a Dockerfile it is, as the solver does of steps.
 func located(err error, in *llb.SourceMap) error {
 	var at *parser.LocationError
@@ -112,9 +146,11 @@ func ranges(at []parser.Range) (list []*pb.Range) {
 	return list
 }
 
-// resolver finds the configuration of base images, each once a build.
+// resolver finds the configuration of base images, each once a build. adds looks at
+// them; nil is a build in which ADD may reach all that this host does.
 type resolver struct {
 	to   sourceresolver.ImageMetaResolver
+	adds *adds
 	once flightcontrol.CachedGroup[resolved]
 }
 
@@ -133,6 +169,9 @@ func (r *resolver) ResolveImageConfig(ctx context.Context, ref string, o sourcer
 	}
 	got, err := r.once.Do(ctx, key, func(ctx context.Context) (resolved, error) {
 		ref, d, config, err := r.to.ResolveImageConfig(ctx, ref, o)
+		if err == nil && r.adds != nil {
+			err = r.adds.image(ref, config)
+		}
 		return resolved{ref, d, config}, err
 	})
 	return got.ref, got.digest, got.config, err

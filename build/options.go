@@ -53,7 +53,11 @@ type Options struct {
 	// step has come to its result.
 	//
 	// What ADD names is fetched by this program, by way of it as well; a git repository
-	// is fetched by the host's git, so that works only with container.Host().
+	// is fetched by the host's git, so that works only with container.Host(). Without
+	// it, an ADD whose variables could make it an ssh URL is refused as well: one where
+	// a colon, an at sign or an operator such as ${A#B} comes before the first slash,
+	// in the source itself or in what its variables may be, unless http://, https:// or
+	// git:// begins it.
 	Network *container.Network
 
 	// Privileged lets RUN --security=insecure have all capabilities and devices

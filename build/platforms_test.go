@@ -21,6 +21,7 @@ import (
 	"github.com/ctorhq/ctor/container/containertest"
 	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/registry/registrytest"
 )
 
 // blob reads JSON from the engine's store.
@@ -71,6 +72,30 @@ func TestPlatforms(t *testing.T) {
 		_, err = build.Build(t.Context(), e, from, &build.Options{Platforms: []string{bad}})
 		require.ErrorIs(t, err, ctor.ErrInvalid, bad)
 	}
+}
+
+// An index that has not the platform is an error, and leaves no image behind. An image
+// that is no index is taken for any platform.
+func TestPlatformMissing(t *testing.T) {
+	t.Parallel()
+	e := containertest.Engine(t)
+	s := registrytest.NewServer(t, nil)
+	from := dockerfile("FROM scratch", "COPY Dockerfile /")
+	for name, list := range map[string][]string{"index": {"linux/amd64", "linux/arm64"}, "one": nil} {
+		ref := s.Host + "/" + name + ":1"
+		img, err := build.Build(t.Context(), e, from, &build.Options{Platforms: list, Tags: []string{ref}})
+		require.NoError(t, err)
+		require.NoError(t, img.Push(t.Context(), "", &image.PushOptions{All: true}))
+		require.NoError(t, img.Remove(t.Context()))
+	}
+	o := alone()
+	o.Platforms = []string{"linux/s390x"}
+	_, err := build.Build(t.Context(), e, dockerfile("FROM "+s.Host+"/index:1", "COPY Dockerfile /"), o)
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+	_, err = image.Get(t.Context(), e, s.Host+"/index:1")
+	require.ErrorIs(t, err, ctor.ErrNotFound)
+	_, err = build.Build(t.Context(), e, dockerfile("FROM "+s.Host+"/one:1", "COPY Dockerfile /"), o)
+	require.NoError(t, err)
 }
 
 // running is a context whose command is a program.

@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -136,6 +138,67 @@ func TestRemoteSubmodules(t *testing.T) {
 	img, err = build.Build(t.Context(), e, add, &build.Options{Network: new(container.Host())})
 	require.NoError(t, err)
 	require.Equal(t, "inner", content(t, img, "added/file"))
+}
+
+// sshServer accepts connections, and says nothing.
+func sshServer(t *testing.T) (host string, asked <-chan struct{}) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	accepted := make(chan struct{}, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+			accepted <- struct{}{}
+		}
+	}()
+	return l.Addr().String(), accepted
+}
+
+// No Dockerfile and no base image has this host ask an ssh server, and one that says
+// nothing does not hold up a build that ends.
+func TestRemoteSSH(t *testing.T) {
+	t.Parallel()
+	e := containertest.Engine(t)
+	fixture.Busybox(t, e)
+	host, asked := sshServer(t)
+	url := "ssh://git@" + host + "/x.git"
+	base := dockerfile("FROM ctor.test/busybox:1", "ENV WHERE="+url)
+	_, err := build.Build(t.Context(), e, base, &build.Options{Tags: []string{"ctor.test/where:1"}})
+	require.NoError(t, err)
+	for _, lines := range [][]string{
+		{"FROM ctor.test/busybox:1", "ADD " + url + " /x"},
+		{"FROM ctor.test/busybox:1", "ADD 's'sh" + strings.TrimPrefix(url, "ssh") + " /x"},
+		{"FROM ctor.test/busybox:1", "ADD git@127.0.0.1:x.git /x"},
+		{"FROM ctor.test/busybox:1", "ARG A=ssh", "ARG B=${A}:", "ADD ${B}//" + host + "/x.git /x"},
+		{"FROM ctor.test/busybox:1", "ENV A=https://" + host + "/x.git", "ADD s${A#http}sh /x"},
+		{"FROM ctor.test/busybox:1 AS one", "ONBUILD ADD " + url + " /x", "FROM one"},
+		{"FROM ctor.test/where:1", "ADD $WHERE /x"},
+	} {
+		_, err := build.Build(t.Context(), e, dockerfile(lines...), alone())
+		require.ErrorIs(t, err, ctor.ErrInvalid, "%q", lines)
+		require.ErrorContains(t, err, "ssh server", "%q", lines)
+		require.Empty(t, asked, "%q", lines)
+	}
+
+	from := dockerfile("FROM ctor.test/busybox:1", "ARG DIR=sub", "ARG NAME=${DIR}/a:b@c", "ADD $NAME /x")
+	from["sub/a:b@c"] = &fstest.MapFile{Data: []byte("local"), Mode: 0o644}
+	img, err := build.Build(t.Context(), e, from, alone())
+	require.NoError(t, err)
+	require.Equal(t, "local", content(t, img, "x"))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		<-asked
+		cancel()
+	}()
+	_, err = build.Remote(ctx, e, url, alone())
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 // tarball packs files.

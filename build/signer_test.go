@@ -3,6 +3,8 @@ package build
 import (
 	"crypto/ed25519"
 	"io"
+	"net"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,4 +79,25 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatal("no answer")
 		}
 	})
+}
+
+// A connection to an agent that does not answer leaves nothing behind.
+func TestSignerSilent(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	defer l.Close()
+	c, err := SSH{Agent: socket}.dialAgent(t.Context())
+	require.NoError(t, err)
+	silent, err := l.Accept()
+	require.NoError(t, err)
+	defer silent.Close()
+	list := []byte{11} // SSH_AGENTC_REQUEST_IDENTITIES
+	require.NoError(t, writeMessage(c, list))
+	asked, err := readMessage(silent)
+	require.NoError(t, err)
+	require.Equal(t, list, asked)
+	require.NoError(t, c.Close())
+	_, err = readMessage(silent)
+	require.ErrorIs(t, err, io.EOF)
 }

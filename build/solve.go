@@ -108,8 +108,9 @@ func (s *solving) attributes() map[string]string {
 
 const frontendName = "dockerfile.v0"
 
-// newSolver makes what decides what work there is. Each build has one of its own, which
-// reads the caches that it imports as that build may: of builds that share one, BuildKit v0.34.2 reads the progress of one while the other
+// newSolver makes what decides what work there is. Each build has its own solver,
+// which imports caches by what that build's options allow. A solver also can't be
+// shared because BuildKit v0.34.2 reads the progress of one build while another
 // writes it (solver/jobs.go, clientVertex).
 func (s *solving) newSolver() (*llbsolver.Solver, error) {
 	history, err := noHistory()

@@ -153,8 +153,8 @@ func (s *solving) base(ctx context.Context, ref string, p *ocispec.Platform) err
 	if errors.Is(err, ctor.ErrNotFound) && pull.Platform != "" {
 		// An image that is no index is taken for whatever platform it is asked for, with
 		// a remark of the frontend's.
-		pull.Platform = ""
-		if any, aerr := image.Pull(ctx, s.e, ref, &pull); aerr == nil && any.Index() == any.Digest() {
+		pull.Platform, pull.Verify = "", single(pull.Verify)
+		if any, aerr := image.Pull(ctx, s.e, ref, &pull); aerr == nil {
 			i, err = any, nil
 		}
 	}
@@ -171,6 +171,20 @@ func (s *solving) base(ctx context.Context, ref string, p *ocispec.Platform) err
 	}
 	_, err = label(s.in.Context(ctx), ocispec.Descriptor{MediaType: images.MediaTypeDockerSchema2Manifest, Digest: i.Index()})
 	return err
+}
+
+// single lets only an image pass that is no index, and that verify lets pass: of another
+// nothing is fetched, and nothing stays.
+func single(verify func(context.Context, image.Verification) error) func(context.Context, image.Verification) error {
+	return func(ctx context.Context, v image.Verification) error {
+		if v.Index != v.Digest {
+			return fmt.Errorf("%s is an index (%w)", v.Ref, ctor.ErrInvalid)
+		}
+		if verify == nil {
+			return nil
+		}
+		return verify(ctx, v)
+	}
 }
 
 // there tells whether ref is a name with a tag and a digest, and the store has that

@@ -97,7 +97,21 @@ func signing(a agent.ExtendedAgent, below io.Closer) net.Conn {
 			}
 		}
 	}()
-	return ours
+	if below == nil {
+		return ours
+	}
+	return &above{ours, below}
+}
+
+// above is a connection that is closed with what is below it, so that nothing waits
+// on for an agent that does not answer.
+type above struct {
+	net.Conn
+	below io.Closer
+}
+
+func (a *above) Close() error {
+	return errors.Join(a.Conn.Close(), a.below.Close())
 }
 
 // Register implements session.Attachable.
@@ -136,5 +150,7 @@ func (a agents) ForwardAgent(stream sshforward.SSH_ForwardAgentServer) error {
 	if err != nil {
 		return err
 	}
+	// It is closed at the stream's end also while the agent does not answer.
+	defer context.AfterFunc(stream.Context(), func() { c.Close() })()
 	return sshforward.Copy(stream.Context(), c, stream, nil)
 }

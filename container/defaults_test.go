@@ -24,6 +24,7 @@ func init() {
 	helpers["ulimits"] = func(ctx context.Context) error {
 		cfg := sh(ulimits + " >&2; exec sleep 1000")
 		cfg.Stderr = os.Stdout
+		cfg.Ready = container.Log("4096", 1) // it has said all before it is closed
 		c, err := helperRun(ctx, cfg)
 		if err != nil {
 			return err

@@ -169,14 +169,14 @@ func (w *Way) Close() error {
 	return nil
 }
 
-// keep has connections be closed with the way. It is false, and closes
-// them, when that is closed.
+// keep has connections be broken off with the way. It is false, and breaks them off,
+// when that is closed already: an end would look like one that the other side has made.
 func (w *Way) keep(conns ...net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range conns {
 		if w.closed {
-			c.Close()
+			relay.Reset(c)
 			continue
 		}
 		w.conns[c] = struct{}{}

@@ -15,8 +15,8 @@ type warmer interface {
 	peer
 	// warm readies some; end removes them.
 	warm(ctx context.Context) (end func() error, err error)
-	// run has one run true, and times that; made is that it was made for it, else it
-	// hears of its command only now.
+	// run times true in one of them, to its end. With made the instance was made for
+	// that command; without, it is told of its command only now.
 	run(ctx context.Context, made bool) (time.Duration, error)
 }
 

@@ -54,8 +54,8 @@ func Remote(ctx context.Context, e *ctor.Engine, url string, o *Options) (*image
 }
 
 // Tar is [Build] with a context that is read from a tar, plain or compressed with
-// gzip, bzip2, xz or zstd. All of it is read, once; Tar does not close it. What is
-// none of these is the Dockerfile, without a context.
+// gzip, bzip2, xz or zstd. Tar reads r to its end and does not close it. Anything else
+// that r holds is taken for a Dockerfile, with an empty context.
 func Tar(ctx context.Context, e *ctor.Engine, r io.Reader, o *Options) (*image.Image, error) {
 	return build(ctx, e, o, func(s *solving) error { s.upload(r); return nil })
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/ctorhq/ctor/registry/registrytest"
 )
 
-// A cache that one engine has written serves another, which has nothing.
+// An engine with an empty store builds from the cache that another engine has exported.
 func TestCaches(t *testing.T) {
 	t.Parallel()
 	s := registrytest.NewServer(t, &registrytest.Options{Username: "u", Password: "p"})

@@ -70,10 +70,11 @@ type Options struct {
 	NoCache bool
 
 	// Platforms are those that the image is for, as "linux/arm64". Empty means this
-	// machine's. Of several the image is an index, and what Build gives is this
-	// machine's, or else one of the others. A RUN for another platform than this machine's
-	// needs a kernel that was taught to run its programs (binfmt_misc), else it is
-	// ctor.ErrUnavailable; what FROM --platform=$BUILDPLATFORM begins needs nothing.
+	// machine's. With several, the image is an index, and Build returns the image for
+	// this machine, or for one of the others if this machine's is not among them. A RUN
+	// for another platform needs a kernel with binfmt_misc set up for it, and is
+	// ctor.ErrUnavailable without; a stage that begins with
+	// FROM --platform=$BUILDPLATFORM needs nothing.
 	Platforms []string
 
 	// Pull says how base images are found: in the engine's store, and, unless its

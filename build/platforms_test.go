@@ -74,8 +74,8 @@ func TestPlatforms(t *testing.T) {
 	}
 }
 
-// An index that has not the platform is an error, and leaves no image behind. An image
-// that is no index is taken for any platform.
+// A base image's index without the platform is an error, and leaves no image behind. A
+// base image that is not an index is used for any platform.
 func TestPlatformMissing(t *testing.T) {
 	t.Parallel()
 	e := containertest.Engine(t)
@@ -120,8 +120,8 @@ func compiled(t *testing.T, arch string) []byte {
 // s390x is as much of a program of s390x as the kernel reads before it says no.
 var s390x = append([]byte("\x7fELF\x02\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x16"), make([]byte, 256)...)
 
-// A command of a platform that the kernel has not been taught is refused; one that
-// it has been taught runs.
+// A RUN for another platform is refused where the kernel can't execute its programs,
+// and runs where binfmt_misc is set up for it.
 func TestForeignCommand(t *testing.T) {
 	t.Parallel()
 	e := containertest.Engine(t)

@@ -22,7 +22,7 @@ import (
 type shelf struct {
 	registry *registry.Registry
 	ref      reference.Reference
-	dir      string // for blobs on their way, so that one that is cut off is sent again
+	dir      string // for blobs that are being sent: after a broken connection a blob is sent again from here
 }
 
 var _ content.Ingester = (*shelf)(nil)

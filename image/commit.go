@@ -58,24 +58,11 @@ func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOp
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := lockOrigin(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	info, err := c.Info(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ctx, end, err := begin(ctx, engine.Of(c.Engine()))
+	ctx, base, info, end, err := capture(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	defer end(&err)
-	base, err := classOf(ctx, c, info)
-	if err != nil {
-		return nil, err
-	}
 	resume := func(*error) {}
 	if info.State == container.Running && !o.NoPause {
 		if resume, err = pause(ctx, c); err != nil {
@@ -86,14 +73,33 @@ func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOp
 	return base.commit(ctx, c.ID(), r, o)
 }
 
-// lockOrigin lets one Commit or Fork of a container through at a time: a Fork may change
-// what the container is an instance of, and a pause is one call's.
-func lockOrigin(ctx context.Context, c *container.Container) (unlock func(), err error) {
+// capture begins a call that makes an image of a container, of which there is one at a
+// time: a Fork may change what the container is an instance of, and a pause is one
+// call's. base is the image that it is an instance of now. end is for defer.
+func capture(ctx context.Context, c *container.Container) (_ context.Context, base *Image, info container.Info, end func(*error), err error) {
 	e, key := engine.Of(c.Engine()), "origin "+c.ID()
 	if err := e.Lock(ctx, key); err != nil {
-		return nil, err
+		return nil, nil, info, nil, err
 	}
-	return func() { e.Unlock(key) }, nil
+	ended := func(*error) { e.Unlock(key) }
+	defer func() {
+		if err != nil {
+			ended(&err)
+		}
+	}()
+	if info, err = c.Info(ctx); err != nil {
+		return nil, nil, info, nil, err
+	}
+	ctx, finish, err := begin(ctx, e)
+	if err != nil {
+		return nil, nil, info, nil, err
+	}
+	ended = func(err *error) {
+		finish(err)
+		e.Unlock(key)
+	}
+	base, err = classOf(ctx, c, info)
+	return ctx, base, info, ended, err
 }
 
 // pause freezes a container until resume. The task itself is told to go on: the

@@ -44,45 +44,34 @@ const maxForks = 16
 // layer above: so it is an instance of the new image from then on, as Info says, and
 // Changes and Commit count from there.
 //
-// The layer of any other is copied, at the speed of the disk, or at once where the file
-// system has reflinks: of one that runs, which is paused meanwhile; that is kept or
-// detached; that has a Limits.Disk; or that was not started. Of one that runs the copy is what a power cut
-// would leave, but for what the kernel had not yet written, which is there: a database
-// recovers from that as it does from a crash, by its own journal, and a program without
-// one may find half of what it was writing. Stop it, if it matters. What is in memory,
-// in mounts and in volumes is not part of the image.
+// The layer of any other container is copied, at the speed of the disk, or at once where
+// the file system has reflinks. That is so for a container that is kept or detached,
+// that was never started, or that has a Limits.Disk; and for one that runs, which is
+// paused during the copy. The copy of a running container is what a crash of its
+// processes would leave: a database recovers from that by its own journal, and a
+// program without one may find half of what it was writing. Stop the container first if
+// that matters. What is in memory, in mounts and in volumes is not part of the image.
 //
-// A fork is this engine's own. Push, Export, Layers, Squash and Recompress pack it, the
-// first time, and what they give has another Digest; Handler serves none. When more than sixteen lie on each other, they are
-// copied into one. Where the snapshotter is not overlayfs, Fork is Commit.
+// A fork is this engine's own. Push, Export, Layers, Squash and Recompress pack it the
+// first time, and what they return has another Digest; Handler does not serve forks.
+// When more than sixteen forks lie on each other, they are copied into one. Where the
+// snapshotter is not overlayfs, Fork is Commit.
 //
 // Errors are those of Commit, and ctor.ErrInvalid for a container with Security.UserNS,
-// whose files belong to users that no other container has. When Fork fails after the container's layer has become the
-// image's, the image has its name all the same, and [Get] gives it.
+// whose files belong to users that no other container has. When Fork fails after the
+// container's layer has become the image's, the image has its name all the same, and
+// [Get] returns it.
 func Fork(ctx context.Context, c *container.Container, ref string) (_ *Image, err error) {
 	defer wrap(&err, fmt.Sprintf("fork container %q as", c.Name()), ref)
 	r, err := reference.Parse(ref)
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := lockOrigin(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	info, err := c.Info(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ctx, end, err := begin(ctx, engine.Of(c.Engine()))
+	ctx, base, info, end, err := capture(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	defer end(&err)
-	base, err := classOf(ctx, c, info)
-	if err != nil {
-		return nil, err
-	}
 	entry, err := base.e.Client.ContainerService().Get(ctx, c.ID())
 	if err != nil {
 		return nil, err

@@ -17,18 +17,18 @@ import (
 // with libcontainer.
 func TestSame(t *testing.T) {
 	tasktest.Same(t, newLibcontainer, func(t *testing.T) task.Executor {
-		e := native.New(nobody{t}, nil)
+		e := native.New(refusing{t}, nil)
 		require.NoError(t, e.Able())
 		t.Cleanup(e.Close)
 		return e
 	}, "no capabilities")
 }
 
-// nobody is a fallback that fails the test when a container is handed over to it.
-type nobody struct{ *testing.T }
+// refusing is a fallback that fails the test when a container is handed over to it.
+type refusing struct{ *testing.T }
 
-func (n nobody) Create(context.Context, task.Bundle, task.Stdio) (task.Container, task.Process, error) {
+func (r refusing) Create(context.Context, task.Bundle, task.Stdio) (task.Container, task.Process, error) {
 	err := errors.New("a container was handed over")
-	n.Error(err)
+	r.Error(err)
 	return nil, task.Process{}, err
 }

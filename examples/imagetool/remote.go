@@ -102,17 +102,21 @@ func (t *tool) search(ctx context.Context, flags *flag.FlagSet, args []string) e
 	return nil
 }
 
+// resolve finds the manifest of the one argument in its registry.
+func resolve(ctx context.Context, flags *flag.FlagSet, args []string) (r *registry.Registry, repo, name string, d ocispec.Descriptor, err error) {
+	if args, err = parse(flags, args); err != nil {
+		return nil, "", "", d, err
+	}
+	if r, repo, name, err = at(args[0]); err != nil {
+		return nil, "", "", d, err
+	}
+	d, err = r.Resolve(ctx, name)
+	return r, repo, name, d, err
+}
+
 // inspect asks the registry alone: nothing is pulled.
 func (t *tool) inspect(ctx context.Context, flags *flag.FlagSet, args []string) error {
-	args, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	r, repo, name, err := at(args[0])
-	if err != nil {
-		return err
-	}
-	d, err := r.Resolve(ctx, name)
+	r, repo, name, d, err := resolve(ctx, flags, args)
 	if err != nil {
 		return err
 	}

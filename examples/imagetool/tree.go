@@ -19,15 +19,7 @@ type branch struct {
 
 // tree shows what a registry has of an image, without pulling it.
 func (t *tool) tree(ctx context.Context, flags *flag.FlagSet, args []string) error {
-	args, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	r, repo, name, err := at(args[0])
-	if err != nil {
-		return err
-	}
-	d, err := r.Resolve(ctx, name)
+	r, repo, name, d, err := resolve(ctx, flags, args)
 	if err != nil {
 		return err
 	}

@@ -58,13 +58,7 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_
 		return nil, none, err
 	}
 	undo.Push(func() error { return unix.Close(c.root) })
-	if err := cgroup.Limit(c.group, b.Spec.Linux.Resources, rules(b.Spec)); err != nil {
-		return nil, none, err
-	}
-	if c.filter, err = e.filters.compile(b.Spec.Linux.Seccomp); err != nil {
-		return nil, none, err
-	}
-	if err := c.write(&script, spaces, group.Doors, b, io); err != nil {
+	if err := c.prepare(&script, spaces, group.Doors, b, io); err != nil {
 		return nil, none, err
 	}
 	child, err := born()
@@ -85,6 +79,17 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_
 	}
 	c.waiting, c.parked = child, io == nil
 	return c, task.Process{Pid: child.Pid, Console: terminal}, nil
+}
+
+// prepare bounds the cgroup, and makes the script of the process that is in it.
+func (c *container) prepare(s *forker.Script, own spaces, doors cgroup.Doors, b task.Bundle, io *task.Stdio) (err error) {
+	if err := cgroup.Limit(c.group, b.Spec.Linux.Resources, rules(b.Spec)); err != nil {
+		return err
+	}
+	if c.filter, err = c.executor.filters.compile(b.Spec.Linux.Seccomp); err != nil {
+		return err
+	}
+	return c.write(s, own, doors, b, io)
 }
 
 // bear has a process forked meanwhile: its namespaces cost the kernel as much as all

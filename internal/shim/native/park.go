@@ -74,11 +74,12 @@ func (c *container) give(ctx context.Context, name string, p *specs.Process, io 
 	if err := c.writeCommand(&layout{Script: &script, last: c.last, users: c.users}, &spec, io); err != nil {
 		return nil, err
 	}
-	c.parked = false                                 // it has this command or, after an error, none
-	if err := c.waiting.Carry(&script); err != nil { // nobody listens
-		return nil, fmt.Errorf("%w: %w: %w", errdefs.ErrFailedPrecondition, forker.ErrEnded, err)
+	c.parked = false // it has this command or, after an error, none
+	var terminal *os.File
+	err := c.waiting.Carry(&script)
+	if err == nil {
+		terminal, err = c.waiting.Ready(ctx)
 	}
-	terminal, err := c.waiting.Ready(ctx)
 	if errors.Is(err, forker.ErrEnded) {
 		err = fmt.Errorf("%w: %w", errdefs.ErrFailedPrecondition, err)
 	}

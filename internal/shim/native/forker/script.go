@@ -120,6 +120,9 @@ func (s *Script) send(conversation *os.File) error {
 		serr = unix.Sendmsg(int(fd), message, rights, nil, unix.MSG_NOSIGNAL)
 		return serr != unix.EAGAIN && serr != unix.EINTR
 	})
+	if serr == unix.EPIPE || serr == unix.ECONNRESET { // nothing listens
+		return ErrEnded
+	}
 	return errors.Join(err, os.NewSyscallError("sendmsg", serr))
 }
 

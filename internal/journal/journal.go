@@ -1,7 +1,8 @@
 // Package journal is the file in which the lives of a container are written down
 // that a later program can find: when they began, how they ended, and whether the
-// next one is wanted. The program and the container's shim write it, each with the
-// lock.
+// next one is wanted. Programs and the container's shim write it, a whole change at a
+// time: none loses what another has written, and neither a kill nor a power cut leaves
+// half of a change.
 package journal
 
 import (
@@ -12,12 +13,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/durable"
 )
 
 // Journal is where the lives of a container are written down. nil is nowhere: of a
@@ -26,7 +30,7 @@ type Journal struct {
 	dir  string        // for later programs; "": none finds the container
 	turn chan struct{} // held by Lock, where there is no directory to lock
 
-	mu     sync.Mutex // held by who changes what it says
+	mu     sync.Mutex // held while memory is read or changed
 	memory Past       // without a directory
 }
 
@@ -69,15 +73,23 @@ func (p Past) Code() int {
 	return p.Exit.Code
 }
 
-func (j *Journal) path() string { return filepath.Join(j.dir, "lives") }
+// What is written in a container's directory. The lives and what was told of them have
+// files of their own, since events of a life that is over are told when the next has begun.
+const (
+	lives   = "lives"
+	told    = "told"
+	changes = "changes" // the lock of both
+)
 
 // Read gives what the journal says; nothing, where it can't be read.
 func (j *Journal) Read() Past {
 	if j == nil {
 		return Past{}
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	if j.dir == "" {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+	}
 	return j.read()
 }
 
@@ -85,7 +97,7 @@ func (j *Journal) read() (p Past) {
 	if j.dir == "" {
 		return j.memory
 	}
-	if b, err := os.ReadFile(j.path()); err != nil || json.Unmarshal(b, &p) != nil {
+	if b, err := os.ReadFile(filepath.Join(j.dir, lives)); err != nil || json.Unmarshal(b, &p) != nil {
 		return Past{}
 	}
 	return p
@@ -110,29 +122,70 @@ func (j *Journal) write(p Past) error {
 	if err != nil {
 		return err
 	}
-	made := j.path() + ".new"
-	if err := os.WriteFile(made, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(made, j.path())
+	return durable.Replace(j.dir, lives, b)
 }
 
-// Change changes what the journal says. undo takes it back.
+// Change changes what the journal says. undo takes back what the change has done, and
+// leaves alone what has been changed since.
 func (j *Journal) Change(change func(*Past)) (undo func(), err error) {
 	if j == nil {
 		return func() {}, nil
 	}
+	var was, now Past
+	err = j.alone(func() error {
+		was = j.read()
+		now = was
+		change(&now)
+		err := j.write(now)
+		now = j.read() // as a later reader finds it
+		return err
+	})
+	return func() {
+		_ = j.alone(func() error {
+			p := j.read()
+			p.takeBack(was, now)
+			return j.write(p)
+		})
+	}, err
+}
+
+// takeBack has each thing that a change has made of p be what it was, unless it has
+// become another since.
+func (p *Past) takeBack(was, now Past) {
+	fields, before, after := reflect.ValueOf(p).Elem(), reflect.ValueOf(was), reflect.ValueOf(now)
+	for i := range fields.NumField() {
+		if reflect.DeepEqual(fields.Field(i).Interface(), after.Field(i).Interface()) {
+			fields.Field(i).Set(before.Field(i))
+		}
+	}
+}
+
+// alone does something that no other Journal of the container does meanwhile, in
+// whichever program. Lock is not what keeps the others away: its holder makes changes,
+// and so does the program that sees a life end.
+func (j *Journal) alone(do func() error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	was := j.read()
-	now := was
-	change(&now)
-	return func() {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		_ = j.write(was)
-	}, j.write(now)
+	if j.dir == "" {
+		return do()
+	}
+	f, err := os.OpenFile(filepath.Join(j.dir, changes), os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	unlock, err := flock(ctx, f)
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	defer unlock()
+	return do()
 }
+
+// patience is how long a change waits for the others, each of which takes milliseconds:
+// a program that was stopped in the middle of one can't hold up all others.
+const patience = 10 * time.Second
 
 // Take notes the program that the container's processes end with. "" is none.
 func (j *Journal) Take(owner string) (undo func(), err error) {
@@ -159,16 +212,22 @@ var telling sync.Mutex
 
 // Tell has something told that has happened to the container, unless it was told
 // before, also by an earlier program: 2*n-1 is the beginning of life n, and 2*n its
-// end. That is kept in a file of its own: the shim may be writing the other one.
+// end.
 func (j *Journal) Tell(n int, tell func()) {
 	telling.Lock()
 	defer telling.Unlock()
-	path := filepath.Join(j.dir, "told")
-	told := 0
-	if b, err := os.ReadFile(path); err == nil {
-		told, _ = strconv.Atoi(string(b))
-	}
-	if n > told && os.WriteFile(path, []byte(strconv.Itoa(n)), 0o600) == nil { // an error: it is removed
+	news := false
+	err := j.alone(func() error {
+		last := 0
+		if b, err := os.ReadFile(filepath.Join(j.dir, told)); err == nil {
+			last, _ = strconv.Atoi(string(b))
+		}
+		if news = n > last; !news {
+			return nil
+		}
+		return durable.Replace(j.dir, told, []byte(strconv.Itoa(n)))
+	})
+	if err == nil && news { // an error: the container is removed
 		tell()
 	}
 }
@@ -193,25 +252,38 @@ func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	unlock, err = flock(ctx, f)
+	if err != nil && err == ctx.Err() {
+		return nil, ErrBusy
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !j.has(f) { // it was removed while this waited
+		unlock()
+		return nil, errRemoved
+	}
+	return unlock, nil
+}
+
+// flock locks an open file against all other openings of it, and closes it in the end.
+// It waits until ctx ends; if ctx has ended already, it does not wait.
+func flock(ctx context.Context, f *os.File) (unlock func(), err error) {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			if !j.has(f) { // it was removed while this waited
-				f.Close()
-				return nil, errRemoved
-			}
 			// Not by closing alone: a child of this program that is about to be
 			// executed has the file open as well.
 			return func() { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN); f.Close() }, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
+		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			f.Close()
 			return nil, os.NewSyscallError("flock", err)
 		}
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, ErrBusy
+			return nil, ctx.Err()
 		case <-time.After(time.Millisecond):
 		}
 	}

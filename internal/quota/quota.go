@@ -43,7 +43,7 @@ func Set(bytes int64, dirs ...string) (project uint32, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrUnsupported, err)
 		}
-		if q.hard == 0 && q.used == 0 {
+		if q.hard == 0 && q.used == 0 && q.many == 0 {
 			break // nobody's
 		}
 	}

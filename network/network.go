@@ -163,14 +163,11 @@ func (n *Network) Remove(ctx context.Context) error {
 		return n.wrap("remove", err)
 	}
 	defer leave()
-	if n.in.Networks.Get(n.Name()) != n.lan {
-		return n.wrap("remove", n.lan.Remove()) // again
+	now, err := n.lan.Remove()
+	if now && err == nil {
+		n.tell(events.Removed, nil)
 	}
-	if err := n.lan.Remove(); err != nil {
-		return n.wrap("remove", err)
-	}
-	n.tell(events.Removed, nil)
-	return nil
+	return n.wrap("remove", err)
 }
 
 // Join is the network for a container's Config, which is in it as long as it is not

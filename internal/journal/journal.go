@@ -14,14 +14,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
-
-	"github.com/ctorhq/ctor/internal/durable"
 )
 
 // Journal is where the lives of a container are written down. nil is nowhere: of a
@@ -50,6 +47,8 @@ type Past struct {
 	Restarts int  // lives that its policy has begun since a caller began one
 	Due      bool // the life that begins next is one of these
 	Stopped  bool // a caller has stopped it: its policy begins no life
+
+	Told int // what was told of the lives, as Tell counts it
 }
 
 // Ended is p once its last life has ended so.
@@ -73,14 +72,6 @@ func (p Past) Code() int {
 	return p.Exit.Code
 }
 
-// What is written in a container's directory. The lives and what was told of them have
-// files of their own, since events of a life that is over are told when the next has begun.
-const (
-	lives   = "lives"
-	told    = "told"
-	changes = "changes" // the lock of both
-)
-
 // Read gives what the journal says; nothing, where it can't be read.
 func (j *Journal) Read() Past {
 	if j == nil {
@@ -89,19 +80,20 @@ func (j *Journal) Read() Past {
 	if j.dir == "" {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-	}
-	return j.read()
-}
-
-func (j *Journal) read() (p Past) {
-	if j.dir == "" {
 		return j.memory
 	}
-	if b, err := os.ReadFile(filepath.Join(j.dir, lives)); err != nil || json.Unmarshal(b, &p) != nil {
+	b, err := os.ReadFile(j.path())
+	if err != nil {
 		return Past{}
 	}
-	return p
+	newest, found := newestOf(b)
+	if !found && len(b) > 0 { // two changes were made in the meantime, or none ever was
+		_ = j.alter(func(p *Past) { newest.Past = *p })
+	}
+	return newest.Past
 }
+
+func (j *Journal) path() string { return filepath.Join(j.dir, "lives") }
 
 // Exists tells whether the container is there: what is not written down has not
 // happened then.
@@ -113,18 +105,6 @@ func (j *Journal) Exists() bool {
 	return err == nil
 }
 
-func (j *Journal) write(p Past) error {
-	if j.dir == "" {
-		j.memory = p
-		return nil
-	}
-	b, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	return durable.Replace(j.dir, lives, b)
-}
-
 // Change changes what the journal says. undo takes back what the change has done, and
 // leaves alone what has been changed since.
 func (j *Journal) Change(change func(*Past)) (undo func(), err error) {
@@ -132,44 +112,40 @@ func (j *Journal) Change(change func(*Past)) (undo func(), err error) {
 		return func() {}, nil
 	}
 	var was, now Past
-	err = j.alone(func() error {
-		was = j.read()
-		now = was
-		change(&now)
-		err := j.write(now)
-		now = j.read() // as a later reader finds it
-		return err
+	err = j.alter(func(p *Past) {
+		was = *p
+		change(p)
+		now = *p
 	})
-	return func() {
-		_ = j.alone(func() error {
-			p := j.read()
-			p.takeBack(was, now)
-			return j.write(p)
-		})
-	}, err
+	return func() { _ = j.alter(func(p *Past) { p.takeBack(was, now) }) }, err
 }
 
 // takeBack has each thing that a change has made of p be what it was, unless it has
 // become another since.
 func (p *Past) takeBack(was, now Past) {
+	says := func(v reflect.Value) string {
+		b, _ := json.Marshal(v.Interface())
+		return string(b)
+	}
 	fields, before, after := reflect.ValueOf(p).Elem(), reflect.ValueOf(was), reflect.ValueOf(now)
 	for i := range fields.NumField() {
-		if reflect.DeepEqual(fields.Field(i).Interface(), after.Field(i).Interface()) {
+		if says(fields.Field(i)) == says(after.Field(i)) {
 			fields.Field(i).Set(before.Field(i))
 		}
 	}
 }
 
-// alone does something that no other Journal of the container does meanwhile, in
-// whichever program. Lock is not what keeps the others away: its holder makes changes,
-// and so does the program that sees a life end.
-func (j *Journal) alone(do func() error) error {
+// alter makes a change while no other journal of the container does, in whichever
+// program. Lock is not what keeps the others away: its holder makes changes, and so does
+// the program that sees a life end.
+func (j *Journal) alter(change func(*Past)) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.dir == "" {
-		return do()
+		change(&j.memory)
+		return nil
 	}
-	f, err := os.OpenFile(filepath.Join(j.dir, changes), os.O_RDONLY|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(j.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -177,10 +153,10 @@ func (j *Journal) alone(do func() error) error {
 	defer cancel()
 	unlock, err := flock(ctx, f)
 	if err != nil {
-		return fmt.Errorf("lock %s: %w", f.Name(), err)
+		return fmt.Errorf("lock %s: %w", j.path(), err)
 	}
 	defer unlock()
-	return do()
+	return rewrite(f, change)
 }
 
 // patience is how long a change waits for the others, each of which takes milliseconds:
@@ -217,15 +193,9 @@ func (j *Journal) Tell(n int, tell func()) {
 	telling.Lock()
 	defer telling.Unlock()
 	news := false
-	err := j.alone(func() error {
-		last := 0
-		if b, err := os.ReadFile(filepath.Join(j.dir, told)); err == nil {
-			last, _ = strconv.Atoi(string(b))
-		}
-		if news = n > last; !news {
-			return nil
-		}
-		return durable.Replace(j.dir, told, []byte(strconv.Itoa(n)))
+	err := j.alter(func(p *Past) {
+		news = n > p.Told
+		p.Told = max(p.Told, n)
 	})
 	if err == nil && news { // an error: the container is removed
 		tell()

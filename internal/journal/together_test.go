@@ -109,11 +109,9 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// Of several that would tell the same, one does, also where another was killed while it
-// noted so.
+// Of several that would tell the same, one does.
 func TestTellOnce(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(dir+"/"+told+".new", []byte("99"), 0o600))
 	count := make(chan int, 100)
 	done := make(chan struct{})
 	for range 4 {

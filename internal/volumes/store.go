@@ -24,7 +24,6 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
-	"github.com/ctorhq/ctor/internal/durable"
 	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -251,11 +250,30 @@ func (s Store) path(name string) string { return filepath.Join(s.Dir, name) }
 // Data is the directory of a volume's files, on the host.
 func (s Store) Data(name string) string { return filepath.Join(s.path(name), data) }
 
-// write replaces what is known of a volume.
-func write(dir string, r Record) error {
+// write replaces what is known of a volume. It is on the disk then, or the old one is.
+func write(dir string, r Record) (err error) {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	return durable.Replace(dir, record, b)
+	made := filepath.Join(dir, record+".new")
+	f, err := os.OpenFile(made, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(b); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(made, filepath.Join(dir, record)); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
 }

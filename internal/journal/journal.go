@@ -182,6 +182,16 @@ func (j *Journal) End(e Exit) error {
 	return err
 }
 
+// Ended notes how a life ended, unless that is known, or the next has begun.
+func (j *Journal) Ended(life int, e Exit) error {
+	_, err := j.Change(func(p *Past) {
+		if life > 0 && p.Lives == life && p.Exit == nil {
+			p.Exit, p.Owner = &e, ""
+		}
+	})
+	return err
+}
+
 // telling is held while what has happened to a container is told: there may be several
 // journals of one, and its life has an order.
 var telling sync.Mutex

@@ -78,7 +78,7 @@ func TestRemoveTree(t *testing.T) {
 			require.NoError(t, os.WriteFile(limit, []byte("100"), 0))
 		}
 	}
-	// A shell may learn that its children were killed before it is itself, and end.
+	// A shell whose children could not fork, and ended, may end before it is killed.
 	forks := "f() { sleep 0.01; f & f & wait; }; echo; f; exit 1"
 	a, b := inhabit(t, dirs, forks), inhabit(t, below, forks)
 	require.NoError(t, Remove(path))

@@ -11,7 +11,10 @@ import (
 
 // A process that is reaped at the moment has ended, whatever the kernel says of it.
 func TestSignalReaped(t *testing.T) {
-	const processes = 1000
+	processes := 1000
+	if testing.Short() {
+		processes = 100
+	}
 	var pid atomic.Int64
 	failed := make(chan error, 1)
 	go func() {

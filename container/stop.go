@@ -69,6 +69,21 @@ func (c *Container) stop(ctx context.Context) error {
 	}
 }
 
+func (c *Container) stopTimeout() time.Duration {
+	if d := c.about.StopTimeout; d != 0 {
+		return d
+	}
+	return 10 * time.Second
+}
+
+func (c *Container) stopSignal() syscall.Signal {
+	s, err := life.ParseSignal(c.about.StopSignal)
+	if err != nil {
+		return syscall.SIGTERM
+	}
+	return s
+}
+
 // thaw lets a container go on that was paused. Another caller may do so first.
 func (c *Container) thaw(ctx context.Context, s life.Status) error {
 	if !frozen(s) {

@@ -203,6 +203,11 @@ func TestLost(t *testing.T) {
 		ready, err = p.Wait(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, []int{3, 4}, numbers(ready))
+		close(f.made[3].broken) // which counts anew
+		synctest.Wait()
+		ready, err = p.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []int{4, 5}, numbers(ready))
 		require.NoError(t, p.Close())
 	})
 }
@@ -256,7 +261,7 @@ func TestClose(t *testing.T) {
 		require.ErrorIs(t, err, ErrClosed)
 		close(going)
 		first := <-closed
-		require.ErrorIs(t, first, stuck)
+		require.Equal(t, errors.Join(stuck, stuck), first)
 		require.Equal(t, first, <-closed)
 		require.Len(t, f.made, 3)
 		require.Zero(t, f.made[0].discarded.Load())
@@ -265,6 +270,51 @@ func TestClose(t *testing.T) {
 		_, err = p.Wait(t.Context())
 		require.ErrorIs(t, err, ErrClosed)
 		require.Empty(t, f.told, "Close has said it")
+	})
+}
+
+// Close cuts off what is being made, which is no failure to tell of.
+func TestCloseCutsOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f factory
+		p, err := New(t.Context(), 1, func(ctx context.Context) (*thing, error) {
+			if f.count() == 0 {
+				return f.make(ctx)
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}, f.tell)
+		require.NoError(t, err)
+		_, _, _ = p.Take()
+		p.Refill()
+		time.Sleep(breath)
+		require.NoError(t, p.Close())
+		require.Empty(t, f.told)
+	})
+}
+
+// However often Refill is called, one thing is made at a time.
+func TestOneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f factory
+		var making, most atomic.Int32
+		p, err := New(t.Context(), 3, func(ctx context.Context) (*thing, error) {
+			most.Store(max(most.Load(), making.Add(1)))
+			defer making.Add(-1)
+			time.Sleep(time.Second)
+			return f.make(ctx)
+		}, f.tell)
+		require.NoError(t, err)
+		for range 3 {
+			_, _, _ = p.Take()
+			p.Refill()
+			time.Sleep(2 * breath)
+		}
+		ready, err := p.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []int{3, 4, 5}, numbers(ready))
+		require.EqualValues(t, 1, most.Load())
+		require.NoError(t, p.Close())
 	})
 }
 

@@ -198,7 +198,7 @@ func (cfg Config) check() error {
 	if cfg.LogLimit < -1 || cfg.LogLimit > 0 && cfg.LogLimit < logfile.MinLimit {
 		return invalid("log limit %d: it must be -1, 0 or at least %d", cfg.LogLimit, logfile.MinLimit)
 	}
-	if err := cfg.Network.check(cfg); err != nil {
+	if err := cfg.Network.plan.Check(cfg.Detach, cfg.Keep); err != nil {
 		return err
 	}
 	if err := cfg.checkDisk(); err != nil {

@@ -25,7 +25,7 @@ func (b *builder) spec(ctx context.Context, p *parts, dir string) (*specs.Spec, 
 	defer whole.Close()
 	root, o := whole.In(ctx), &p.options
 	o.Files, o.Addresses = dir, b.addresses()
-	if err := b.cfg.Network.prepare(o, root, b.in.CA); err != nil {
+	if err := b.cfg.Network.plan.Prepare(o, root, b.in.CA); err != nil {
 		return nil, err
 	}
 	o.Cgroup = b.in.Cgroup(b.id)

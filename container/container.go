@@ -13,13 +13,13 @@ import (
 	"github.com/containerd/errdefs"
 
 	ctor "github.com/ctorhq/ctor"
-	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/links"
 	"github.com/ctorhq/ctor/internal/reach"
-	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/record"
+	"github.com/ctorhq/ctor/internal/restart"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -34,10 +34,8 @@ type Container struct {
 	origin atomic.Pointer[engine.Origin] // the image that it is an instance of
 	now    atomic.Pointer[life.Life]     // of the first process; see life
 
-	journal *journal.Journal             // of its lives
-	mender  mender                       // of its restart policy
-	health  atomic.Pointer[ready.Health] // nil: nothing looks
-	checked atomic.Int64                 // the number of the life that is looked at
+	journal *journal.Journal // of its lives
+	mender  restart.Mender   // of its restart policy
 
 	stdio    engine.Stdio                  // what the program has of its streams
 	limit    int64                         // of the log
@@ -47,18 +45,16 @@ type Container struct {
 	passing  sync.Mutex                    // held while the runtime lets go of a life, and until the next one
 	past     life.Life                     // that the runtime has let go of; guarded by passing
 	door     reach.Door
-	root     []mount.Mount                 // of Over; nil: a snapshot's
-	network  Network                       // that it was made with, by this program
-	out      atomic.Pointer[egress.Dialer] // what makes its connections; nil: what the record says, else a network's
-	ports    []published
-	overfull atomic.Bool // this program has ended its life, which had too much on the disk
-	links    links
+	root     []mount.Mount // of Over; nil: a snapshot's
+	overfull atomic.Bool   // this program has ended its life, which had too much on the disk
+	links    *links.Links
 	commands sync.Map // *Process of those that have not ended, or are not waited for, beside the first
 
 	closing sync.Once
-	ending  atomic.Bool   // Close or Remove has begun
-	closed  chan struct{} // after it
-	err     error         // of it
+	ending  atomic.Bool        // Close or Remove has begun
+	closed  context.Context    // ends after it
+	close   context.CancelFunc // of closed
+	err     error              // of it
 }
 
 // Get finds a container by its id or its name. An attached container of this
@@ -155,7 +151,8 @@ func (c *Container) detached() bool { return c.about.Detached }
 func (c *Container) kept() bool     { return c.about.Kept }
 
 func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Container {
-	c := &Container{ctor: e, e: in, record: r, closed: make(chan struct{})}
+	c := &Container{ctor: e, e: in, record: r}
+	c.closed, c.close = context.WithCancel(context.Background())
 	c.about, _ = record.Of(r)
 	c.name.Store(&c.about.Name)
 	c.origin.Store(&engine.Origin{Ref: c.about.Ref, Image: c.about.Image})
@@ -163,9 +160,11 @@ func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Co
 	if c.detached() || c.kept() {
 		c.journal = journal.At(in.Dir(r.ID))
 	}
+	c.mender.Policy, c.mender.Journal = restart.Policy(c.about.Restart), c.journal
 	c.limit = Config{LogLimit: c.about.LogLimit}.logLimit()
 	c.outline = sync.OnceValues(func() (*spec.Outline, error) { return spec.Read(r.Spec) })
 	c.door = in.Doors.Door(inside{c})
+	c.links = links.New(in, linked{c}, c.about)
 	return c
 }
 
@@ -183,11 +182,21 @@ func (c *Container) enter(ctx context.Context) (context.Context, func(), error) 
 		return nil, nil, err
 	}
 	select {
-	case <-c.closed:
+	case <-c.closed.Done():
 		leave()
 		return nil, nil, reach.ErrClosed
 	default:
 		return ctx, leave, nil
+	}
+}
+
+// during gives a context that ends when the container is closed, or the engine.
+func (c *Container) during() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(c.e.Life())
+	stop := context.AfterFunc(c.closed, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
 	}
 }
 

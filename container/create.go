@@ -22,6 +22,7 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/lan"
+	"github.com/ctorhq/ctor/internal/links"
 	"github.com/ctorhq/ctor/internal/span"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
@@ -231,9 +232,11 @@ func (b *builder) instance(ctx, own context.Context, r containers.Container, p p
 		return nil, err
 	}
 	c.setLife(l)
-	b.undo.Push(func() error { c.unpublish(); return nil })
-	if err := c.publish(own, b.cfg.Publish); err != nil {
-		return nil, err
+	b.undo.Push(func() error { c.links.Unpublish(); return nil })
+	for _, p := range b.cfg.Publish {
+		if err := c.links.Publish(own, links.Port(p)); err != nil {
+			return nil, err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -246,13 +249,10 @@ func (b *builder) container(r containers.Container, p parts) *Container {
 	c := newContainer(b.ctor, b.in, r)
 	o := spec.OutlineOf(p.spec)
 	c.outline = func() (*spec.Outline, error) { return o, nil }
-	c.network, c.links.members = b.cfg.Network, b.members
+	c.links.Take(b.cfg.Network.plan, b.members)
 	c.handed = b.instead != nil
 	if b.over != nil {
 		c.root = b.over.root
-	}
-	if d := b.cfg.Network.dial; d != nil {
-		c.out.Store(&d)
 	}
 	c.stdio = engine.Stdio{In: stdio.NewInput(b.cfg.Stdin), Out: b.cfg.Stdout, Err: b.cfg.Stderr}
 	return c

@@ -3,7 +3,9 @@ package container
 import (
 	"context"
 	"runtime"
+	"time"
 
+	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
 )
 
@@ -40,3 +42,19 @@ func Filled(p *Pool) (idle int, failed error) {
 		runtime.Gosched()
 	}
 }
+
+// LookAtNext looks at the health of a container in a next life, which it gives the start
+// of, while the container still is in the last one: so it is for a moment at each start.
+func LookAtNext(c *Container) (started time.Time) {
+	l := next{c.life(), time.Now()}
+	c.monitor(l)
+	return l.started
+}
+
+type next struct {
+	life.Life
+	started time.Time
+}
+
+func (n next) Number() int        { return n.Life.Number() + 1 }
+func (n next) Started() time.Time { return n.started }

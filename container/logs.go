@@ -103,10 +103,9 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 		}
 	}
 	if o.Follow {
-		f := follower{c: c, ctx: ctx}
-		of.Ended, of.Through = f.ended, o.Restarts && !o.Current
+		of.Ended, of.Through = life.Complete(ctx, c.life), o.Restarts && !o.Current
 		if of.Through {
-			of.Ended = func() <-chan struct{} { return c.closed }
+			of.Ended = c.closed.Done
 		}
 	}
 	if l.ReadCloser, err = c.e.Backend.Logs(ctx, c.output(), of); err != nil {
@@ -120,33 +119,6 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 		l.ReadCloser = logfile.Fill(l.ReadCloser, o.Gap)
 	}
 	return l, nil
-}
-
-// follower knows when a log is complete. One goroutine asks it.
-type follower struct {
-	c   *Container
-	ctx context.Context
-	of  life.Life
-	end <-chan struct{}
-}
-
-// ended is closed when the life that the container is in has ended and its
-// output is complete, or as complete as it will be. The log tells so by itself,
-// unless what kept it was killed.
-func (f *follower) ended() <-chan struct{} {
-	l := f.c.life()
-	if l == f.of {
-		return f.end
-	}
-	end := make(chan struct{})
-	go func() {
-		defer close(end)
-		if _, err := l.Exited(f.ctx); err == nil {
-			_, _ = l.Drained(f.ctx)
-		}
-	}()
-	f.of, f.end = l, end
-	return end
 }
 
 // logs are a reader that ends with the engine.

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"strings"
@@ -39,7 +40,9 @@ func (c *Container) Rename(ctx context.Context, name string) error {
 	if err := identifiers.Validate(name); err != nil {
 		return c.wrap("rename", err)
 	}
-	done, err := c.e.Rename(ctx, c.ID(), name, c.about.Owner == "", c.renameInNetworks)
+	done, err := c.e.Rename(ctx, c.ID(), name, c.about.Owner == "", func(name string) error {
+		return c.links.Rename(cmp.Or(name, c.ID())) // "" is that it has none but its id
+	})
 	if done {
 		c.name.Store(&name)
 		c.report(events.Renamed, events.Event{})

@@ -165,7 +165,7 @@ func (w *warm) park(ctx context.Context) (err error) {
 		return fmt.Errorf("record: %w", err)
 	}
 	c := w.container(r, w.parts)
-	err = c.linked(own, func() error {
+	err = c.links.Shared(own, func() error {
 		a, err := w.in.Backend.Parker().Park(own, c.task(w.parts.mounts, cio.Config{}))
 		w.pid = int(a.GetPid())
 		return life.Explain(err)

@@ -9,13 +9,10 @@ import (
 	"path"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ctorhq/ctor/internal/engine"
-	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/ready"
-	"github.com/ctorhq/ctor/internal/stdio"
 )
 
 // A Probe tells whether a container is ready for what is wanted of it: nil if
@@ -81,7 +78,7 @@ func Exec(args ...string) Probe {
 		if len(args) == 0 {
 			return ready.Never(fmt.Errorf("exec: %w", invalid("there is no command")))
 		}
-		err := patient{c}.Run(ctx, ready.Limit, args)
+		err := patient{c, c.life()}.Run(ctx, ready.Limit, args)
 		if err != nil {
 			err = fmt.Errorf("exec %s: %w", ready.Brief(strings.Join(args, " ")), err)
 		}
@@ -204,58 +201,9 @@ func Healthy() Probe {
 		if err != nil {
 			return ready.Never(fmt.Errorf("healthy: %w", err))
 		}
-		if err := ready.Healthy(ctx, h, patient{c}); err != nil {
+		if err := ready.Healthy(ctx, h, patient{c, c.life()}); err != nil {
 			return fmt.Errorf("healthy: %w", err)
 		}
 		return nil
 	}
-}
-
-// patient is a container whose health is looked at.
-type patient struct{ c *Container }
-
-func (p patient) Started() time.Time            { return p.c.life().Started() }
-func (p patient) Ends(ctx context.Context) bool { return p.c.awaitEnd(ctx) != nil }
-
-// said is what an error has of the beginning and the end of what a command says, in
-// bytes.
-const said = 1 << 10
-
-// Run runs a command that tells by its exit code. The error has the code, or that
-// it took too long, and what the command said; no *ExitError: that is for the end of
-// the container. The time to start it is the host's doing, and does not count.
-func (p patient) Run(ctx context.Context, limit time.Duration, args []string) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	output := &stdio.Margins{N: said}
-	cmd := p.c.Command(ctx, args[0], args[1:]...)
-	cmd.Stdout, cmd.Stderr = output, output
-	cmd.WaitDelay = time.Second // a child of it may run on
-	err := cmd.Start()
-	if err == nil {
-		late := time.AfterFunc(limit, func() { cancel(fmt.Errorf("it took more than %v", limit)) })
-		defer late.Stop()
-		err = cmd.Wait()
-	}
-	if err == nil {
-		return nil
-	}
-	var exit *ExitError
-	switch {
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
-	case cmd.Process != nil && cmd.Process.ender != nil:
-		err = ready.Cut(cmd.Process.ender)
-	case errors.As(err, &exit):
-		err = errors.New(life.Exit{Code: exit.Code}.String())
-		if exit.Signal == syscall.SIGKILL {
-			err = ready.Cut(err)
-		}
-	default: // it was not started, or its end not seen
-		err = ready.Cut(err)
-	}
-	if text := ready.Brief(string(output.Bytes())); text != "" {
-		err = fmt.Errorf("%w: %s", err, text)
-	}
-	return err
 }

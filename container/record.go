@@ -22,7 +22,7 @@ func (b *builder) about(img ocispec.Image, health []byte) record.Record {
 	return record.Record{
 		Name: b.cfg.Name, Ref: b.ref, Image: b.manifest.Digest.String(), Labels: b.cfg.Labels,
 		StopSignal: signal, StopTimeout: b.cfg.StopTimeout, Health: health,
-		Volumes: b.named(), Users: b.users, Quota: b.project, Disk: b.watched, LogLimit: b.cfg.LogLimit, Out: b.cfg.Network.record(),
+		Volumes: b.named(), Users: b.users, Quota: b.project, Disk: b.watched, LogLimit: b.cfg.LogLimit, Out: b.cfg.Network.plan.Record(),
 		Detached: b.cfg.Detach, Kept: b.cfg.Keep, Owner: engine.Owner(),
 		Restart: int(b.cfg.Restart), AutoRemove: b.cfg.AutoRemove,
 	}

@@ -91,7 +91,7 @@ func (c *Container) StatsEvery(ctx context.Context, interval time.Duration) iter
 			case <-ctx.Done():
 				yield(Stats{}, c.wrap("stats of", context.Cause(ctx)))
 				return
-			case <-c.closed:
+			case <-c.closed.Done():
 				yield(Stats{}, c.wrap("stats of", reach.ErrClosed))
 				return
 			}

@@ -2,8 +2,6 @@ package container
 
 import (
 	"context"
-	"syscall"
-	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 
@@ -31,61 +29,11 @@ func (c *Container) Stop(ctx context.Context) error {
 }
 
 func (c *Container) stop(ctx context.Context) error {
-	if err := c.halt(ctx); err != nil {
+	if err := c.mender.Halt(ctx); err != nil {
 		return err
 	}
-	s, err := c.life().Status(ctx)
-	if err != nil || s.State == containerd.Stopped || s.State == containerd.Created && s.Pid == 0 {
-		return err
-	}
-	ended := life.Ended(ctx, c.life())
-	// A process that was only created has no handler for anything.
-	if patience := c.stopTimeout(); patience > 0 && s.State != containerd.Created {
-		if err := c.first().Signal(ctx, c.stopSignal()); err != nil && !c.e.Backend.Gone(err) {
-			return err
-		}
-		if err := c.thaw(ctx, s); err != nil {
-			return err
-		}
-		t := time.NewTimer(patience)
-		defer t.Stop()
-		select {
-		case <-ended:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-		}
-	}
-	// A process that is gone has ended, which is soon known.
-	if err := c.first().Signal(ctx, syscall.SIGKILL); err != nil && !c.e.Backend.Gone(err) {
-		return err
-	}
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// thaw lets a container go on that was paused. Another caller may do so first.
-func (c *Container) thaw(ctx context.Context, s life.Status) error {
-	if !frozen(s) {
-		return nil
-	}
-	err := c.first().Resume(ctx)
-	if err == nil || c.e.Backend.Gone(err) {
-		return nil
-	}
-	if s, serr := c.life().Status(ctx); serr != nil || frozen(s) {
-		return err
-	}
-	return nil
-}
-
-func frozen(s life.Status) bool {
-	return s.State == containerd.Paused || s.State == containerd.Pausing
+	how := life.Stop{Signal: c.stopSignal(), Patience: c.stopTimeout(), Gone: c.e.Backend.Gone}
+	return how.Do(ctx, c.first(), c.life())
 }
 
 // Pause freezes all processes of the container until Resume. A container that

@@ -41,7 +41,7 @@ func (c *Container) top(ctx context.Context) ([]ProcessInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Pid == 0 || ended(s) {
+	if s.Pid == 0 || s.Ended() {
 		return nil, invalid("it is %s", s.State)
 	}
 	pids, err := cgroup.Of(s.Pid).Pids()

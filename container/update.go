@@ -40,7 +40,7 @@ func (c *Container) update(ctx context.Context, l Limits) error {
 	switch {
 	case l.Disk != 0 && l.Disk != c.about.Disk:
 		return invalid("Disk is what the container was made with")
-	case c.detached() && c.policy() != restart.No:
+	case c.detached() && c.mender.Policy != restart.No:
 		return invalid("a detached container with a restart policy is started again by its shim, with the limits that it was made with")
 	}
 	key := "limits " + c.ID()

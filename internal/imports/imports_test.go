@@ -103,6 +103,8 @@ var rules = []rule{
 	{"internal/lan", []string{"egress", "internal/..."}, "as internal/engine: a network has a way out"},
 	{"internal/netns/netnstest", nil, "a helper for tests of what works in namespaces"},
 	{"internal/nft/nfttest", []string{"internal/netlink"}, "as internal/netns/netnstest"},
+	{"internal/links", []string{"egress", "internal/..."},
+		"as internal/engine: a container has a way out, and what it is besides its links do not know"},
 	{"internal/engine", []string{"egress", "internal/..."},
 		"as internal/...; and an engine has one certificate authority for all ways out"},
 	{"internal/porter", []string{"egress", "internal/..."},

@@ -133,17 +133,4 @@ func (c *Container) kill(ctx context.Context) {
 // awaitCommands lets those who wait for the container's commands, which have
 // ended with it, hear of that before the runtime forgets how they ended. It tells
 // whether all have.
-func (c *Container) awaitCommands() bool {
-	var late <-chan time.Time
-	for p := range c.commands.Range {
-		if late == nil { // the first
-			late = time.After(patience)
-		}
-		select {
-		case <-p.(*Process).exited:
-		case <-late:
-			return false
-		}
-	}
-	return true
-}
+func (c *Container) awaitCommands() bool { return c.commands.Await(patience) }

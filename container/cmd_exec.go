@@ -47,13 +47,12 @@ func (r running) start(ctx context.Context, cmd spec.Command, on cio.Config) (_ 
 	added := r.c.first()
 	added.Exec = strings.ToLower(rand.Text()[:16])
 	watched := life.New(added, life.Watching{Gone: r.c.e.Backend.Gone})
-	p := newProcess(r.c, added, watched, cmd)
-	p.leave, p.release = leave, sync.OnceFunc(p.forget)
-	r.c.commands.Store(p, nil)
+	l := &life.Command{Process: added, Life: watched, Leave: leave, Among: &r.c.commands}
+	l.Release = sync.OnceFunc(l.Forget)
+	p := newProcess(r.c, cmd, l)
 	add := &api.ExecProcessRequest{Terminal: on.Terminal, Stdin: on.Stdin, Stdout: on.Stdout, Stderr: on.Stderr}
 	if err = r.exec(ctx, own, cmd, add, p); err != nil {
-		p.end()
-		r.c.commands.Delete(p)
+		l.Abandon()
 		return nil, r.whyNot(own, err)
 	}
 	go watched.Watch(r.c.e.Context(context.Background()), func(e *life.Exit) {
@@ -86,16 +85,16 @@ func (r running) exec(looking, ctx context.Context, cmd spec.Command, add *api.E
 	if add.Spec, err = spec.Encode(process); err != nil {
 		return err
 	}
-	if err := p.in.Add(ctx, add); err != nil {
+	if err := p.life.Process.Add(ctx, add); err != nil {
 		return err
 	}
-	if err := p.life.Start(ctx); err != nil {
+	if err := p.life.Life.Start(ctx); err != nil {
 		late, cancel := r.c.e.Cleanup(ctx)
 		defer cancel()
-		p.in.Discard(late, r.c.e.Backend.Gone)
+		p.life.Process.Discard(late, r.c.e.Backend.Gone)
 		return err
 	}
-	p.Pid, err = p.life.Pid(ctx)
+	p.Pid, err = p.life.Life.Pid(ctx)
 	return err
 }
 

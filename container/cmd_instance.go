@@ -10,6 +10,7 @@ import (
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -70,8 +71,9 @@ func (i *instance) start(ctx context.Context, cmd spec.Command, on cio.Config) (
 		defer leave()
 		return nil, errors.Join(err, c.Close())
 	}
-	p := newProcess(c, c.first(), c.life(), cmd)
-	p.leave, p.release = leave, func() { _ = c.Close() }
+	p := newProcess(c, cmd, &life.Command{
+		Process: c.first(), Life: c.life(), Leave: leave, Release: func() { _ = c.Close() },
+	})
 	p.Pid, _ = c.life().Pid(inside) // which this program knows
 	go p.watch(inside)
 	return p, nil

@@ -18,14 +18,10 @@ func (c *Cmd) Resize(width, height uint16) error {
 		c.width, c.height = width, height
 		return nil
 	}
-	if err := c.Process.resize(width, height); err != nil {
+	if err := c.Process.life.Resize(width, height); err != nil {
 		return c.wrap("resize terminal of", err)
 	}
 	return nil
-}
-
-func (p *Process) resize(width, height uint16) error {
-	return p.tell(func(ctx context.Context) error { return p.in.Resize(ctx, width, height) })
 }
 
 // Resize sets the size of the terminal of the container's first process, in

@@ -48,7 +48,7 @@ type Container struct {
 	root     []mount.Mount // of Over; nil: a snapshot's
 	overfull atomic.Bool   // this program has ended its life, which had too much on the disk
 	links    *links.Links
-	commands sync.Map // *Process of those that have not ended, or are not waited for, beside the first
+	commands life.Commands
 
 	closing sync.Once
 	ending  atomic.Bool        // Close or Remove has begun

@@ -107,12 +107,16 @@ func (p patient) Run(ctx context.Context, limit time.Duration, args []string) er
 	if err == nil {
 		return nil
 	}
+	var ender error
+	if cmd.Process != nil {
+		_, ender, _ = cmd.Process.life.Exit()
+	}
 	var exit *ExitError
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case cmd.Process != nil && cmd.Process.ender != nil:
-		err = ready.Cut(cmd.Process.ender)
+	case ender != nil:
+		err = ready.Cut(ender)
 	case errors.As(err, &exit):
 		err = errors.New(life.Exit{Code: exit.Code}.String())
 		if exit.Signal == syscall.SIGKILL {

@@ -217,13 +217,8 @@ func (c *Container) watch(l life.Life) {
 // another program may begin the next one, or where the runtime may still have output
 // of a command.
 func (c *Container) pass(l life.Life) {
-	if !c.e.Backend.Sole() || c.handed || !c.awaitCommands() {
+	if !c.e.Backend.Sole() || c.handed || !c.awaitCommands() || c.commands.Relayed() {
 		return
-	}
-	for p := range c.commands.Range {
-		if p.(*Process).relay {
-			return
-		}
 	}
 	ctx, leave, err := c.enter(context.Background())
 	if err != nil {

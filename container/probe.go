@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os/exec"
-	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -95,27 +93,7 @@ func Exec(args ...string) Probe {
 //
 // A path that is none is ctor.ErrInvalid, and ends WaitReady at once.
 func File(name string) Probe {
-	return func(ctx context.Context, c *Container) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		at := strings.TrimPrefix(path.Join("/", name), "/")
-		if at == "" {
-			at = "."
-		}
-		if name == "" || !fs.ValidPath(at) || strings.ContainsRune(at, 0) {
-			return ready.Never(invalid("file: %.100q is no path", name))
-		}
-		_, err := c.FS().Stat(at)
-		if err == nil {
-			return nil
-		}
-		var in *fs.PathError
-		if errors.As(err, &in) {
-			err = in.Err
-		}
-		return fmt.Errorf("file %s: %w", name, err)
-	}
+	return func(ctx context.Context, c *Container) error { return ready.File(ctx, c.FS(), name) }
 }
 
 // Log holds when n lines of the container's output, of both streams, match the

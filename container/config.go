@@ -1,16 +1,18 @@
 package container
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ctorhq/ctor/internal/body"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/logfile"
+	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/spec"
 )
@@ -201,7 +203,7 @@ func (cfg Config) check() error {
 	if err := cfg.Network.plan.Check(cfg.Detach, cfg.Keep); err != nil {
 		return err
 	}
-	if err := cfg.checkDisk(); err != nil {
+	if err := cfg.Limits.check(); err != nil {
 		return err
 	}
 	if err := checkPorts(cfg); err != nil {
@@ -222,27 +224,35 @@ func (cfg Config) logLimit() int64 {
 	return cfg.LogLimit
 }
 
-func (cfg Config) options(id string) (spec.Options, error) {
-	o := spec.Options{
-		ID: id, Args: cfg.Args, Entrypoint: cfg.Entrypoint, Env: cfg.Env,
-		Dir: cfg.Dir, Hostname: cfg.Hostname, TTY: cfg.TTY,
+// plan is what package body makes of it.
+func (cfg Config) plan() (p body.Plan, err error) {
+	p = body.Plan{
+		User: cfg.User, Network: cfg.Network.plan, Disk: cfg.Limits.Disk, Init: cfg.Init, Edit: cfg.Spec,
+		Health: (*ready.Healthcheck)(cfg.Health),
+		Wanted: spec.Options{
+			Args: cfg.Args, Entrypoint: cfg.Entrypoint, Env: cfg.Env,
+			Dir: cfg.Dir, Hostname: cfg.Hostname, TTY: cfg.TTY,
+		},
+		Record: record.Record{
+			Name: cfg.Name, Labels: cfg.Labels, StopSignal: cfg.StopSignal, StopTimeout: cfg.StopTimeout,
+			LogLimit: cfg.LogLimit, Out: cfg.Network.plan.Record(), Detached: cfg.Detach, Kept: cfg.Keep,
+			Restart: int(cfg.Restart), AutoRemove: cfg.AutoRemove,
+		},
 	}
-	if o.Hostname == "" {
-		o.Hostname = spec.Hostname(cfg.name(id))
+	for _, m := range cfg.Mounts {
+		p.Mounts = append(p.Mounts, m.spec())
 	}
-	var err error
-	if o.Limits, err = cfg.Limits.spec(); err != nil {
-		return o, err
+	if p.Wanted.Limits, err = cfg.Limits.spec(); err != nil {
+		return p, err
 	}
-	if o.Security, err = cfg.Security.spec(); err != nil {
-		return o, err
+	if p.Wanted.Security, err = spec.Security(cfg.Security).Here(); err != nil {
+		return p, err
 	}
-	o.Fixed, err = cfg.Limits.fixed()
-	return o, err
+	p.Wanted.Fixed, err = cfg.Limits.fixed()
+	return p, err
 }
 
-// name is what a container with that id is called.
-func (cfg Config) name(id string) string { return cmp.Or(cfg.Name, id) }
-
-// lasting tells whether the container's files may outlive the program.
-func (cfg Config) lasting() bool { return cfg.Detach || cfg.Keep }
+// invalid makes an error of class ctor.ErrInvalid.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, errdefs.ErrInvalidArgument)...)
+}

@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"github.com/ctorhq/ctor/internal/life"
@@ -19,11 +18,11 @@ type mistaken struct {
 
 func (m mistaken) Pid(context.Context) (int, error) { return m.pid, nil }
 
-// Idle are the pids of the first processes that wait in a pool for their command.
+// Idle are the pids of the first processes that wait in a pool for their command, when
+// it is filled.
 func Idle(p *Pool) (pids []int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, w := range p.idle {
+	ready, _ := p.pool.Wait(context.Background())
+	for _, w := range ready {
 		pids = append(pids, w.pid)
 	}
 	return pids
@@ -31,16 +30,8 @@ func Idle(p *Pool) (pids []int) {
 
 // Filled waits until a pool does nothing in the background.
 func Filled(p *Pool) (idle int, failed error) {
-	for {
-		p.mu.Lock()
-		idle, failed := len(p.idle), p.failed
-		busy := p.filling
-		p.mu.Unlock()
-		if !busy {
-			return idle, failed
-		}
-		runtime.Gosched()
-	}
+	ready, failed := p.pool.Wait(context.Background())
+	return len(ready), failed
 }
 
 // LookAtNext looks at the health of a container in a next life, which it gives the start

@@ -133,10 +133,3 @@ func (l linked) Offer(ctx context.Context, at string) (done func() error, err er
 	}
 	return done, nil
 }
-
-// enterNetworks claims names and addresses in the networks of a container that is
-// being made.
-func (b *builder) enterNetworks(name string) (err error) {
-	b.members, err = b.cfg.Network.plan.Enter(&b.in.Networks, b.id, name, &b.undo)
-	return err
-}

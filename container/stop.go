@@ -1,7 +1,10 @@
 package container
 
 import (
+	"cmp"
 	"context"
+	"syscall"
+	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 
@@ -32,8 +35,16 @@ func (c *Container) stop(ctx context.Context) error {
 	if err := c.mender.Halt(ctx); err != nil {
 		return err
 	}
-	how := life.Stop{Signal: c.stopSignal(), Patience: c.stopTimeout(), Gone: c.e.Backend.Gone}
-	return how.Do(ctx, c.first(), c.life())
+	return c.stopping().Do(ctx, c.first(), c.life())
+}
+
+// stopping is how the container is asked to end.
+func (c *Container) stopping() life.Stop {
+	signal, err := life.ParseSignal(c.about.StopSignal)
+	if err != nil {
+		signal = syscall.SIGTERM
+	}
+	return life.Stop{Signal: signal, Patience: cmp.Or(c.about.StopTimeout, 10*time.Second), Gone: c.e.Backend.Gone}
 }
 
 // Pause freezes all processes of the container until Resume. A container that

@@ -212,18 +212,6 @@ func (cfg Config) check() error {
 	return record.CheckLabels(cfg.Labels)
 }
 
-// defaultLogLimit is about what a kubelet keeps (5 files of 10 MiB) and Docker's
-// local driver (5 of 20).
-const defaultLogLimit = 64 << 20
-
-// logLimit is LogLimit as logfile.Create takes it.
-func (cfg Config) logLimit() int64 {
-	if cfg.LogLimit == 0 {
-		return defaultLogLimit
-	}
-	return cfg.LogLimit
-}
-
 // plan is what package body makes of it.
 func (cfg Config) plan() (p body.Plan, err error) {
 	p = body.Plan{

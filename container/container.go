@@ -38,7 +38,6 @@ type Container struct {
 	mender  restart.Mender   // of its restart policy
 
 	stdio    engine.Stdio                  // what the program has of its streams
-	limit    int64                         // of the log
 	starting sync.Mutex                    // held while a life begins, and while all of it ends
 	outline  func() (*spec.Outline, error) // of its configuration
 	handed   bool                          // its streams are a command's
@@ -161,7 +160,6 @@ func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Co
 		c.journal = journal.At(in.Dir(r.ID))
 	}
 	c.mender.Policy, c.mender.Journal = restart.Policy(c.about.Restart), c.journal
-	c.limit = Config{LogLimit: c.about.LogLimit}.logLimit()
 	c.outline = sync.OnceValues(func() (*spec.Outline, error) { return spec.Read(r.Spec) })
 	c.door = in.Doors.Door(inside{c})
 	c.links = links.New(in, linked{c}, c.about)

@@ -1,16 +1,15 @@
 // Package body makes what a container has before it has a process, and with that its
-// first life: a name, users of its own, places in networks, a writable layer, volumes
-// and views of images, a directory with the files that it is told its names by, a
-// configuration, and the record by which other programs find it.
+// first life: its name, users of its own, addresses in networks, a writable layer,
+// volumes and views of images, a directory of files, a configuration, and the record by
+// which other programs find it.
 //
-// A [Plan] says what is wanted, in plain values: package container makes one of its
-// Config. [Make] goes through the steps and hands the [Body] to a function that gives
-// it a process. Each step leaves behind how it is undone, so that after an error, a
-// panic of a function of the program's, or the end of ctx nothing is left, of the
-// process neither.
+// A [Plan] says in plain values what is wanted; package container makes one of its
+// Config. [Make] takes the steps one by one, and then calls a function that gives the
+// [Body] a process. Each step says how it is undone: when one fails, when a function of
+// the program's panics, or when ctx ends, Make leaves nothing behind.
 //
-// A body can also wait without a command ([Plan.Parked]), until [Body.Become] says what
-// it is for.
+// A body can also wait without a command ([Plan.Parked]), until [Body.Become] gives it
+// one.
 package body
 
 import (
@@ -41,8 +40,8 @@ type Plan struct {
 	Manifest ocispec.Descriptor // the image's
 	Given    *Given             // the caller's files instead of the image's; nil: the image's
 
-	// Wanted is what the configuration is to say, as far as the caller says it; Make
-	// finds out the rest. User is looked up in the container's own files.
+	// Wanted is what the caller says of the configuration; Make finds out the rest. User
+	// is looked up in the container's own files.
 	Wanted spec.Options
 	User   string
 
@@ -54,19 +53,18 @@ type Plan struct {
 	// Edit has the last word on the configuration. nil changes nothing.
 	Edit func(*specs.Spec) error
 
-	// Command takes the first process's place, as it is; nil: the process is what the
-	// configuration says.
+	// Command takes the place of the first process; nil: the process is what Wanted and
+	// the image say.
 	Command *spec.Command
 
-	// Parked says that there is no command yet, and no place in a network: Become gives
-	// both.
+	// Parked leaves the command and the networks to Become.
 	Parked bool
 
 	// Health is the check of its health; nil is the image's, and one without Args none.
 	Health *ready.Healthcheck
 
-	// Record is what the record says by the caller's wish: its name, labels, policies,
-	// to whom it belongs.
+	// Record has what the caller says of the container's record: its name, labels and
+	// policies, and whether it is detached or kept. Make finds out the rest.
 	Record record.Record
 }
 
@@ -78,7 +76,7 @@ type Body struct {
 	Record  containers.Container // as it is in the database
 	Root    []mount.Mount        // what the root is mounted from
 	Members []*lan.Member        // of its networks
-	Undo    unwind.Stack         // takes back all that was made, and what is added
+	Undo    unwind.Stack         // of all that was made; a Finish adds its own steps
 
 	e       *engine.Engine
 	plan    Plan
@@ -100,13 +98,13 @@ func (b *Body) Outline() *spec.Outline { return spec.OutlineOf(b.spec) }
 func (b *Body) Process() *specs.Process { return b.spec.Process }
 func (b *Body) Hostname() string        { return b.spec.Hostname }
 
-// A Finish gives a body its process. What it can't undo itself it pushes to the body's
-// Undo. Its ctx goes on for a while when that of the call ends: see Make.
+// A Finish gives a body its process. How that is undone it pushes to the body's Undo.
+// Its ctx goes on for some time when that of the call has ended.
 type Finish func(ctx context.Context, b *Body) error
 
-// Make makes a body and finishes it. ctx is a call's on e. Its end cuts off what may
-// take long, and else counts between the steps: what a step has left that was cut off
-// is not known, so it could not be undone.
+// Make makes a body and finishes it. ctx is that of a call on e. Its end cuts off the
+// steps that may take long and leave nothing; the others are seen through, since what is
+// left of a step that was cut off is not known, and could not be undone.
 func Make(ctx context.Context, e *engine.Engine, p Plan, finish Finish) error {
 	if err := prepare(e); err != nil {
 		return err
@@ -145,8 +143,9 @@ func prepare(e *engine.Engine) error {
 	return nil
 }
 
-// attempt does something with the body, and undoes all that was ever done unless it
-// comes out well: not by its error alone, since a function of the program's may panic.
+// attempt does something with the body, and undoes all that was done to the body, now
+// and before, if it fails. It does so after a panic too: the plan has functions of the
+// program's.
 func (b *Body) attempt(ctx context.Context, do func(own context.Context) error) (err error) {
 	done := false
 	defer func() {
@@ -178,7 +177,7 @@ func (b *Body) own(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-// make takes the steps up to the configuration.
+// make takes the steps from the image to the configuration.
 func (b *Body) make(ctx, own context.Context) (err error) {
 	if err := b.ask(ctx); err != nil {
 		return err

@@ -188,6 +188,17 @@ func (c *Container) enter(ctx context.Context) (context.Context, func(), error) 
 	}
 }
 
+// call is what most methods have around them: it is a call on a container that is not
+// closed, and ends with the engine.
+func (c *Container) call(ctx context.Context, do func(context.Context) error) error {
+	ctx, leave, err := c.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return engine.Cause(ctx, do(ctx))
+}
+
 // during gives a context that ends when the container is closed, or the engine.
 func (c *Container) during() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(c.e.Life())

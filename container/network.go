@@ -5,7 +5,6 @@ import (
 	"net"
 
 	"github.com/ctorhq/ctor/egress"
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/links"
 )
@@ -16,11 +15,11 @@ func init() {
 	lan.Joined = func(j lan.Join) any { return Network{links.Plan{Joins: []lan.Join{j}}} }
 	lan.Connect = func(ctx context.Context, c any, j lan.Join) error {
 		of := c.(*Container)
-		return of.relink(ctx, func(context.Context) error { return of.links.Connect(j) })
+		return of.call(ctx, func(context.Context) error { return of.links.Connect(j) })
 	}
 	lan.Disconnect = func(ctx context.Context, c any, n *lan.Network) error {
 		of := c.(*Container)
-		return of.relink(ctx, func(context.Context) error { return of.links.Disconnect(n) })
+		return of.call(ctx, func(context.Context) error { return of.links.Disconnect(n) })
 	}
 }
 
@@ -108,17 +107,7 @@ func (n Network) DialContext(ctx context.Context, network, address string) (net.
 // detached, since another process makes the connections then. Each of these, and a
 // malformed policy, is ctor.ErrInvalid.
 func (c *Container) SetOut(ctx context.Context, d egress.Dialer) error {
-	return c.wrap("set the way out of", c.relink(ctx, func(ctx context.Context) error { return c.links.SetOut(ctx, d) }))
-}
-
-// relink changes the container's links.
-func (c *Container) relink(ctx context.Context, change func(context.Context) error) error {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	return engine.Cause(ctx, change(ctx))
+	return c.wrap("set the way out of", c.call(ctx, func(ctx context.Context) error { return c.links.SetOut(ctx, d) }))
 }
 
 // linked is what the container's links must know of it.

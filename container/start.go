@@ -33,12 +33,7 @@ import (
 func (c *Container) Start(ctx context.Context) (err error) {
 	ctx, end := span.Begin(ctx, "start", span.ContainerID.String(c.ID()), span.Container.String(c.Name()))
 	defer end(&err)
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap("start", err)
-	}
-	defer leave()
-	return c.wrap("start", engine.Cause(ctx, c.start(ctx)))
+	return c.wrap("start", c.call(ctx, c.start))
 }
 
 func (c *Container) start(ctx context.Context) error {

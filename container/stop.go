@@ -11,7 +11,6 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/life"
 )
@@ -23,22 +22,16 @@ import (
 // Config.Restart starts it then, until Start does. The end of ctx ends the call, not
 // the container.
 func (c *Container) Stop(ctx context.Context) error {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap("stop", err)
-	}
-	defer leave()
-	if err := c.stop(ctx); !c.e.Backend.Gone(err) {
-		return c.wrap("stop", engine.Cause(ctx, err))
-	}
-	return nil
-}
-
-func (c *Container) stop(ctx context.Context) error {
-	if err := c.mender.Halt(ctx); err != nil {
+	return c.wrap("stop", c.call(ctx, func(ctx context.Context) error {
+		err := c.mender.Halt(ctx)
+		if err == nil {
+			err = c.stopping().Do(ctx, c.first(), c.life())
+		}
+		if c.e.Backend.Gone(err) {
+			return nil
+		}
 		return err
-	}
-	return c.stopping().Do(ctx, c.first(), c.life())
+	}))
 }
 
 // stopping is how the container is asked to end.
@@ -88,16 +81,25 @@ func (c *Container) Resume(ctx context.Context) error {
 	})
 }
 
+// Resize sets the size of the terminal of the container's first process, in
+// characters; the process is told of it by SIGWINCH. A container without TTY,
+// or one that has ended, is ctor.ErrInvalid.
+func (c *Container) Resize(ctx context.Context, width, height uint16) error {
+	return c.tell(ctx, "resize terminal of", func(ctx context.Context, s containerd.ProcessStatus) error {
+		if s == containerd.Stopped {
+			return invalid("it is %s", s)
+		}
+		return c.first().Resize(ctx, width, height)
+	})
+}
+
 // tell does something to a task whose state it finds out first.
 func (c *Container) tell(ctx context.Context, op string, do func(context.Context, containerd.ProcessStatus) error) error {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap(op, err)
-	}
-	defer leave()
-	s, err := c.life().Status(ctx)
-	if err == nil {
-		err = do(ctx, s.State)
-	}
-	return c.wrap(op, engine.Cause(ctx, err))
+	return c.wrap(op, c.call(ctx, func(ctx context.Context) error {
+		s, err := c.life().Status(ctx)
+		if err != nil {
+			return err
+		}
+		return do(ctx, s.State)
+	}))
 }

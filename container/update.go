@@ -8,7 +8,6 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/restart"
 	"github.com/ctorhq/ctor/internal/spec"
 )
@@ -24,12 +23,7 @@ import (
 // it again with those that it was made with. When Update fails the limits are what they
 // were.
 func (c *Container) Update(ctx context.Context, l Limits) error {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap("update", err)
-	}
-	defer leave()
-	return c.wrap("update", engine.Cause(ctx, c.update(ctx, l)))
+	return c.wrap("update", c.call(ctx, func(ctx context.Context) error { return c.update(ctx, l) }))
 }
 
 func (c *Container) update(ctx context.Context, l Limits) error {

@@ -128,10 +128,10 @@ func (b *Body) makeVolumes(ctx context.Context) error {
 // useVolumes fills those that are new with what the image has at their targets, and
 // keeps the named ones from being removed until release: by then the record says
 // that the container has them.
-func (b *Body) useVolumes(ctx context.Context) (release func(), err error) {
+func (b *Body) useVolumes(ctx context.Context) (_ func(), err error) {
 	img := &imageRoot{open: func() (*rootfs.Root, error) { return b.e.Doors.Snapshot(b.Root, b.options.Files) }}
 	var held []*volumes.Held
-	release = func() {
+	release := func() {
 		for _, h := range held {
 			h.Release()
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,24 +21,28 @@ func TestWatch(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var (
-			spent   time.Duration
-			unknown error
-			over    int
+			spent   atomic.Int64
+			unknown atomic.Bool
+			over    atomic.Int64
 		)
 		w := quota.Watch{
 			Bytes: 1 << 20, Dirs: []string{dir, filepath.Join(dir, "missing")},
-			Spent: func() (time.Duration, error) { return spent, unknown },
-			Over:  func() { over++ },
+			Spent: func() (time.Duration, error) {
+				if unknown.Load() {
+					return 0, errors.New("there is no counter")
+				}
+				return time.Duration(spent.Load()), nil
+			},
+			Over: func() { over.Add(1) },
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); w.Run(ctx) }()
 		told := func(after time.Duration) int {
-			t.Helper()
-			over = 0
+			over.Store(0)
 			time.Sleep(after)
 			synctest.Wait()
-			return over
+			return int(over.Load())
 		}
 		full := filepath.Join(dir, "full")
 		fill := func() { require.NoError(t, os.WriteFile(full, make([]byte, 4<<20), 0o600)) }
@@ -52,12 +57,12 @@ func TestWatch(t *testing.T) {
 		require.Zero(t, told(3*time.Second))
 		fill()
 		require.Zero(t, told(5*time.Second))
-		spent++
+		spent.Add(1)
 		require.Equal(t, 2, told(2*time.Second))
 
 		require.NoError(t, os.Remove(full))
 		require.Zero(t, told(3*time.Second))
-		unknown = errors.New("no counter")
+		unknown.Store(true)
 		require.Zero(t, told(3*time.Second))
 		fill()
 		require.Equal(t, 3, told(3*time.Second), "where nothing is known it is looked at each second")

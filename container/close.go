@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/life"
 )
@@ -22,7 +24,7 @@ const patience = 5 * time.Second
 // attached or kept container is closed, and a detached one goes on.
 func (c *Container) Close() error {
 	c.finish("close", c.release)
-	<-c.closed
+	<-c.closed.Done()
 	return c.err
 }
 
@@ -37,16 +39,18 @@ func (c *Container) Remove(ctx context.Context) error {
 	}
 	defer leave()
 	if c.finish("remove", c.delete) {
-		<-c.closed
+		<-c.closed.Done()
 		return c.err
 	}
-	<-c.closed
+	<-c.closed.Done()
 	if !c.kept() {
 		return c.err
 	}
 	own, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	return c.wrap("remove", c.reported(events.Removed, c.e.Remove(own, c.record)))
+	gone, unlock := c.seize(own)
+	defer unlock()
+	return c.wrap("remove", c.erase(own, gone))
 }
 
 // finish ends the use of the container, once, and says whether it was now.
@@ -54,13 +58,13 @@ func (c *Container) finish(op string, end func(context.Context) error) (now bool
 	c.closing.Do(func() {
 		now = true
 		defer c.door.Close() // again, for files that another Container has opened meanwhile
-		defer close(c.closed)
+		defer c.close()
 		c.ending.Store(true)
 		_ = c.door.Close()
-		c.unpublish()
+		c.links.Unpublish()
 		c.starting.Lock() // what is being started is started
 		defer c.starting.Unlock()
-		defer c.leaveNetworks()
+		defer c.links.Leave()
 		ctx := context.Background()
 		if c.e.Attached(c.ID()) != c { // it does not end with the engine, but its calls do
 			inside, leave, err := c.e.Enter(ctx)
@@ -100,9 +104,8 @@ func (c *Container) release(ctx context.Context) error {
 func (c *Container) delete(ctx context.Context) error {
 	own, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if unlock, err := c.journal.Lock(own); err == nil { // an error: it is gone, or what has it hangs
-		defer unlock()
-	}
+	gone, unlock := c.seize(own)
+	defer unlock()
 	c.kill(ctx)
 	c.awaitCommands()
 	c.passing.Lock() // what comes later finds that the container is ending
@@ -110,7 +113,26 @@ func (c *Container) delete(ctx context.Context) error {
 	ctx, cancelRest := c.e.Cleanup(ctx)
 	defer cancelRest()
 	defer c.e.Forget(c.ID(), c) // what of it could not be removed is owed
-	return c.reported(events.Removed, c.e.Remove(ctx, c.record))
+	return c.erase(ctx, gone)
+}
+
+// seize has the container be no other's to start or to remove, and tells whether another
+// has removed it. One whose lock is not to be had hangs, and is removed all the same.
+func (c *Container) seize(ctx context.Context) (gone bool, unlock func()) {
+	unlock, err := c.journal.Lock(ctx)
+	if err != nil {
+		return errdefs.IsNotFound(err), func() {}
+	}
+	return false, unlock
+}
+
+// erase removes all there is of the container, and tells of that unless it was gone.
+func (c *Container) erase(ctx context.Context, gone bool) error {
+	err := c.e.Remove(ctx, c.record)
+	if gone {
+		return err
+	}
+	return c.reported(events.Removed, err)
 }
 
 // kill ends the container, and the copying of its streams.
@@ -133,17 +155,4 @@ func (c *Container) kill(ctx context.Context) {
 // awaitCommands lets those who wait for the container's commands, which have
 // ended with it, hear of that before the runtime forgets how they ended. It tells
 // whether all have.
-func (c *Container) awaitCommands() bool {
-	var late <-chan time.Time
-	for p := range c.commands.Range {
-		if late == nil { // the first
-			late = time.After(patience)
-		}
-		select {
-		case <-p.(*Process).exited:
-		case <-late:
-			return false
-		}
-	}
-	return true
-}
+func (c *Container) awaitCommands() bool { return c.commands.Await(patience) }

@@ -10,7 +10,6 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/cgroup"
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reach"
 )
 
@@ -43,14 +42,12 @@ type Stats struct {
 
 // Stats reads the container's counters, from New on until it ends: then it is
 // ctor.ErrInvalid, and after Close ctor.ErrNotFound.
-func (c *Container) Stats(ctx context.Context) (Stats, error) {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return Stats{}, c.wrap("stats of", err)
-	}
-	defer leave()
-	s, err := c.stats(ctx)
-	return s, c.wrap("stats of", engine.Cause(ctx, err))
+func (c *Container) Stats(ctx context.Context) (s Stats, err error) {
+	err = c.call(ctx, func(ctx context.Context) (err error) {
+		s, err = c.stats(ctx)
+		return err
+	})
+	return s, c.wrap("stats of", err)
 }
 
 func (c *Container) stats(ctx context.Context) (Stats, error) {
@@ -66,7 +63,7 @@ func (c *Container) stats(ctx context.Context) (Stats, error) {
 
 // StatsEvery gives the counters again and again: at once, and then as often as the
 // interval says, or every second if that is not positive. It ends with the
-// container's life, or with the loop; and with an error when ctx ends, when the
+// container's life, also where a policy begins the next, or with the loop; and with an error when ctx ends, when the
 // container is closed, or when it has ended or is not there from the start. What the
 // loop's body takes longer for than the interval is left out, and not made up for. It
 // holds about a dozen of the kernel's files open: to watch 200 containers takes one or
@@ -81,6 +78,7 @@ func (c *Container) StatsEvery(ctx context.Context, interval time.Duration) iter
 			yield(s, err)
 			return
 		}
+		life := max(c.life().Number(), 1) // also of one that is to be started
 		clock := time.NewTicker(interval)
 		defer clock.Stop()
 		meter := cgroup.At(c.cgroup()).Meter()
@@ -91,13 +89,16 @@ func (c *Container) StatsEvery(ctx context.Context, interval time.Duration) iter
 			case <-ctx.Done():
 				yield(Stats{}, c.wrap("stats of", context.Cause(ctx)))
 				return
-			case <-c.closed:
+			case <-c.closed.Done():
 				yield(Stats{}, c.wrap("stats of", reach.ErrClosed))
 				return
 			}
 			// The runtime is asked only where the kernel has nothing to say.
 			n, err := meter.Read()
 			if err != nil || n.Pids == 0 {
+				if c.life().Number() > life {
+					return // its policy has begun the next
+				}
 				if s, err = c.Stats(ctx); errors.Is(err, errdefs.ErrInvalidArgument) {
 					return // it has ended
 				}

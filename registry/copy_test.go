@@ -153,7 +153,7 @@ func TestCopyEnds(t *testing.T) {
 	from, to := registrytest.NewServer(t, nil), registrytest.NewServer(t, nil)
 	all := map[string][]byte{}
 	below := describe(ocispec.MediaTypeImageIndex, nil)
-	for range 20 {
+	for range 1000 {
 		b, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{below}})
 		require.NoError(t, err)
 		below = describe(ocispec.MediaTypeImageIndex, b)

@@ -100,11 +100,13 @@ func TestCopyLayout(t *testing.T) {
 	// What is not there leaves nothing.
 	none := filepath.Join(t.TempDir(), "none")
 	for from, class := range map[string]error{
-		"oci:" + none:              errdefs.ErrNotFound,
-		"oci:" + t.TempDir():       errdefs.ErrNotFound,
-		"oci:" + dir + ":v2":       errdefs.ErrNotFound,
-		"oci:" + dir + ":bad name": errdefs.ErrInvalidArgument,
-		"oci:" + dir + "@" + none:  errdefs.ErrNotFound,
+		"oci:" + none:                                       errdefs.ErrNotFound,
+		"oci:" + t.TempDir():                                errdefs.ErrNotFound,
+		"oci:" + dir + ":v2":                                errdefs.ErrNotFound,
+		"oci:" + dir + ":bad name":                          errdefs.ErrInvalidArgument,
+		"oci:" + dir + ":v1\n":                              errdefs.ErrInvalidArgument,
+		"oci:" + dir + ":v\n1":                              errdefs.ErrInvalidArgument,
+		"oci:" + dir + "@" + none:                           errdefs.ErrNotFound,
 		"oci:" + dir + "@" + digest.FromString("").String(): errdefs.ErrNotFound,
 		srv.Host + "/none:v1":                               errdefs.ErrNotFound,
 	} {

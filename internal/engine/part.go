@@ -31,7 +31,7 @@ type Part interface {
 // before what it uses, and the record next, so that a kill in the middle leaves
 // what Orphans finds. The rest goes at once.
 func (e *Engine) parts() (first, rest []Part) {
-	return []Part{taskPart{e}, recordPart{e}}, []Part{filesPart{e}, layerPart{e}, quotaPart{e}, usersPart{e}, namePart{e}}
+	return []Part{taskPart{e}, recordPart{e}}, []Part{filesPart{e}, layerPart{e}, quotaPart{e}, usersPart{e}, namePart{e}, originPart{e}}
 }
 
 // Remove deletes a container, running or not, with all of its parts. What is

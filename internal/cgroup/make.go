@@ -96,6 +96,9 @@ func (f *Fresh) make(two bool) error {
 	return nil
 }
 
+// At is it, by its path.
+func (f *Fresh) At() Group { return At(f.path) }
+
 // Undo removes what was made. What has begun in it has ended.
 func (f *Fresh) Undo() error {
 	end := time.Now().Add(deathLimit)

@@ -36,32 +36,23 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_
 	if c.users, err = e.makeUsers(ctx, &script, b.Spec.Linux, spaces.own); err != nil {
 		return nil, none, err
 	}
-	group, err := cgroup.Begin(c.group)
-	defer func() { group.Close() }() // also of what Complete opens
-	undo.Push(group.Undo)
+	begun, err := e.begin(ctx, c.group, forker.Order{Namespaces: spaces.born(c.users), Pids: spaces.pids})
 	if err != nil {
 		return nil, none, err
 	}
-	born := e.bear(ctx, forker.Order{Namespaces: spaces.born(c.users), Cgroup: group.Two, Pids: spaces.pids})
-	defer born() // it has descriptors that are closed next
-	undo.Push(func() error {
-		child, err := born()
-		if err != nil {
-			return nil
-		}
-		return c.abort(child)
-	})
-	if err := group.Complete(); err != nil {
-		return nil, none, err
-	}
+	defer begun.close()
+	undo.Push(begun.undo)
 	if c.root, err = e.openRoot(b, c.users); err != nil {
 		return nil, none, err
 	}
 	undo.Push(func() error { return unix.Close(c.root) })
-	if err := c.prepare(&script, spaces, group.Doors, b, io); err != nil {
+	if err := begun.placed(); err != nil {
 		return nil, none, err
 	}
-	child, err := born()
+	if err := c.prepare(&script, spaces, begun.group.Doors, b, io); err != nil {
+		return nil, none, err
+	}
+	child, err := begun.born()
 	if err != nil {
 		return nil, none, err
 	}
@@ -90,22 +81,6 @@ func (c *container) prepare(s *forker.Script, own spaces, doors cgroup.Doors, b 
 		return err
 	}
 	return c.write(s, own, doors, b, io)
-}
-
-// bear has a process forked meanwhile: its namespaces cost the kernel as much as all
-// that is prepared for it here. The returned function waits for it.
-func (e *Executor) bear(ctx context.Context, o forker.Order) func() (*forker.Child, error) {
-	var child *forker.Child
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		child, err = e.pool.Fork(ctx, o)
-	}()
-	return func() (*forker.Child, error) {
-		<-done
-		return child, err
-	}
 }
 
 // write makes a script of the configuration, up to the command with a nil io.

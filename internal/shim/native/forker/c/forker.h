@@ -23,7 +23,11 @@ struct self {
 	int me;           // a pidfd of the forker
 	int files[FILES]; // that came with the request
 	u32 nfiles;
-	int root; // directory below which paths are looked up
+	int root; // directory below which paths are looked up: by set_root
+	struct identity {
+		u64 inode, device;
+	} root_is;
+	int root_is_proc;
 	int proc; // a procfs of the own pid namespace; -1: none yet
 	int blank; // root of the tmpfs that was mounted last: no image has put links there; -1: none
 	char blank_path[PATH_SIZE];
@@ -63,6 +67,7 @@ void close_files(void);
 long transmit(int to, const void *message, u32 size, int descriptor);
 
 // root.c
+void set_root(long fd);
 #define INSIDE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 long lookup(int dir, const char *path, u64 flags, u64 resolve);
 long target(const char *path, u32 flags, int *made);

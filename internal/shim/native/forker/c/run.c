@@ -117,7 +117,7 @@ _Noreturn void carry_out(void)
 void op_rest(struct args *a)
 {
 	(void)a;
-	self.root = (int)must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/");
+	set_root(must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/"));
 	close_files();
 	say(WORD_READY, -1);
 	carry_out();

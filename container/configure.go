@@ -59,6 +59,7 @@ func (b *builder) configure(ctx context.Context, img ocispec.Image, o spec.Optio
 		return nil, err
 	}
 	if b.cfg.Spec != nil {
+		spec.Unshare(s)
 		if err := b.cfg.Spec(s); err != nil {
 			return nil, fmt.Errorf("Config.Spec: %w", err)
 		}

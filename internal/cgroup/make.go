@@ -281,7 +281,7 @@ func (d Doors) Close() {
 
 // Ones gives version 1's hierarchies by the names of their directories, in the
 // order of their mounts; none where version 2 is all there is.
-func Ones() ([]string, error) {
+var Ones = sync.OnceValues(func() ([]string, error) {
 	found, err := hierarchies()
 	if err != nil || unified() {
 		return nil, err
@@ -294,7 +294,7 @@ func Ones() ([]string, error) {
 		}
 	}
 	return names, nil
-}
+})
 
 // Drop removes a cgroup whose processes have ended.
 func Drop(path string) error {

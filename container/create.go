@@ -175,6 +175,9 @@ func (b *builder) parts(ctx, own context.Context) (p parts, err error) {
 	if p.mounts, err = b.layer(ctx, p.class); err != nil {
 		return p, err
 	}
+	if b.usual() {
+		b.in.Expect(own, b.id, b.in.OverPoints(p.mounts))
+	}
 	if err := b.showImages(ctx, p.options.Mounts); err != nil {
 		return p, err
 	}
@@ -200,6 +203,14 @@ func (b *builder) parts(ctx, own context.Context) (p parts, err error) {
 		return p, err
 	}
 	return p, nil
+}
+
+// usual tells whether what makes the container can begin with what is known by now: it has
+// namespaces of its own, and its root stays as it is. A bound of its disk is set on the
+// layer's directories before they are mounted.
+func (b *builder) usual() bool {
+	own := !b.cfg.Security.UserNS && len(b.cfg.Network.whole) == 0 && b.cfg.Spec == nil
+	return own && b.over == nil && b.cfg.Limits.Disk == 0 && !b.cfg.Keep && !b.cfg.Detach
 }
 
 // asked is what the image and the caller want, before anything is made.

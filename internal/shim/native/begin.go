@@ -4,21 +4,24 @@ import (
 	"context"
 	"errors"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/shim/native/forker"
 )
 
-// beginning is what a container has before its files and its configuration matter: its
-// cgroups, and a process in new namespaces. They take the kernel about as long as all
+// beginning is what a container has before its configuration matters: cgroups, a process
+// in new namespaces, and a root file system. They take the kernel about as long as all
 // the rest, and so are made meanwhile.
 type beginning struct {
 	group  *cgroup.Fresh
 	placed func() error                  // waits for version 1's cgroups
 	born   func() (*forker.Child, error) // waits for the process
+	rooted func() (int, error)           // waits for the root
 }
 
 // begin begins a container in the cgroup at path. The order's Cgroup is that.
-func (e *Executor) begin(ctx context.Context, path string, o forker.Order) (*beginning, error) {
+func (e *Executor) begin(ctx context.Context, path string, o forker.Order, root func() (int, error)) (*beginning, error) {
 	group, err := cgroup.Begin(path)
 	if err != nil {
 		err = errors.Join(err, group.Undo())
@@ -29,7 +32,7 @@ func (e *Executor) begin(ctx context.Context, path string, o forker.Order) (*beg
 	born := meanwhile(func() (*forker.Child, error) { return e.pool.Fork(ctx, o) })
 	placed := meanwhile(func() (none struct{}, err error) { return none, group.Complete() })
 	return &beginning{
-		group: group, born: born,
+		group: group, born: born, rooted: meanwhile(root),
 		placed: func() error { _, err := placed(); return err },
 	}, nil
 }
@@ -37,11 +40,14 @@ func (e *Executor) begin(ctx context.Context, path string, o forker.Order) (*beg
 // undo takes all of it back.
 func (b *beginning) undo() error {
 	_ = b.placed()
-	var aborted error
-	if child, err := b.born(); err == nil {
-		aborted = abort(child, b.group.At())
+	var errs []error
+	if root, err := b.rooted(); err == nil {
+		errs = append(errs, unix.Close(root))
 	}
-	return errors.Join(aborted, b.group.Undo())
+	if child, err := b.born(); err == nil {
+		errs = append(errs, abort(child, b.group.At()))
+	}
+	return errors.Join(append(errs, b.group.Undo())...)
 }
 
 // close lets go of the descriptors that are needed only while the container is made.

@@ -36,17 +36,17 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_
 	if c.users, err = e.makeUsers(ctx, &script, b.Spec.Linux, spaces.own); err != nil {
 		return nil, none, err
 	}
-	begun, err := e.begin(ctx, c.group, forker.Order{Namespaces: spaces.born(c.users), Pids: spaces.pids})
+	order := forker.Order{Namespaces: spaces.born(c.users), Pids: spaces.pids}
+	begun, err := e.goOn(ctx, c.group, order, b.Mounts, func() (int, error) { return e.openRoot(b, c.users) })
 	if err != nil {
 		return nil, none, err
 	}
 	defer begun.close()
 	undo.Push(begun.undo)
-	if c.root, err = e.openRoot(b, c.users); err != nil {
+	if err := begun.placed(); err != nil {
 		return nil, none, err
 	}
-	undo.Push(func() error { return unix.Close(c.root) })
-	if err := begun.placed(); err != nil {
+	if c.root, err = begun.rooted(); err != nil {
 		return nil, none, err
 	}
 	if err := c.prepare(&script, spaces, begun.group.Doors, b, io); err != nil {

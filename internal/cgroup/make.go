@@ -125,6 +125,9 @@ func (h hierarchy) make(path string) error {
 	}
 	switch err {
 	case nil:
+		if above == "/" && slices.Contains(h.controllers(), "cpuset") {
+			return inherit(dir) // the root hands nothing down
+		}
 		return nil
 	case unix.EEXIST:
 		// What a dead runtime has left, or a container's.

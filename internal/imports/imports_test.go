@@ -114,6 +114,9 @@ var rules = []rule{
 	{"hack/dockerfilesuite", []string{"hack/internal/foreign", "registry/registrytest"}, "as hack/clientsuite"},
 	{"hack/clientsuite", []string{"hack/internal/foreign", "registry/registrytest"},
 		"it compiles what it tests, the library too, as another program: what it links itself only serves the images"},
+	{"hack/oci", []string{"internal/bundle", "internal/shim", "internal/shim/self"},
+		"it has a shim run containers without an engine, by the verbs of the OCI's command line"},
+	{"hack/validation", nil, "it compiles what it tests as other programs"},
 	{"examples/...", []string{".", "image", "container", "network", "volume", "layer", "registry", "egress", "container/containertest", "registry/registrytest"},
 		"an example is what a user can write, and a user cannot import internal"},
 }

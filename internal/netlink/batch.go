@@ -2,7 +2,7 @@
 // is to be: links, addresses, routes, and, for package nft, tables of rules.
 //
 // A [Batch] is built and sent as one message; the kernel does its requests in
-// order and answers each. What the library needs is some dozen requests, whose
+// order, and answers the last one and those that fail. What the library needs is some dozen requests, whose
 // layout is the kernel's interface and does not change; a general library would
 // be larger than all of it, and would send each request by itself.
 package netlink
@@ -18,14 +18,22 @@ var native = binary.NativeEndian
 
 // A Batch is a list of requests. The zero value is empty.
 type Batch struct {
-	buf   []byte
-	start int      // of the request that is being built
-	nests []int    // where its open nested attributes begin
-	names []string // of the requests that the kernel answers
+	buf      []byte
+	start    int       // of the request that is being built
+	nests    []int     // where its open nested attributes begin
+	messages int       // in all
+	requests []request // that the kernel may answer
+}
+
+type request struct {
+	name   string
+	number int // among all messages
+	flags  int // where its flags are in buf
 }
 
 // Begin begins a request: a message of a type with flags and a fixed header. If
-// flags has NLM_F_ACK, the kernel answers, and name is what an error calls it.
+// flags has NLM_F_ACK, what becomes of it is waited for, and name is what an error
+// calls it.
 func (b *Batch) Begin(name string, typ, flags uint16, header []byte) *Batch {
 	b.finish()
 	b.start = len(b.buf)
@@ -35,8 +43,9 @@ func (b *Batch) Begin(name string, typ, flags uint16, header []byte) *Batch {
 	b.buf = append(append(b.buf, h[:]...), header...)
 	b.pad()
 	if flags&unix.NLM_F_ACK != 0 {
-		b.names = append(b.names, name)
+		b.requests = append(b.requests, request{name, b.messages, b.start + 6})
 	}
+	b.messages++
 	return b
 }
 
@@ -51,6 +60,25 @@ func (b *Batch) pad() {
 	for len(b.buf)%4 != 0 {
 		b.buf = append(b.buf, 0)
 	}
+}
+
+// hush has the kernel answer the last request alone. It tells of a failure unasked, and
+// an answer to each of the others would cost as much as the request.
+func (b *Batch) hush() {
+	for _, r := range b.requests[:max(len(b.requests)-1, 0)] {
+		native.PutUint16(b.buf[r.flags:], native.Uint16(b.buf[r.flags:])&^unix.NLM_F_ACK)
+	}
+}
+
+// named is what an error of a message calls it. What fails with a transaction as a
+// whole is told of the message that opens it, which has no name.
+func (b *Batch) named(number int) string {
+	for _, r := range b.requests {
+		if r.number >= number {
+			return r.name
+		}
+	}
+	return ""
 }
 
 // Bytes gives the batch as it is sent.

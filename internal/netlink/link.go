@@ -49,9 +49,11 @@ func (b *Batch) Veth(here, there End, namespace *os.File, address net.HardwareAd
 	return b.End().End().End()
 }
 
-// end adds what both ends of a veth are told.
+// end adds what both ends of a veth are told. Unasked the kernel makes a queue for each
+// processor, and takes all but one away again, for which it waits until none is in use.
 func (b *Batch) end(name string, address net.HardwareAddr, mtu int) *Batch {
-	return b.String(unix.IFLA_IFNAME, name).Attr(unix.IFLA_ADDRESS, address).Uint32(unix.IFLA_MTU, uint32(mtu))
+	return b.String(unix.IFLA_IFNAME, name).Attr(unix.IFLA_ADDRESS, address).Uint32(unix.IFLA_MTU, uint32(mtu)).
+		Uint32(unix.IFLA_NUM_TX_QUEUES, 1).Uint32(unix.IFLA_NUM_RX_QUEUES, 1)
 }
 
 // Plain has a link give itself no address of IPv6: with none it looks for no

@@ -3,6 +3,7 @@ package netlink
 import (
 	"errors"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,21 +36,22 @@ func Open(family int) (*Socket, error) {
 // Close closes the socket.
 func (s *Socket) Close() error { return unix.Close(s.fd) }
 
-// Do sends a batch and waits for all answers. It gives the first error; what
+// Do sends a batch and waits until all of it is done. It gives the first error; what
 // came before that in the batch is done, unless the batch is a transaction.
 func (s *Socket) Do(b *Batch) error {
+	b.hush()
 	first, err := s.send(b)
-	for left := b.names; err == nil && len(left) > 0; {
-		err = s.receive(first, func(m message) error {
-			if m.typ != unix.NLMSG_ERROR || len(left) == 0 {
-				return nil
-			}
-			name := left[0]
-			left = left[1:]
-			return m.failure(name)
-		})
+	if err != nil || len(b.requests) == 0 {
+		return err
 	}
-	return err
+	last := b.requests[len(b.requests)-1].number
+	return s.receive(first, func(m message) (done bool, err error) {
+		if m.typ != unix.NLMSG_ERROR {
+			return false, nil
+		}
+		number := int(m.seq - first)
+		return number == last, m.failure(b.named(number))
+	})
 }
 
 // ask sends one question, and gives each message of the answer to take.
@@ -58,10 +60,10 @@ func (s *Socket) ask(b *Batch, take func(message) error) error {
 	if err != nil {
 		return err
 	}
-	return s.receive(first, take)
+	return s.receive(first, func(m message) (bool, error) { return true, take(m) })
 }
 
-// send numbers the requests of a batch, on from those of the last one, and gives
+// send numbers the messages of a batch, on from those of the last one, and gives
 // the number of the first.
 func (s *Socket) send(b *Batch) (first uint32, err error) {
 	first = s.seq + 1
@@ -72,13 +74,16 @@ func (s *Socket) send(b *Batch) (first uint32, err error) {
 	return first, os.NewSyscallError("sendto", unix.Sendto(s.fd, b.Bytes(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
 }
 
-// receive reads until there are answers to requests from the number first on, and
-// gives them to take, until that has an error. Older ones are of a batch that
-// failed.
-func (s *Socket) receive(first uint32, take func(message) error) error {
-	buf := make([]byte, 32<<10)
-	for answered := false; !answered; {
-		n, from, err := unix.Recvfrom(s.fd, buf, 0)
+// buffers are for what the kernel sends at a time.
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// receive gives the answers to messages from the number first on to take, until one
+// has an error or take says that it is done. Older ones are of a batch that failed.
+func (s *Socket) receive(first uint32, take func(message) (done bool, err error)) error {
+	buf := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
+	for done := false; !done; {
+		n, from, err := unix.Recvfrom(s.fd, buf[:], 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -92,10 +97,11 @@ func (s *Socket) receive(first uint32, take func(message) error) error {
 			if int32(m.seq-first) < 0 {
 				continue
 			}
-			answered = true
-			if err := take(m); err != nil {
+			now, err := take(m)
+			if err != nil {
 				return err
 			}
+			done = done || now
 		}
 	}
 	return nil

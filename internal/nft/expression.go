@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -69,6 +70,11 @@ func load(register uint32, value []byte) Expression {
 // Protocol matches a protocol, such as unix.IPPROTO_TCP ("meta l4proto").
 func Protocol(p byte) []Expression {
 	return []Expression{meta(unix.NFT_META_L4PROTO), equals([]byte{p})}
+}
+
+// NotProtocol matches every other one.
+func NotProtocol(p byte) []Expression {
+	return []Expression{meta(unix.NFT_META_L4PROTO), differs([]byte{p})}
 }
 
 // Mark matches packets that have a mark ("meta mark").
@@ -140,22 +146,22 @@ func fib(result, flags uint32) Expression {
 	}
 }
 
-// source loads the address that a packet is from, and destination the one that it
-// goes to.
-func source(length int) Expression {
+// source loads the first bytes of the address that a packet is from, and destination
+// those of the one that it goes to. length is that of an address.
+func source(length, first int) Expression {
 	offset := uint32(12)
 	if length == net6 {
 		offset = 8
 	}
-	return payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(length))
+	return payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(first))
 }
 
-func destination(length int) Expression {
+func destination(length, first int) Expression {
 	offset := uint32(16)
 	if length == net6 {
 		offset = 24
 	}
-	return payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(length))
+	return payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(first))
 }
 
 // The lengths of addresses.
@@ -170,12 +176,20 @@ func To(p netip.Prefix) []Expression { return in(p, destination) }
 // By is told of at To.
 func By(p netip.Prefix) []Expression { return in(p, source) }
 
-func in(p netip.Prefix, address func(length int) Expression) []Expression {
-	mask := make([]byte, p.Addr().BitLen()/8)
-	for i := range p.Bits() {
-		mask[i/8] |= 0x80 >> (i % 8)
+// in compares no more bytes than a prefix has, and masks only if its last one is not
+// whole: the kernel needs as long to read an expression as for the rest of a rule.
+func in(p netip.Prefix, address func(length, first int) Expression) []Expression {
+	first := (p.Bits() + 7) / 8
+	if first == 0 {
+		return nil // all are
 	}
-	return []Expression{address(len(mask)), and(mask), equals(p.Masked().Addr().AsSlice())}
+	all := []Expression{address(p.Addr().BitLen()/8, first)}
+	if left := p.Bits() % 8; left > 0 {
+		mask := bytes.Repeat([]byte{0xff}, first)
+		mask[first-1] <<= 8 - left
+		all = append(all, and(mask))
+	}
+	return append(all, equals(p.Masked().Addr().AsSlice()[:first]))
 }
 
 // Opening matches the first packet of a TCP connection: SYN without ACK and RST.

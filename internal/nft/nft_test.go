@@ -1,7 +1,6 @@
 package nft
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -158,13 +157,23 @@ func TestRefused(t *testing.T) {
 
 // A prefix is matched by its bits, whatever its length.
 func TestTo(t *testing.T) {
-	for prefix, mask := range map[string]uint32{"10.0.0.0/8": 0xff000000, "198.18.0.0/15": 0xfffe0000, "192.0.2.1/32": 0xffffffff, "0.0.0.0/0": 0} {
-		var b netlink.Batch
-		b.Begin("", 0, 0, nil)
-		for _, add := range To(netip.MustParsePrefix(prefix)) {
-			add(&b)
+	for prefix, want := range map[string]struct{ mask, value string }{
+		"10.0.0.0/8":    {"", "\x0a"},
+		"198.18.0.0/15": {"\xff\xfe", "\xc6\x12"},
+		"192.0.2.1/32":  {"", "\xc0\x00\x02\x01"},
+		"fe80::/10":     {"\xff\xc0", "\xfe\x80"},
+	} {
+		written := func(expressions ...Expression) string {
+			var b netlink.Batch
+			b.Begin("", 0, 0, nil)
+			for _, add := range expressions {
+				add(&b)
+			}
+			return string(b.Bytes()[unix.NLMSG_HDRLEN:])
 		}
-		want := binary.BigEndian.AppendUint32(nil, mask)
-		require.Contains(t, string(b.Bytes()), string(want), prefix)
+		all := written(To(netip.MustParsePrefix(prefix))...)
+		require.Contains(t, all, written(equals([]byte(want.value))), prefix)
+		require.Equal(t, want.mask != "", strings.Contains(all, written(and([]byte(want.mask)))), prefix)
 	}
+	require.Empty(t, To(netip.MustParsePrefix("0.0.0.0/0")), "all addresses are in it")
 }

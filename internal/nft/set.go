@@ -30,7 +30,7 @@ func (t *Table) ToOne(set string) []Expression {
 	if t.family == unix.NFPROTO_IPV6 {
 		length = net6
 	}
-	return []Expression{destination(length), func(b *netlink.Batch) {
+	return []Expression{destination(length, length), func(b *netlink.Batch) {
 		expression(b, "lookup").String(unix.NFTA_LOOKUP_SET, set).Big32(unix.NFTA_LOOKUP_SREG, register1).Big32(unix.NFTA_LOOKUP_SET_ID, setID).End()
 	}}
 }

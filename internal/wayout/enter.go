@@ -138,17 +138,16 @@ func (w *Way) capture(s *netlink.Socket, tcp, udp netip.AddrPort) error {
 			t.Rule(chain, nft.All(nft.To(p), []nft.Expression{nft.Accept()})...)
 		}
 	}
-	isTCP := nft.Protocol(unix.IPPROTO_TCP)
-	if w.queue != nil {
-		t.Rule(chain, nft.All(isTCP, nft.Mark(markRefuse), []nft.Expression{nft.Reset()})...)
-		t.Rule(chain, nft.All(isTCP, nft.Mark(markUnreachable), []nft.Expression{nft.Unreachable(unreachable)})...)
-		t.Rule(chain, nft.All(isTCP, nft.Opening(), nft.Mark(0), []nft.Expression{w.queue.expression})...)
-	}
-	t.Rule(chain, nft.All(isTCP, nft.Proxy(tcp))...)
+	// What passes a proxy by has come when this program is gone.
 	t.Rule(chain, nft.All(nft.Protocol(unix.IPPROTO_UDP), nft.Proxy(udp))...)
-	// What is left is neither, or this program is gone.
-	t.Rule(chain, nft.All(isTCP, []nft.Expression{nft.Reset()})...)
-	t.Rule(chain, nft.Unreachable(unreachable))
+	t.Rule(chain, nft.All(nft.NotProtocol(unix.IPPROTO_TCP), []nft.Expression{nft.Unreachable(unreachable)})...)
+	if w.queue != nil {
+		t.Rule(chain, nft.All(nft.Mark(markRefuse), []nft.Expression{nft.Reset()})...)
+		t.Rule(chain, nft.All(nft.Mark(markUnreachable), []nft.Expression{nft.Unreachable(unreachable)})...)
+		t.Rule(chain, nft.All(nft.Opening(), nft.Mark(0), []nft.Expression{w.queue.expression})...)
+	}
+	t.Rule(chain, nft.Proxy(tcp)...)
+	t.Rule(chain, nft.Reset())
 	if w.names.neighbours != nil {
 		for _, a := range w.names.neighbours.Own() {
 			if a.Is6() == tcp.Addr().Is6() {

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limit sets a cgroup's limits, and the devices that it may use, before a process
-// is in it. What r does not name stays as it is. The rules of runc are meant: its
+// Limit sets a cgroup's limits, and the devices that it may use, before a command is
+// executed in it. What r does not name stays as it is. The rules of runc are meant: its
 // library sets what is more than a number.
 func Limit(path string, r *specs.LinuxResources, rules []specs.LinuxDeviceCgroup) error {
 	if unified() {

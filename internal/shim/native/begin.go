@@ -16,12 +16,14 @@ import (
 type beginning struct {
 	group  *cgroup.Fresh
 	placed func() error                  // waits for version 1's cgroups
-	born   func() (*forker.Child, error) // waits for the process
+	forked func() (*forker.Child, error) // waits for the process
+	born   func() (*forker.Child, error) // waits until it is told to join them
 	rooted func() (int, error)           // waits for the root
 }
 
-// begin begins a container in the cgroup at path. The order's Cgroup is that.
-func (e *Executor) begin(ctx context.Context, path string, o forker.Order, root func() (int, error)) (*beginning, error) {
+// begin begins a container in the cgroup at path. The order's Cgroup is that, and own
+// tells whether it is the root of a cgroup namespace.
+func (e *Executor) begin(ctx context.Context, path string, o forker.Order, own bool, root func() (int, error)) (*beginning, error) {
 	group, err := cgroup.Begin(path)
 	if err != nil {
 		err = errors.Join(err, group.Undo())
@@ -29,22 +31,43 @@ func (e *Executor) begin(ctx context.Context, path string, o forker.Order, root 
 		return nil, err
 	}
 	o.Cgroup = group.Two
-	born := meanwhile(func() (*forker.Child, error) { return e.pool.Fork(ctx, o) })
+	forked := meanwhile(func() (*forker.Child, error) { return e.pool.Fork(ctx, o) })
 	placed := meanwhile(func() (none struct{}, err error) { return none, group.Complete() })
+	born := meanwhile(func() (*forker.Child, error) {
+		_, err := placed()
+		child, ferr := forked()
+		if err = errors.Join(err, ferr); err != nil {
+			return nil, err
+		}
+		return child, join(child, group.Doors, own)
+	})
 	return &beginning{
-		group: group, born: born, rooted: meanwhile(root),
+		group: group, forked: forked, born: born, rooted: meanwhile(root),
 		placed: func() error { _, err := placed(); return err },
 	}, nil
 }
 
+// join has a new process join its cgroups, before it is told the rest.
+func join(child *forker.Child, doors cgroup.Doors, own bool) error {
+	var s forker.Script
+	s.DeathSignal()
+	s.Session()
+	s.JoinCgroups(doors.Lists)
+	if own {
+		s.Unshare(unix.CLONE_NEWCGROUP)
+	}
+	s.More()
+	return child.Carry(&s)
+}
+
 // undo takes all of it back.
 func (b *beginning) undo() error {
-	_ = b.placed()
+	_, _ = b.born()
 	var errs []error
 	if root, err := b.rooted(); err == nil {
 		errs = append(errs, unix.Close(root))
 	}
-	if child, err := b.born(); err == nil {
+	if child, err := b.forked(); err == nil {
 		errs = append(errs, abort(child, b.group.At()))
 	}
 	return errors.Join(append(errs, b.group.Undo())...)
@@ -52,7 +75,6 @@ func (b *beginning) undo() error {
 
 // close lets go of the descriptors that are needed only while the container is made.
 func (b *beginning) close() {
-	_ = b.placed()
 	_, _ = b.born()
 	b.group.Close()
 }

@@ -37,7 +37,7 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_
 		return nil, none, err
 	}
 	order := forker.Order{Namespaces: spaces.born(c.users), Pids: spaces.pids}
-	begun, err := e.goOn(ctx, c.group, order, b.Mounts, func() (int, error) { return e.openRoot(b, c.users) })
+	begun, err := e.goOn(ctx, c.group, order, spaces.has(unix.CLONE_NEWCGROUP), b.Mounts, func() (int, error) { return e.openRoot(b, c.users) })
 	if err != nil {
 		return nil, none, err
 	}
@@ -49,7 +49,7 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_
 	if c.root, err = begun.rooted(); err != nil {
 		return nil, none, err
 	}
-	if err := c.prepare(&script, spaces, begun.group.Doors, b, io); err != nil {
+	if err := c.prepare(&script, spaces, b, io); err != nil {
 		return nil, none, err
 	}
 	child, err := begun.born()
@@ -73,25 +73,19 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_
 }
 
 // prepare bounds the cgroup, and makes the script of the process that is in it.
-func (c *container) prepare(s *forker.Script, own spaces, doors cgroup.Doors, b task.Bundle, io *task.Stdio) (err error) {
+func (c *container) prepare(s *forker.Script, own spaces, b task.Bundle, io *task.Stdio) (err error) {
 	if err := cgroup.Limit(c.group, b.Spec.Linux.Resources, rules(b.Spec)); err != nil {
 		return err
 	}
 	if c.filter, err = c.executor.filters.compile(b.Spec.Linux.Seccomp); err != nil {
 		return err
 	}
-	return c.write(s, own, doors, b, io)
+	return c.write(s, own, b, io)
 }
 
 // write makes a script of the configuration, up to the command with a nil io.
-func (c *container) write(s *forker.Script, own spaces, doors cgroup.Doors, b task.Bundle, io *task.Stdio) error {
+func (c *container) write(s *forker.Script, own spaces, b task.Bundle, io *task.Stdio) error {
 	l := &layout{Script: s, dir: b.Dir, group: c.group, spaces: own, users: c.users}
-	s.DeathSignal()
-	s.Session()
-	s.JoinCgroups(doors.Lists)
-	if own.has(unix.CLONE_NEWCGROUP) {
-		s.Unshare(unix.CLONE_NEWCGROUP)
-	}
 	c.users.join(s)
 	s.Root(c.root)
 	if err := l.mounts(b.Spec); err != nil {

@@ -35,7 +35,7 @@ func (e *Executor) Expect(group string, root []mount.Mount) error {
 		return fmt.Errorf("a root file system that is no overlay: %w", errdefs.ErrNotImplemented)
 	}
 	group = filepath.Clean(group)
-	b, err := e.begin(context.Background(), group, forker.Order{Namespaces: usualSpaces, Pids: -1}, func() (int, error) {
+	b, err := e.begin(context.Background(), group, forker.Order{Namespaces: usualSpaces, Pids: -1}, true, func() (int, error) {
 		return e.openSettled(root[0], nil)
 	})
 	if err != nil {
@@ -75,14 +75,14 @@ func (e *Executor) take(group string) *expected {
 
 // goOn is begin, from where Expect has got to, if that is what is wanted. An overlay that
 // this kernel can't make so is no error of the expected one: another way may be open.
-func (e *Executor) goOn(ctx context.Context, path string, o forker.Order, mounts []mount.Mount, root func() (int, error)) (*beginning, error) {
+func (e *Executor) goOn(ctx context.Context, path string, o forker.Order, own bool, mounts []mount.Mount, root func() (int, error)) (*beginning, error) {
 	if x := e.take(path); x != nil {
-		if _, err := x.rooted(); err == nil && o.Namespaces == usualSpaces && o.Pids < 0 && reflect.DeepEqual(mounts, []mount.Mount{x.root}) {
+		if _, err := x.rooted(); err == nil && o.Namespaces == usualSpaces && o.Pids < 0 && own && reflect.DeepEqual(mounts, []mount.Mount{x.root}) {
 			return x.beginning, nil
 		}
 		if err := x.end(); err != nil {
 			return nil, err
 		}
 	}
-	return e.begin(ctx, path, o, root)
+	return e.begin(ctx, path, o, own, root)
 }

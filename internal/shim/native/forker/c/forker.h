@@ -94,6 +94,6 @@ operation op_node, op_link, op_link_new, op_streams, op_terminal, op_own_streams
 operation op_setting, op_own_setting, op_host_name, op_domain_name, op_loopback;
 operation op_death_signal, op_session, op_cgroups, op_join, op_unshare, op_keyring, op_limit, op_umask, op_personality;
 operation op_bounding, op_user, op_capabilities, op_no_new_privileges, op_filter;
-operation op_directory, op_find, op_close, op_rest, op_ready, op_execute;
+operation op_directory, op_find, op_close, op_rest, op_more, op_ready, op_execute;
 
 #endif

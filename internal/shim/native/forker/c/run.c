@@ -41,6 +41,7 @@ static operation *const operations[OPERATIONS] = {
 	[OP_EXECUTE] = op_execute,
 	[OP_PERSONALITY] = op_personality,
 	[OP_REST] = op_rest,
+	[OP_MORE] = op_more,
 };
 
 u32 number(struct args *a)
@@ -110,6 +111,13 @@ _Noreturn void carry_out(void)
 		fail("receive script", 0, -EINVAL);
 	long ops = must(call(mmap, 0, s.size, PROT_READ, MAP_PRIVATE, self.files[0], 0), "read operations", 0);
 	run((const u8 *)ops, s.size);
+}
+
+// op_more goes on with another script, when the shim has it.
+void op_more(struct args *a)
+{
+	(void)a;
+	carry_out();
 }
 
 // op_rest goes on with another script, in a process that has all that does not depend

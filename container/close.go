@@ -103,18 +103,32 @@ func (c *Container) delete(ctx context.Context) error {
 	if unlock, err := c.journal.Lock(own); err == nil { // an error: it is gone, or what has it hangs
 		defer unlock()
 	}
-	c.kill(ctx)
+	ended := c.kill(ctx)
 	c.awaitCommands()
-	c.passing.Lock() // what comes later finds that the container is ending
-	defer c.passing.Unlock()
 	ctx, cancelRest := c.e.Cleanup(ctx)
 	defer cancelRest()
 	defer c.e.Forget(c.ID(), c) // what of it could not be removed is owed
+	if ended && c.e.Backend.Sole() && !c.detached() && !c.kept() {
+		return c.reported(events.Removed, c.e.RemoveEnded(ctx, c.record, c.letGo))
+	}
+	c.passing.Lock() // what comes later finds that the container is ending
+	defer c.passing.Unlock()
 	return c.reported(events.Removed, c.e.Remove(ctx, c.record))
 }
 
-// kill ends the container, and the copying of its streams.
-func (c *Container) kill(ctx context.Context) {
+// letGo has the runtime let go of the last life, unless it has, once it has ended.
+func (c *Container) letGo(ctx context.Context) error {
+	c.passing.Lock()
+	defer c.passing.Unlock()
+	if c.past == c.life() {
+		return nil
+	}
+	return c.e.DeleteEnded(ctx, c.ID())
+}
+
+// kill ends the container, and the copying of its streams. It tells whether the process
+// has ended.
+func (c *Container) kill(ctx context.Context) (ended bool) {
 	l := c.life()
 	defer l.GiveUp()
 	ctx, cancel := c.e.Cleanup(ctx)
@@ -123,11 +137,12 @@ func (c *Container) kill(ctx context.Context) {
 		_ = c.first().Signal(ctx, syscall.SIGKILL) // an error: it has ended
 	}
 	if _, err := l.Exited(ctx); err != nil {
-		return
+		return false
 	}
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, _ = l.Drained(soon)
+	return true
 }
 
 // awaitCommands lets those who wait for the container's commands, which have

@@ -96,6 +96,9 @@ func (f *Fresh) make(two bool) error {
 	return nil
 }
 
+// At is it, by its path.
+func (f *Fresh) At() Group { return At(f.path) }
+
 // Undo removes what was made. What has begun in it has ended.
 func (f *Fresh) Undo() error {
 	end := time.Now().Add(deathLimit)
@@ -122,6 +125,9 @@ func (h hierarchy) make(path string) error {
 	}
 	switch err {
 	case nil:
+		if above == "/" && slices.Contains(h.controllers(), "cpuset") {
+			return inherit(dir) // the root hands nothing down
+		}
 		return nil
 	case unix.EEXIST:
 		// What a dead runtime has left, or a container's.
@@ -278,7 +284,7 @@ func (d Doors) Close() {
 
 // Ones gives version 1's hierarchies by the names of their directories, in the
 // order of their mounts; none where version 2 is all there is.
-func Ones() ([]string, error) {
+var Ones = sync.OnceValues(func() ([]string, error) {
 	found, err := hierarchies()
 	if err != nil || unified() {
 		return nil, err
@@ -291,7 +297,7 @@ func Ones() ([]string, error) {
 		}
 	}
 	return names, nil
-}
+})
 
 // Drop removes a cgroup whose processes have ended.
 func Drop(path string) error {

@@ -106,13 +106,16 @@ func (c *Container) delete(ctx context.Context) error {
 	defer cancel()
 	gone, unlock := c.seize(own)
 	defer unlock()
-	c.kill(ctx)
+	ended := c.kill(ctx)
 	c.awaitCommands()
-	c.passing.Lock() // what comes later finds that the container is ending
-	defer c.passing.Unlock()
 	ctx, cancelRest := c.e.Cleanup(ctx)
 	defer cancelRest()
 	defer c.e.Forget(c.ID(), c) // what of it could not be removed is owed
+	if ended && c.e.Backend.Sole() && !c.detached() && !c.kept() {
+		return c.reported(events.Removed, c.e.RemoveEnded(ctx, c.record, c.letGoLast))
+	}
+	c.passing.Lock() // what comes later finds that the container is ending
+	defer c.passing.Unlock()
 	return c.erase(ctx, gone)
 }
 
@@ -135,8 +138,16 @@ func (c *Container) erase(ctx context.Context, gone bool) error {
 	return c.reported(events.Removed, err)
 }
 
-// kill ends the container, and the copying of its streams.
-func (c *Container) kill(ctx context.Context) {
+// letGoLast has the runtime let go of the last life, which has ended.
+func (c *Container) letGoLast(ctx context.Context) error {
+	c.passing.Lock()
+	defer c.passing.Unlock()
+	return c.letGo(ctx, c.life())
+}
+
+// kill ends the container, and the copying of its streams. It tells whether the process
+// has ended.
+func (c *Container) kill(ctx context.Context) (ended bool) {
 	l := c.life()
 	defer l.GiveUp()
 	ctx, cancel := c.e.Cleanup(ctx)
@@ -145,11 +156,12 @@ func (c *Container) kill(ctx context.Context) {
 		_ = c.first().Signal(ctx, syscall.SIGKILL) // an error: it has ended
 	}
 	if _, err := l.Exited(ctx); err != nil {
-		return
+		return false
 	}
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, _ = l.Drained(soon)
+	return true
 }
 
 // awaitCommands lets those who wait for the container's commands, which have

@@ -5,8 +5,6 @@ import (
 	"context"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
-
-	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 
@@ -61,14 +59,11 @@ func (c *Container) onto(rootfs []mount.Mount) create {
 
 // task is what the runtime is to make.
 func (c *Container) task(rootfs []mount.Mount, io cio.Config) *api.CreateTaskRequest {
-	r := &api.CreateTaskRequest{
-		ContainerID: c.ID(), Terminal: io.Terminal, Stdin: io.Stdin, Stdout: io.Stdout, Stderr: io.Stderr,
-	}
 	o, _ := c.outline()
-	for _, m := range c.overPoints(o.Mounts(rootfs)) {
-		r.Rootfs = append(r.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	return &api.CreateTaskRequest{
+		ContainerID: c.ID(), Terminal: io.Terminal, Stdin: io.Stdin, Stdout: io.Stdout, Stderr: io.Stderr,
+		Rootfs: engine.Mounts(c.overPoints(o.Mounts(rootfs))),
 	}
-	return r
 }
 
 // oomKilled tells whether the kernel has killed a process of the container for

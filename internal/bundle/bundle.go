@@ -53,7 +53,7 @@ func Spec(dir string) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(b)
+	return Parse(b)
 }
 
 // Annotate adds an annotation to the configuration, unless it has one of that
@@ -152,7 +152,7 @@ func Sweep(dir string) error {
 
 // SweepSpec is Sweep for a container whose bundle went with its shim.
 func SweepSpec(spec []byte) error {
-	s, err := parse(spec)
+	s, err := Parse(spec)
 	if err != nil {
 		return nil // it was made no further than to a part of its configuration
 	}

@@ -102,6 +102,9 @@ func (f *Fresh) make(two bool) error {
 	return nil
 }
 
+// At is it, by its path.
+func (f *Fresh) At() Group { return At(f.path) }
+
 // Undo removes what was made, and what was there as long as it is empty: processes that
 // have come to be there are others', and live. What has begun in it has ended.
 func (f *Fresh) Undo() error {
@@ -133,6 +136,9 @@ func (h hierarchy) make(path string) (there bool, err error) {
 	}
 	switch err {
 	case nil:
+		if above == "/" && slices.Contains(h.controllers(), "cpuset") {
+			return false, inherit(dir) // the root hands nothing down
+		}
 		return false, nil
 	case unix.EEXIST:
 		// What a dead runtime has left, or a container's.
@@ -289,7 +295,7 @@ func (d Doors) Close() {
 
 // Ones gives version 1's hierarchies by the names of their directories, in the
 // order of their mounts; none where version 2 is all there is.
-func Ones() ([]string, error) {
+var Ones = sync.OnceValues(func() ([]string, error) {
 	found, err := hierarchies()
 	if err != nil || unified() {
 		return nil, err
@@ -302,7 +308,7 @@ func Ones() ([]string, error) {
 		}
 	}
 	return names, nil
-}
+})
 
 // Drop removes a cgroup whose processes have ended.
 func Drop(path string) error {

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -50,7 +51,7 @@ type Backend interface {
 	// both streams of output, or none.
 	Relays(tty bool) bool
 
-	// Parker makes containers whose command comes later; nil: nothing behind it can.
+	// Parker makes containers of which some comes later; nil: nothing behind it can.
 	Parker() Parker
 
 	// Attach connects a first process to the ends that the program has, and
@@ -68,8 +69,13 @@ type Backend interface {
 	Complete(ctx context.Context, o Output) error
 }
 
-// Parker makes containers whose command comes later.
+// Parker makes containers of which some comes later.
 type Parker interface {
+	// Expect tells of an attached container, by its cgroup and root file system, before it
+	// is asked for: what it is made of besides is prepared meanwhile. It does not wait. Deleting the
+	// container's task takes that back, where it was not made.
+	Expect(ctx context.Context, id, cgroup string, root []*types.Mount)
+
 	// Park makes a container whose first process waits for its command.
 	// errdefs.ErrNotImplemented is that it can't with this configuration, or on this
 	// host.

@@ -7,11 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/pkg/cap"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/errdefs"
-	profiles "github.com/moby/profiles/seccomp"
+	moby "github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	compiler "github.com/ctorhq/ctor/internal/shim/seccomp"
@@ -208,9 +207,9 @@ func labels(process string) (string, string) {
 // profile is the filter of system calls, which depends on the capabilities.
 func (w Security) profile(s *specs.Spec) (*specs.LinuxSeccomp, error) {
 	if w.Seccomp == nil {
-		return seccomp.DefaultProfile(s), nil
+		return defaultProfile(s)
 	}
-	p, err := profiles.LoadProfile(string(w.Seccomp), s)
+	p, err := moby.LoadProfile(string(w.Seccomp), s)
 	if err == nil {
 		if p == nil {
 			return nil, fmt.Errorf("seccomp profile: it has no defaultAction: %w", errdefs.ErrInvalidArgument)

@@ -89,7 +89,12 @@ func Move(dir, rootfs string) error {
 	return edit(dir, func(all map[string]json.RawMessage) error { return inside(all, "root", "path", rootfs) })
 }
 
-// edit changes the configuration. What else is in it stays as it is, known here
+// Limit says that lives to come have other resources.
+func Limit(dir string, r *specs.LinuxResources) error {
+	return edit(dir, func(all map[string]json.RawMessage) error { return inside(all, "linux", "resources", r) })
+}
+
+// edit changes the configuration, as a whole: a shim may be killed in the middle. What else is in it stays as it is, known here
 // or not.
 func edit(dir string, change func(map[string]json.RawMessage) error) error {
 	path := filepath.Join(dir, config)
@@ -107,7 +112,10 @@ func edit(dir string, change func(map[string]json.RawMessage) error) error {
 	if b, err = json.Marshal(all); err != nil {
 		return err
 	}
-	return os.WriteFile(path, b, 0o600)
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 func set(all map[string]json.RawMessage, name string, value any) (err error) {

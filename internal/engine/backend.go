@@ -38,6 +38,10 @@ type Backend interface {
 	// configuration, as far as that is known before the runtime tries.
 	Permits(s *specs.Spec) error
 
+	// Relimit notes what a detached container's later lives may use, which its shim
+	// begins without this program. Its journal is locked meanwhile.
+	Relimit(ctx context.Context, id string, r *specs.LinuxResources) error
+
 	// Clear removes what there is of a container in its runtime beyond its
 	// task, whose deletion gave err. cgroup is the container's.
 	Clear(ctx context.Context, id, cgroup string, err error) error

@@ -50,7 +50,7 @@ func (c *Container) Remove(ctx context.Context) error {
 	defer cancel()
 	gone, unlock := c.seize(own)
 	defer unlock()
-	return c.wrap("remove", c.erase(own, gone))
+	return c.wrap("remove", c.erase(own, gone, false))
 }
 
 // finish ends the use of the container, once, and says whether it was now.
@@ -111,12 +111,7 @@ func (c *Container) delete(ctx context.Context) error {
 	ctx, cancelRest := c.e.Cleanup(ctx)
 	defer cancelRest()
 	defer c.e.Forget(c.ID(), c) // what of it could not be removed is owed
-	if ended && c.e.Backend.Sole() && !c.detached() && !c.kept() {
-		return c.reported(events.Removed, c.e.RemoveEnded(ctx, c.record, c.letGoLast))
-	}
-	c.passing.Lock() // what comes later finds that the container is ending
-	defer c.passing.Unlock()
-	return c.erase(ctx, gone)
+	return c.erase(ctx, gone, ended)
 }
 
 // seize has the container be no other's to start or to remove, and tells whether another
@@ -130,19 +125,27 @@ func (c *Container) seize(ctx context.Context) (gone bool, unlock func()) {
 }
 
 // erase removes all there is of the container, and tells of that unless it was gone.
-func (c *Container) erase(ctx context.Context, gone bool) error {
-	err := c.e.Remove(ctx, c.record)
+func (c *Container) erase(ctx context.Context, gone, ended bool) error {
+	err := c.removeParts(ctx, ended)
 	if gone {
 		return err
 	}
 	return c.reported(events.Removed, err)
 }
 
-// letGoLast has the runtime let go of the last life, which has ended.
-func (c *Container) letGoLast(ctx context.Context) error {
-	c.passing.Lock()
+// removeParts removes all parts: beside the runtime's letting go of a container that
+// has ended, if no program but this one can begin it again.
+func (c *Container) removeParts(ctx context.Context, ended bool) error {
+	if ended && c.e.Backend.Sole() && !c.detached() && !c.kept() {
+		return c.e.RemoveEnded(ctx, c.record, func(ctx context.Context) error {
+			c.passing.Lock()
+			defer c.passing.Unlock()
+			return c.letGo(ctx, c.life())
+		})
+	}
+	c.passing.Lock() // what comes later finds that the container is ending
 	defer c.passing.Unlock()
-	return c.letGo(ctx, c.life())
+	return c.e.Remove(ctx, c.record)
 }
 
 // kill ends the container, and the copying of its streams. It tells whether the process

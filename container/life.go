@@ -227,9 +227,19 @@ func (c *Container) pass(l life.Life) {
 	if c.ending.Load() || c.life() != l {
 		return
 	}
+	_ = c.letGo(ctx, l)
+}
+
+// letGo has the runtime let go of a life that has ended, with passing held.
+func (c *Container) letGo(ctx context.Context, l life.Life) error {
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if c.e.DeleteEnded(ctx, c.ID()) == nil {
-		c.past = l
+	if c.past == l {
+		return nil
 	}
+	if err := c.e.DeleteEnded(ctx, c.ID()); err != nil {
+		return err
+	}
+	c.past = l
+	return nil
 }

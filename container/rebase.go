@@ -64,20 +64,6 @@ func (c *Container) rebase(ctx context.Context, move func(context.Context, conta
 	return nil
 }
 
-// letGo has the runtime let go of a life that has ended, with passing held.
-func (c *Container) letGo(ctx context.Context, l life.Life) error {
-	ctx, cancel := c.e.Cleanup(ctx)
-	defer cancel()
-	if c.past == l {
-		return nil
-	}
-	if err := c.e.DeleteEnded(ctx, c.ID()); err != nil {
-		return err
-	}
-	c.past = l
-	return nil
-}
-
 // hold is engine.Hold.
 func (c *Container) hold(ctx context.Context, do func(context.Context) error) error {
 	ctx, leave, err := c.enter(ctx)

@@ -137,9 +137,12 @@ func (h hierarchy) make(path string) (there bool, err error) {
 	switch err {
 	case nil:
 		if above == "/" && slices.Contains(h.controllers(), "cpuset") {
-			return false, inherit(dir) // the root hands nothing down
+			err = inherit(dir) // the root hands nothing down
 		}
-		return false, nil
+		if err != nil {
+			_ = unix.Rmdir(dir)
+		}
+		return false, err
 	case unix.EEXIST:
 		// What a dead runtime has left, or a container's.
 		if pids, err := within(dir); err != nil || len(pids) > 0 {

@@ -38,9 +38,9 @@ type PruneReport struct {
 
 // Prune removes what nothing needs any more: containers, as container.Prune does, and
 // networks, as network.Prune does, of those packages that the program imports. It
-// leaves volumes alone, which hold what their containers were for: volume.Prune
-// removes them. The report is of what was removed, also along with an error. nil is the
-// zero PruneOptions.
+// leaves alone what is to be there for later containers: images, which image.Prune
+// removes, and volumes, which volume.Prune does. The report is of what was removed,
+// also along with an error. nil is the zero PruneOptions.
 func (e *Engine) Prune(ctx context.Context, o *PruneOptions) (PruneReport, error) {
 	if o == nil {
 		o = &PruneOptions{}

@@ -208,7 +208,11 @@ func (o *opening) sweep(ctx context.Context) error {
 // removeCgroups removes the cgroups, and kills what is in them, of all
 // containers of a namespace but those that have a shim of their own.
 func (o *opening) removeCgroups(namespace string, kept []string) error {
-	return cgroup.Remove(cgroup.Parent(o.cfg.Root, namespace), kept...)
+	parent := cgroup.Parent(o.cfg.Root, namespace)
+	if parent == "" {
+		return nil
+	}
+	return cgroup.Remove(parent, kept...)
 }
 
 // stop ends the services.

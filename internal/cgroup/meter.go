@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/containerd/errdefs"
@@ -28,7 +29,7 @@ func (m *Meter) Read() (Counters, error) {
 	m.found = false
 	c := count(m.read, unified())
 	if !m.found {
-		return Counters{}, fmt.Errorf("the container has no cgroup: %w", errdefs.ErrNotFound)
+		return Counters{}, cmp.Or(Absent(), fmt.Errorf("the container has no cgroup: %w", errdefs.ErrNotFound))
 	}
 	return c, nil
 }

@@ -21,6 +21,9 @@ func counted() ([]cgroup1.Subsystem, error) {
 
 // Stats reads the counters, in containerd's types.
 func (g Group) Stats() (any, error) {
+	if err := Absent(); err != nil {
+		return nil, err
+	}
 	if unified() {
 		if g[""] == "" {
 			return nil, fmt.Errorf("the container has no cgroup: %w", errdefs.ErrNotFound)

@@ -21,6 +21,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // control is what package net calls with a new socket, before it does anything
@@ -118,12 +120,16 @@ func (v *visitor) enter(there journey) (err error) {
 }
 
 // leave takes the thread home and unlocks it. When it fails the thread stays
-// locked, and ends with its goroutine.
+// locked, and ends with its goroutine. In a user namespace that is no failure: home
+// is a namespace of the host's, in which the program has no rights.
 func (v *visitor) leave() error {
 	v.away = false
 	err := setns(v.home)
 	unix.Close(v.home)
 	<-visits
+	if errors.Is(err, unix.EPERM) && !userns.Own().Host() {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("back to the program's own namespace: %w", err)
 	}

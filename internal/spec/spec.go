@@ -27,6 +27,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // Options are the caller's wishes. Zero values mean what the image says.
@@ -43,7 +45,7 @@ type Options struct {
 	Fixed      Fixed
 	User       specs.User // resolved
 	Home       string     // of the user
-	Cgroup     string     // path of the container's own
+	Cgroup     string     // path of the container's own; "": it has none, nor a default that needs one
 	Files      string     // host directory for hosts and hostname
 	Security   Security
 	Users      Users        // of its own, with Security.UserNS
@@ -87,6 +89,9 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	if err := o.Limits.apply(s.Linux.Resources); err != nil {
 		return nil, err
 	}
+	if o.Cgroup == "" && o.Limits.Pids <= 0 {
+		s.Linux.Resources.Pids = nil
+	}
 	if err := o.Fixed.apply(s); err != nil {
 		return nil, err
 	}
@@ -96,7 +101,9 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	}
 	// Not containerd's tmpfs on /run: images keep things there.
 	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/run" })
-	s.Mounts = append(s.Mounts, cgroupMounts()...)
+	if o.Cgroup != "" {
+		s.Mounts = append(s.Mounts, cgroupMounts()...)
+	}
 	network(s.Linux, o)
 	if err := o.Security.apply(s, o.Users); err != nil {
 		return nil, err
@@ -104,6 +111,7 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	// The caller's come last, so that they win.
 	s.Mounts = slices.Concat(s.Mounts, nameMounts(o), o.Stores, tmp, o.Mounts)
 	shiftBinds(s)
+	fit(s, userns.Own())
 	return s, nil
 }
 
@@ -142,7 +150,7 @@ func network(l *specs.Linux, o Options) {
 	case o.ShareNet != "":
 		l.Namespaces[slices.IndexFunc(l.Namespaces, isNetwork)].Path = o.ShareNet
 	default:
-		l.Sysctl = maps.Clone(ownNetwork)
+		l.Sysctl = maps.Clone(ownNetwork())
 	}
 }
 

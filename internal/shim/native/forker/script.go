@@ -54,6 +54,7 @@ const (
 	opExecute
 	opPersonality
 	opRest
+	opGroups
 )
 
 // Target says how the target of a mount is looked up, in the container's root.

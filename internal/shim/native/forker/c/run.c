@@ -41,6 +41,7 @@ static operation *const operations[OPERATIONS] = {
 	[OP_EXECUTE] = op_execute,
 	[OP_PERSONALITY] = op_personality,
 	[OP_REST] = op_rest,
+	[OP_GROUPS] = op_groups,
 };
 
 u32 number(struct args *a)

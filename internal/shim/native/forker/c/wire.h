@@ -79,7 +79,7 @@ enum {
 	OP_TERMINAL = 25,    // rows, columns, whether it is /dev/console as well
 	OP_OWN_STREAMS = 26, // uid
 	OP_BOUNDING = 27,    // capabilities u64
-	OP_USER = 28,        // uid, gid, count, groups
+	OP_USER = 28,        // uid, gid
 	OP_CAPABILITIES = 29, // effective, permitted, inheritable, ambient: u64 each
 	OP_NO_NEW_PRIVILEGES = 30,
 	OP_FILTER = 31,    // flags, whether it needs CAP_SYS_ADMIN, count, instructions as two numbers
@@ -91,6 +91,7 @@ enum {
 	OP_EXECUTE = 37,   // count of arguments, count of variables, all of them
 	OP_PERSONALITY = 38, // persona
 	OP_REST = 39,        // say that it is ready, and go on with another script
+	OP_GROUPS = 40,      // count, groups
 	OPERATIONS
 };
 

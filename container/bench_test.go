@@ -35,6 +35,18 @@ func BenchmarkHardenedLife(b *testing.B) {
 	}
 }
 
+// The whole life of a container that a pool had ready but for its command.
+func BenchmarkClaim(b *testing.B) {
+	p := warm(b, busybox(b), 4, container.Config{})
+	for b.Loop() {
+		c, err := p.Claim(b.Context(), container.Claim{Args: []string{"true"}})
+		require.NoError(b, err)
+		require.NoError(b, c.Start(b.Context()))
+		require.NoError(b, c.Wait(b.Context()))
+		require.NoError(b, c.Close())
+	}
+}
+
 // Start alone, of a container that was made before.
 func BenchmarkStart(b *testing.B) {
 	img := busybox(b)

@@ -19,7 +19,7 @@ import (
 //
 // [image.Image.Command]: https://pkg.go.dev/github.com/ctorhq/ctor/image#Image.Command
 func Command(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.Descriptor, name string, arg ...string) *Cmd {
-	return command(ctx, &instance{ctx: ctx, builder: builder{
+	return command(ctx, &instance{ctx: ctx, order: order{
 		ctor: e, in: engine.Of(e), ref: ref, manifest: manifest,
 		id: newID(),
 	}}, name, arg)
@@ -28,40 +28,40 @@ func Command(ctx context.Context, e *ctor.Engine, ref string, manifest ocispec.D
 // instance is the place of a command that is the first process of a container
 // of its own.
 type instance struct {
-	ctx     context.Context
-	builder builder
+	ctx   context.Context
+	order order
 }
 
-func (i *instance) String() string { return "a container of " + i.builder.ref }
+func (i *instance) String() string { return "a container of " + i.order.ref }
 
-func (i *instance) engine() *engine.Engine { return i.builder.in }
+func (i *instance) engine() *engine.Engine { return i.order.in }
 
 // first is what the image says of its process. The home of its user is only
 // known from its files.
 func (i *instance) first() (*specs.Process, error) {
-	ctx, leave, err := i.builder.in.Enter(i.ctx)
+	ctx, leave, err := i.order.in.Enter(i.ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	class, err := i.builder.in.Class(ctx, i.builder.source())
+	class, err := i.order.in.Class(ctx, i.order.in.Image(i.order.ref, i.order.manifest))
 	if err != nil {
 		return nil, err
 	}
-	return spec.First(class.Image.Config, spec.Options{Hostname: i.builder.id})
+	return spec.First(class.Image.Config, spec.Options{Hostname: i.order.id})
 }
 
 // start makes the container and starts it. It is a call on the engine as long
 // as the process lives, so the engine's Close waits for its end.
 func (i *instance) start(ctx context.Context, cmd spec.Command, on cio.Config) (*Process, error) {
-	b := i.builder
-	b.cfg.TTY, b.cfg.Entrypoint = cmd.TTY, []string{cmd.Path}
-	b.instead = &replacement{cmd, on}
-	inside, leave, err := b.in.Enter(context.WithoutCancel(ctx))
+	o := i.order
+	o.cfg.TTY, o.cfg.Entrypoint = cmd.TTY, []string{cmd.Path}
+	o.instead = &replacement{cmd, on}
+	inside, leave, err := o.in.Enter(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, err
 	}
-	c, err := b.make(ctx)
+	c, err := o.make(ctx)
 	if err != nil {
 		leave()
 		return nil, err

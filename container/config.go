@@ -1,16 +1,18 @@
 package container
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ctorhq/ctor/internal/body"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/logfile"
+	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/spec"
 )
@@ -201,7 +203,7 @@ func (cfg Config) check() error {
 	if err := cfg.Network.check(cfg); err != nil {
 		return err
 	}
-	if err := cfg.checkDisk(); err != nil {
+	if err := cfg.Limits.check(); err != nil {
 		return err
 	}
 	if err := checkPorts(cfg); err != nil {
@@ -210,39 +212,35 @@ func (cfg Config) check() error {
 	return record.CheckLabels(cfg.Labels)
 }
 
-// defaultLogLimit is about what a kubelet keeps (5 files of 10 MiB) and Docker's
-// local driver (5 of 20).
-const defaultLogLimit = 64 << 20
-
-// logLimit is LogLimit as logfile.Create takes it.
-func (cfg Config) logLimit() int64 {
-	if cfg.LogLimit == 0 {
-		return defaultLogLimit
+// plan is what package body makes of it.
+func (cfg Config) plan() (p body.Plan, err error) {
+	p = body.Plan{
+		User: cfg.User, Joins: cfg.Network.joins, Disk: cfg.Limits.Disk, Init: cfg.Init, Edit: cfg.Spec,
+		Health: (*ready.Healthcheck)(cfg.Health),
+		Wanted: spec.Options{
+			Args: cfg.Args, Entrypoint: cfg.Entrypoint, Env: cfg.Env,
+			Dir: cfg.Dir, Hostname: cfg.Hostname, TTY: cfg.TTY,
+		},
+		Record: record.Record{
+			Name: cfg.Name, Labels: cfg.Labels, StopSignal: cfg.StopSignal, StopTimeout: cfg.StopTimeout,
+			LogLimit: cfg.LogLimit, Out: cfg.Network.record(), Detached: cfg.Detach, Kept: cfg.Keep,
+			Restart: int(cfg.Restart), AutoRemove: cfg.AutoRemove,
+		},
 	}
-	return cfg.LogLimit
+	for _, m := range cfg.Mounts {
+		p.Mounts = append(p.Mounts, m.spec())
+	}
+	if p.Wanted.Limits, err = cfg.Limits.spec(); err != nil {
+		return p, err
+	}
+	if p.Wanted.Security, err = spec.Security(cfg.Security).Here(); err != nil {
+		return p, err
+	}
+	p.Wanted.Fixed, err = cfg.Limits.fixed()
+	return p, err
 }
 
-func (cfg Config) options(id string) (spec.Options, error) {
-	o := spec.Options{
-		ID: id, Args: cfg.Args, Entrypoint: cfg.Entrypoint, Env: cfg.Env,
-		Dir: cfg.Dir, Hostname: cfg.Hostname, TTY: cfg.TTY,
-	}
-	if o.Hostname == "" {
-		o.Hostname = spec.Hostname(cfg.name(id))
-	}
-	var err error
-	if o.Limits, err = cfg.Limits.spec(); err != nil {
-		return o, err
-	}
-	if o.Security, err = cfg.Security.spec(); err != nil {
-		return o, err
-	}
-	o.Fixed, err = cfg.Limits.fixed()
-	return o, err
+// invalid makes an error of class ctor.ErrInvalid.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, errdefs.ErrInvalidArgument)...)
 }
-
-// name is what a container with that id is called.
-func (cfg Config) name(id string) string { return cmp.Or(cfg.Name, id) }
-
-// lasting tells whether the container's files may outlive the program.
-func (cfg Config) lasting() bool { return cfg.Detach || cfg.Keep }

@@ -40,7 +40,6 @@ type Container struct {
 	checked atomic.Int64                 // the number of the life that is looked at
 
 	stdio    engine.Stdio                  // what the program has of its streams
-	limit    int64                         // of the log
 	starting sync.Mutex                    // held while a life begins, and while all of it ends
 	outline  func() (*spec.Outline, error) // of its configuration
 	handed   bool                          // its streams are a command's
@@ -163,7 +162,6 @@ func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Co
 	if c.detached() || c.kept() {
 		c.journal = journal.At(in.Dir(r.ID))
 	}
-	c.limit = Config{LogLimit: c.about.LogLimit}.logLimit()
 	c.outline = sync.OnceValues(func() (*spec.Outline, error) { return spec.Read(r.Spec) })
 	c.door = in.Doors.Door(inside{c})
 	return c

@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"runtime"
 
 	"github.com/ctorhq/ctor/internal/reach"
 )
@@ -17,11 +16,11 @@ type mistaken struct {
 
 func (m mistaken) Pid(context.Context) (int, error) { return m.pid, nil }
 
-// Idle are the pids of the first processes that wait in a pool for their command.
+// Idle are the pids of the first processes that wait in a pool for their command, when
+// it is filled.
 func Idle(p *Pool) (pids []int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, w := range p.idle {
+	ready, _ := p.pool.Wait(context.Background())
+	for _, w := range ready {
 		pids = append(pids, w.pid)
 	}
 	return pids
@@ -29,14 +28,6 @@ func Idle(p *Pool) (pids []int) {
 
 // Filled waits until a pool does nothing in the background.
 func Filled(p *Pool) (idle int, failed error) {
-	for {
-		p.mu.Lock()
-		idle, failed := len(p.idle), p.failed
-		busy := p.filling
-		p.mu.Unlock()
-		if !busy {
-			return idle, failed
-		}
-		runtime.Gosched()
-	}
+	ready, failed := p.pool.Wait(context.Background())
+	return len(ready), failed
 }

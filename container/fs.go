@@ -12,6 +12,15 @@ import (
 	"github.com/ctorhq/ctor/internal/volumes"
 )
 
+// Package volume gives one of these of a volume's files, by way of package volumes.
+func init() {
+	volumes.FS = func(what string, visit volumes.Visit) any {
+		return &FS{func() string { return what }, func(ctx context.Context, act func(context.Context, *rootfs.Root) error) error {
+			return asClosed(visit(ctx, act))
+		}}
+	}
+}
+
 // FS is a container's root file system, live: what the program writes the
 // container has, and the other way round. Or it is a volume's: see
 // volume.Volume.FS, which tells what is different there. It is a [fs.ReadFileFS],

@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/ctorhq/ctor/internal/events"
@@ -32,17 +31,6 @@ const (
 	HealthGood     HealthStatus = "healthy"   // the last look was good, or too few after it were bad
 	HealthBad      HealthStatus = "unhealthy" // as many looks in a row as Retries says were bad
 )
-
-// record is what the container's record has of the check; nil: there is none.
-func (h *Healthcheck) record() (json.RawMessage, error) {
-	if len(h.Args) == 0 {
-		return nil, nil
-	}
-	return ready.Keep(ready.Healthcheck{
-		Args: h.Args, Interval: h.Interval, Timeout: h.Timeout,
-		StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries,
-	})
-}
 
 // monitor looks at the container's health as long as a life lasts, if there is a
 // check.

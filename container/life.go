@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/logfile"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -173,7 +175,7 @@ func (c *Container) streams(instead *replacement, tty bool) (engine.Streams, err
 		return backend.Hand(instead.streams), nil
 	}
 	out := c.output()
-	out.Limit, out.TTY, out.EndInput = c.limit, tty, c.endInput
+	out.Limit, out.TTY, out.EndInput = cmp.Or(c.about.LogLimit, logfile.DefaultLimit), tty, c.endInput
 	if c.detached() {
 		return c.e.Backend.Detach(out)
 	}

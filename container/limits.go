@@ -1,18 +1,6 @@
 package container
 
-import (
-	"fmt"
-	"maps"
-	"math"
-	"path/filepath"
-	"slices"
-	"strings"
-
-	"github.com/opencontainers/runtime-spec/specs-go"
-
-	"github.com/ctorhq/ctor/internal/host"
-	"github.com/ctorhq/ctor/internal/spec"
-)
+import "github.com/ctorhq/ctor/internal/spec"
 
 // Limits bound what a container may use. What no container could start with is
 // ctor.ErrInvalid, and what this host can't give ctor.ErrUnavailable, both before
@@ -126,110 +114,30 @@ type Device struct {
 	Access string
 }
 
-// spec is what Update changes as well.
+// minDisk is the least bound of a container's disk: the runtime makes what it mounts
+// on.
+const minDisk = 1 << 20
+
+// check finds what no container's disk can be bounded by.
+func (l Limits) check() error {
+	if l.Disk < 0 || l.Disk > 0 && l.Disk < minDisk {
+		return invalid("disk limit of %d bytes: it must be at least %d, or 0 for none", l.Disk, minDisk)
+	}
+	return nil
+}
+
+// spec is what Update changes as well, and fixed what it does not.
 func (l Limits) spec() (s spec.Limits, err error) {
 	s = spec.Limits{CPUs: l.CPUs, CPUSet: l.CPUSet, CPUShares: l.CPUShares, Memory: l.Memory, Swap: l.Swap, Pids: l.Pids}
-	s.IO, err = l.IO.spec()
+	s.IO, err = spec.BlockIO(l.IO.Weight, l.IO.Rates)
 	return s, err
 }
 
 func (l Limits) fixed() (f spec.Fixed, err error) {
 	f = spec.Fixed{Shm: l.Shm, OOMScore: l.OOMScore}
-	for _, name := range slices.Sorted(maps.Keys(l.Ulimits)) {
-		r, err := l.Ulimits[name].spec(name)
-		if err != nil {
-			return f, err
-		}
-		f.Rlimits = append(f.Rlimits, r)
+	if f.Rlimits, err = spec.Ulimits(l.Ulimits); err != nil {
+		return f, err
 	}
-	for _, d := range l.Devices {
-		s, err := d.spec()
-		if err != nil {
-			return f, fmt.Errorf("device %q: %w", d.Source, err)
-		}
-		f.Devices = append(f.Devices, s)
-	}
-	return f, nil
-}
-
-func (i IO) spec() (*specs.LinuxBlockIO, error) {
-	if i.Weight == 0 && len(i.Rates) == 0 {
-		return nil, nil
-	}
-	b := &specs.LinuxBlockIO{}
-	if i.Weight != 0 {
-		if i.Weight < 10 || i.Weight > 1000 {
-			return nil, invalid("I/O weight %d: it must be from 10 to 1000", i.Weight)
-		}
-		b.Weight = &i.Weight
-	}
-	for _, path := range slices.Sorted(maps.Keys(i.Rates)) {
-		major, minor, err := host.Disk(path)
-		if err != nil {
-			return nil, fmt.Errorf("I/O rate of %q: %w", path, err)
-		}
-		r := i.Rates[path]
-		for _, one := range []struct {
-			rate uint64
-			list *[]specs.LinuxThrottleDevice
-		}{
-			{r.ReadBytes, &b.ThrottleReadBpsDevice}, {r.WriteBytes, &b.ThrottleWriteBpsDevice},
-			{r.Reads, &b.ThrottleReadIOPSDevice}, {r.Writes, &b.ThrottleWriteIOPSDevice},
-		} {
-			if one.rate > 0 {
-				d := specs.LinuxThrottleDevice{Rate: one.rate}
-				d.Major, d.Minor = major, minor
-				*one.list = append(*one.list, d)
-			}
-		}
-	}
-	return b, nil
-}
-
-// ulimits are the names that setrlimit(2) has.
-var ulimits = []string{"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"}
-
-func (u Ulimit) spec(name string) (r specs.POSIXRlimit, err error) {
-	if !slices.Contains(ulimits, name) {
-		return r, invalid("unknown ulimit %q: there are %s", name, strings.Join(ulimits, ", "))
-	}
-	if u.Hard == 0 {
-		u.Hard = u.Soft
-	}
-	if u.Soft < -1 || u.Hard < -1 {
-		return r, invalid("ulimit %s=%d:%d: it must be 0 or more, or -1 for none", name, u.Soft, u.Hard)
-	}
-	number := func(n int64) uint64 {
-		if n == -1 {
-			return math.MaxUint64 // RLIM_INFINITY
-		}
-		return uint64(n)
-	}
-	r = specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(name), Soft: number(u.Soft), Hard: number(u.Hard)}
-	if r.Soft > r.Hard {
-		return r, invalid("ulimit %s=%d:%d: the first is more than the second, which bounds it", name, u.Soft, u.Hard)
-	}
-	return r, nil
-}
-
-func (d Device) spec() (s spec.Device, err error) {
-	if d.Target == "" {
-		d.Target = d.Source
-	}
-	if d.Access == "" {
-		d.Access = "rwm"
-	}
-	for _, path := range []string{d.Source, d.Target} {
-		if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.ContainsRune(path, 0) {
-			return s, invalid("path %q: it must be absolute and without dots", path)
-		}
-	}
-	if strings.Trim(d.Access, "rwm") != "" {
-		return s, invalid("access %q: it must be of r, w and m", d.Access)
-	}
-	if s.LinuxDevice, err = host.Device(d.Source); err != nil {
-		return s, err
-	}
-	s.Path, s.Access = d.Target, d.Access
-	return s, nil
+	f.Devices, err = spec.Devices(l.Devices)
+	return f, err
 }

@@ -81,23 +81,6 @@ func (l *links) numbered() map[int]*lan.Member {
 
 func interfaceName(number int) string { return fmt.Sprintf("eth%d", number) }
 
-// enterNetworks claims names and addresses in the networks of a container that is
-// being made.
-func (b *builder) enterNetworks(name string) error {
-	for _, j := range b.cfg.Network.joins {
-		if !b.in.Networks.Of(j.Network) {
-			return invalid("network %q is another engine's", j.Network.Name)
-		}
-		m, err := j.Network.Enter(b.id, name, j.Aliases)
-		if err != nil {
-			return fmt.Errorf("network %q: %w", j.Network.Name, err)
-		}
-		b.undo.Push(func() error { m.Forget(); return nil })
-		b.members = append(b.members, m)
-	}
-	return nil
-}
-
 // link makes the links and the way out of the life whose first process is pid.
 func (c *Container) link(pid int) (err error) {
 	c.links.turn.Lock()

@@ -1,17 +1,9 @@
 package container
 
 import (
-	"cmp"
-	"errors"
-	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 
-	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ctorhq/ctor/internal/spec"
 )
@@ -21,20 +13,20 @@ type MountType string
 
 // The kinds of mounts.
 const (
-	Bind  MountType = "bind"  // a file or directory of the host
-	Tmpfs MountType = "tmpfs" // memory, empty at first
+	Bind  MountType = spec.Bind  // a file or directory of the host
+	Tmpfs MountType = spec.Tmpfs // memory, empty at first
 
 	// Volume is a directory that outlives the container: see package volume. What
 	// the image has at the target is copied into it by the first container that
 	// uses it.
-	Volume MountType = "volume"
+	Volume MountType = spec.Volume
 
 	// Image is what an image holds, which can't be written to: image.Image.Mount.
-	Image MountType = "image"
+	Image MountType = spec.Image
 
 	// Files are a copy of what Mount.FS holds when New is called, which can't be
 	// written to, and goes with the container.
-	Files MountType = "files"
+	Files MountType = spec.Files
 )
 
 // Mount is something of the host, of memory, or that outlives it, in a container. A
@@ -97,89 +89,15 @@ type Propagation string
 // The kinds of propagation. With PropagateSlave, Source must be below a mount of the
 // host that is shared, as systemd makes all of them: see mount_namespaces(7).
 const (
-	PropagatePrivate Propagation = "rprivate" // nothing
-	PropagateSlave   Propagation = "rslave"   // all below Source
+	PropagatePrivate Propagation = spec.Private // nothing
+	PropagateSlave   Propagation = spec.Slave   // all below Source
 )
 
-// spec is the mount as the runtime is told it; of a volume, without its source.
-func (m Mount) spec() (s specs.Mount, err error) {
-	if err = m.check(); err == nil {
-		switch m.Type {
-		case Tmpfs:
-			s, err = spec.Tmpfs(m.Target, spec.Memory{Size: m.Size, Mode: m.Mode, Exec: m.Exec, ReadOnly: m.ReadOnly})
-		case Volume:
-			s, err = spec.Volume(m.Target, m.ReadOnly)
-		case Files, Image:
-			s, err = spec.Volume(m.Target, true)
-		default:
-			s, err = spec.Bind(m.Source, m.Target, cmp.Or(string(m.Propagation), string(PropagatePrivate)), m.ReadOnly)
-		}
+// spec is the mount as package spec has it.
+func (m Mount) spec() spec.Mount {
+	return spec.Mount{
+		Kind: string(m.Type), Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
+		FS: m.FS, Manifest: m.Manifest, CreateSource: m.CreateSource, Propagation: string(m.Propagation),
+		Size: m.Size, Mode: m.Mode, Exec: m.Exec,
 	}
-	if err != nil {
-		return s, fmt.Errorf("mount on %q: %w", m.Target, err)
-	}
-	return s, nil
-}
-
-// check finds fields that don't fit the type.
-func (m Mount) check() error {
-	const modes = fs.ModePerm | fs.ModeSticky
-	switch {
-	case !slices.Contains([]MountType{Bind, Tmpfs, Volume, Image, Files, ""}, m.Type):
-		return invalid("unknown type %q", m.Type)
-	case (m.Type == Files) != (m.FS != nil) || m.Type == Files && m.Source != "":
-		return invalid("Files has FS and no source, and nothing else has FS")
-	case (m.Type == Image) != (m.Manifest.Digest != ""):
-		return invalid("Image has a Manifest, as image.Image.Mount sets it, and nothing else has")
-	case m.Type == Tmpfs && (m.Source != "" || m.Size < 0):
-		return invalid("Tmpfs has no source, and no negative size")
-	case m.Type != Tmpfs && m.Size != 0:
-		return invalid("only Tmpfs has a size")
-	case m.Type != Tmpfs && (m.Mode != 0 || m.Exec):
-		return invalid("only Tmpfs has Mode and Exec")
-	case m.Mode&^modes != 0:
-		return invalid("mode %v: it may have permissions and fs.ModeSticky", m.Mode)
-	case m.Type != Bind && m.Type != "" && (m.CreateSource || m.Propagation != ""):
-		return invalid("only Bind has CreateSource and Propagation")
-	case m.Propagation != "" && m.Propagation != PropagatePrivate && m.Propagation != PropagateSlave:
-		return invalid("propagation %q: it must be %q or %q", m.Propagation, PropagatePrivate, PropagateSlave)
-	}
-	return nil
-}
-
-// createSource makes the source where that is asked for. undo removes the
-// directories that were made, unless something is in them by then.
-func (m Mount) createSource() (undo func(), err error) {
-	undo = func() {}
-	if !m.CreateSource || !filepath.IsAbs(m.Source) || m.check() != nil {
-		return undo, nil
-	}
-	var missing []string
-	for dir := filepath.Clean(m.Source); ; dir = filepath.Dir(dir) {
-		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-			break // also what can't be looked at, as MkdirAll will say
-		}
-		missing = append(missing, dir)
-	}
-	undo = func() {
-		for _, dir := range missing {
-			_ = os.Remove(dir)
-		}
-	}
-	for _, dir := range slices.Backward(missing) {
-		err = os.Mkdir(dir, 0o755)
-		if err == nil {
-			err = os.Chmod(dir, 0o755) // whatever the program's umask is
-		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			undo()
-			return nil, fmt.Errorf("mount on %q: source: %w: %w", m.Target, err, errdefs.ErrInvalidArgument)
-		}
-	}
-	return undo, nil
-}
-
-// invalid makes an error of class ctor.ErrInvalid.
-func invalid(format string, args ...any) error {
-	return fmt.Errorf(format+": %w", append(args, errdefs.ErrInvalidArgument)...)
 }

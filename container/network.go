@@ -11,7 +11,6 @@ import (
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/reach"
 	"github.com/ctorhq/ctor/internal/record"
-	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -156,28 +155,21 @@ func (n Network) policed() bool {
 
 var errPoliced = invalid("it has a way out that is a policy, which would not hold in a network with Config.Masquerade")
 
-// prepare adds to a configuration what the network needs: files, which lie in
-// dir, and variables.
-func (n Network) prepare(o *spec.Options, root *rootfs.Root, ca func() (*egress.CA, error)) (err error) {
+// prepare adds to a configuration what the network needs beside interfaces; dir is where
+// the container's files lie. trusts tells whether the container trusts the engine's
+// authority.
+func (n Network) prepare(o *spec.Options, dir string) (trusts bool, err error) {
 	if n.host() {
-		return o.UseHost()
+		return false, o.UseHost()
 	}
 	if n.share != nil {
-		o.ShareNet = sharedNetwork(o.Files)
+		o.ShareNet = sharedNetwork(dir)
 	}
 	asks, trusts := n.demands()
 	if asks {
 		o.ResolvConf = fmt.Sprintf("nameserver %s\n", reach.Resolver)
 	}
-	if !trusts {
-		return nil
-	}
-	authority, err := ca()
-	if err != nil {
-		return err
-	}
-	o.Stores, o.StoreValues, err = spec.Trust(root, o.Files, authority.Certificate())
-	return err
+	return trusts, nil
 }
 
 // demands tells whether a container asks the way out for names, and whether it

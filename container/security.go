@@ -1,16 +1,5 @@
 package container
 
-import (
-	"fmt"
-	"strings"
-
-	"github.com/containerd/errdefs"
-
-	"github.com/ctorhq/ctor/internal/apparmor"
-	"github.com/ctorhq/ctor/internal/host"
-	"github.com/ctorhq/ctor/internal/spec"
-)
-
 // Security changes the walls of a container, in either direction. Its zero value is
 // what docs/security.md lists: Docker's walls or higher ones. [Hardened] is the
 // strictest.
@@ -83,40 +72,4 @@ type Security struct {
 // this returns.
 func Hardened() Security {
 	return Security{ReadOnly: true, Tmp: 64 << 20, UserNS: true, CapDrop: []string{"ALL"}}
-}
-
-// unconfined is a word for no profile.
-const unconfined = "unconfined"
-
-// appArmor is the profile of the container's processes; "" is none.
-func (s Security) appArmor() (string, error) {
-	switch {
-	case s.AppArmor == "" && !s.Privileged:
-		name, _ := apparmor.Profile() // Engine.Info tells why there is none
-		return name, nil
-	case s.AppArmor == "" || s.AppArmor == unconfined:
-		return "", nil
-	case !host.AppArmor():
-		return "", fmt.Errorf("AppArmor profile %q: this host has AppArmor off (%w): boot it with apparmor=1 security=apparmor", s.AppArmor, errdefs.ErrUnavailable)
-	}
-	has, err := host.HasProfile(s.AppArmor)
-	if err == nil && !has {
-		return "", fmt.Errorf("AppArmor profile %q: this host has not loaded it: %w", s.AppArmor, errdefs.ErrNotFound)
-	}
-	return s.AppArmor, nil
-}
-
-// spec is what package spec makes of it.
-func (s Security) spec() (spec.Security, error) {
-	if s.SELinux != "" {
-		if strings.ContainsRune(s.SELinux, 0) || strings.Count(s.SELinux, ":") < 3 {
-			return spec.Security{}, invalid("SELinux label %q: it must be user:role:type:level", s.SELinux)
-		}
-		if !host.SELinux() {
-			return spec.Security{}, fmt.Errorf("SELinux label %q: this host has SELinux off (%w): boot it with security=selinux", s.SELinux, errdefs.ErrUnavailable)
-		}
-	}
-	profile, err := s.appArmor()
-	s.AppArmor = profile
-	return spec.Security(s), err
 }

@@ -2,10 +2,13 @@ package container
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"syscall"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/events"
@@ -69,6 +72,21 @@ func (c *Container) stop(ctx context.Context) error {
 	}
 }
 
+func (c *Container) stopTimeout() time.Duration {
+	if d := c.about.StopTimeout; d != 0 {
+		return d
+	}
+	return 10 * time.Second
+}
+
+func (c *Container) stopSignal() syscall.Signal {
+	s, err := life.ParseSignal(c.about.StopSignal)
+	if err != nil {
+		return syscall.SIGTERM
+	}
+	return s
+}
+
 // thaw lets a container go on that was paused. Another caller may do so first.
 func (c *Container) thaw(ctx context.Context, s life.Status) error {
 	if !frozen(s) {
@@ -86,6 +104,23 @@ func (c *Container) thaw(ctx context.Context, s life.Status) error {
 
 func frozen(s life.Status) bool {
 	return s.State == containerd.Paused || s.State == containerd.Pausing
+}
+
+// Signal sends a signal to the container's first process, which the kernel
+// drops if it has no handler for it, other than SIGKILL and SIGSTOP. A
+// container that has ended, or was not started, is ctor.ErrNotFound; a sig that
+// is no syscall.Signal is ctor.ErrInvalid.
+func (c *Container) Signal(ctx context.Context, sig os.Signal) error {
+	n, err := life.Number(sig)
+	if err != nil {
+		return c.wrap("signal", err)
+	}
+	return c.tell(ctx, "signal", func(ctx context.Context, s containerd.ProcessStatus) error {
+		if s == containerd.Created || s == containerd.Stopped {
+			return fmt.Errorf("it is %s: %w", s, errdefs.ErrNotFound)
+		}
+		return c.first().Signal(ctx, n)
+	})
 }
 
 // Pause freezes all processes of the container until Resume. A container that

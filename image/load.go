@@ -284,7 +284,7 @@ func (i *Image) hold(ctx context.Context) error {
 
 // source is the image as containerd's client knows it.
 func (i *Image) source() containerd.Image {
-	return containerd.NewImageWithPlatform(i.e.Client, images.Image{Name: i.Ref(), Target: i.manifest}, platforms.All)
+	return i.e.Image(i.Ref(), i.manifest)
 }
 
 // usable tells whether containers can be made: the layers are there, or what

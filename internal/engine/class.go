@@ -7,7 +7,9 @@ import (
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -15,6 +17,12 @@ import (
 type Class struct {
 	Image ocispec.Image // shared: not to be changed
 	JSON  []byte        // Image as it is written, with what is Docker's alone
+}
+
+// Image gives an image's manifest and its name as the client has an image, whatever
+// platform it is for.
+func (e *Engine) Image(ref string, manifest ocispec.Descriptor) containerd.Image {
+	return containerd.NewImageWithPlatform(e.Client, images.Image{Name: ref, Target: manifest}, platforms.All)
 }
 
 // Class reads the configuration of an image, whose manifest is img's target.

@@ -19,6 +19,10 @@ const files = 4
 // MinLimit is the least bound that a log can have: a file holds some chunks.
 const MinLimit = 1 << 20
 
+// DefaultLimit is about what a kubelet keeps (5 files of 10 MiB) and Docker's
+// local driver (5 of 20).
+const DefaultLimit = 64 << 20
+
 // Writer writes a log. It is safe for use by any number of goroutines.
 type Writer struct {
 	path string

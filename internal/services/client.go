@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/introspection"
 	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -22,13 +23,15 @@ import (
 )
 
 // newClient joins the services to a client.
-func (s *Services) newClient(events *exchange) (*containerd.Client, error) {
+func (s *Services) newClient(events *exchange, db *metadata.DB) (*containerd.Client, error) {
 	w := wiring{set: s.set}
 	opts := []containerd.ServicesOpt{
 		containerd.WithEventService(events),
 		containerd.WithTaskClient(s.tasks),
 		containerd.WithContainerStore(s.records),
-		wire(&w, plugins.LeasePlugin, "manager", func(m leases.Manager) containerd.ServicesOpt { return containerd.WithLeasesService(m) }),
+		wire(&w, plugins.LeasePlugin, "manager", func(m leases.Manager) containerd.ServicesOpt {
+			return containerd.WithLeasesService(&lessor{Manager: m, update: db.Update})
+		}),
 		wire(&w, plugins.SandboxStorePlugin, "local", func(s sandbox.Store) containerd.ServicesOpt { return containerd.WithSandboxStore(s) }),
 		wire(&w, plugins.TransferPlugin, "local", func(t transfer.Transferrer) containerd.ServicesOpt { return containerd.WithTransferService(t) }),
 		wire(&w, plugins.MountManagerPlugin, "bolt", func(m mount.Manager) containerd.ServicesOpt { return containerd.WithMountManager(m) }),

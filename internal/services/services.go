@@ -104,7 +104,7 @@ func Start(ctx context.Context, cfg Config) (_ *Services, err error) {
 		return nil, fmt.Errorf("start tasks: %w", err)
 	}
 	s.closers = append(s.closers, closer{"tasks", s.tasks})
-	s.client, err = s.newClient(events)
+	s.client, err = s.newClient(events, db)
 	return s, err
 }
 

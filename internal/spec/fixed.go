@@ -17,12 +17,6 @@ type Fixed struct {
 	Devices  []Device
 }
 
-// Device is a device of the host's, and what a container may do with it.
-type Device struct {
-	specs.LinuxDevice
-	Access string // of "rwm"
-}
-
 func (f Fixed) apply(s *specs.Spec) error {
 	if f.OOMScore < -1000 || f.OOMScore > 1000 {
 		return fmt.Errorf("OOM score %d: it must be from -1000 to 1000: %w", f.OOMScore, errdefs.ErrInvalidArgument)

@@ -16,7 +16,8 @@ import (
 	compiler "github.com/ctorhq/ctor/internal/shim/seccomp"
 )
 
-// Security changes the walls, as the public Security has it.
+// Security changes the walls, field for field as the public Security has it. New takes
+// what Here gives.
 type Security struct {
 	ReadOnly        bool
 	Tmp             int64
@@ -201,7 +202,7 @@ func (w Security) tmp(mounts []specs.Mount) ([]specs.Mount, error) {
 	if w.Tmp == 0 || slices.ContainsFunc(mounts, func(m specs.Mount) bool { return m.Destination == at }) {
 		return nil, nil
 	}
-	m, err := Tmpfs(at, Memory{Size: w.Tmp})
+	m, err := Mount{Kind: Tmpfs, Target: at, Size: w.Tmp}.spec()
 	return []specs.Mount{m}, err
 }
 

@@ -115,6 +115,7 @@ func TestSetUID(t *testing.T) {
 // Nobody asked for limits of memory and processors, so there are none, but for
 // one of processes. The log is bounded, the writable layer is not.
 func TestUnlimited(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	var s *specs.Spec
 	c := containertest.Run(t, busybox(t), container.Config{Args: []string{"true"}, Spec: func(spec *specs.Spec) error {

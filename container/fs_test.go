@@ -319,6 +319,7 @@ func TestFSBad(t *testing.T) {
 // After Close, of the container or of the engine, there is a clear error, and
 // no descriptor left.
 func TestFSClosed(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	e := fixture.Open(t)
 	img := fixture.Busybox(t, e)
 	open := func() (list []string) {

@@ -78,3 +78,11 @@ func fit(s *specs.Spec, who userns.Map) {
 
 // terminals is the group of a terminal's file, as containerd has it.
 const terminals = 5
+
+// Unbind takes a limit of processes that says that there is none from a container
+// without a cgroup: a runtime would look for one to write it into.
+func Unbind(s *specs.Spec) {
+	if l := s.Linux; l != nil && l.CgroupsPath == "" && l.Resources != nil && l.Resources.Pids != nil {
+		l.Resources.Pids = nil
+	}
+}

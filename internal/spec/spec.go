@@ -86,11 +86,11 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	}
 	s.Linux.CgroupsPath = o.Cgroup
 	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	if o.Cgroup == "" && o.Limits.Pids == 0 {
+		o.Limits.Pids = -1
+	}
 	if err := o.Limits.apply(s.Linux.Resources); err != nil {
 		return nil, err
-	}
-	if o.Cgroup == "" && o.Limits.Pids <= 0 {
-		s.Linux.Resources.Pids = nil
 	}
 	if err := o.Fixed.apply(s); err != nil {
 		return nil, err

@@ -213,6 +213,7 @@ var listeners = []struct{ network, address string }{
 // What a killed program listened on is free for the next one, and nothing else
 // that is there.
 func TestListenAgain(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	root, _ := prepared(t)
 	shared := t.TempDir()

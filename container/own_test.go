@@ -58,6 +58,7 @@ func TestOwnNetwork(t *testing.T) {
 
 // The host's network, and another container's, are left as they are.
 func TestForeignNetwork(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	const script = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start"
 	host := read(t, "/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -82,6 +83,7 @@ func TestForeignNetwork(t *testing.T) {
 // A container sees its own limits where language runtimes look for them, and
 // can change nothing there.
 func TestCgroupMount(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers")
 	memory, pids, procs := "memory/memory.limit_in_bytes", "pids/pids.max", "pids/cgroup.procs"

@@ -215,6 +215,7 @@ func TestBadClaims(t *testing.T) {
 // Config.Spec has the last word on a claim's command, too. What it changes beside, or
 // what needs another executor, makes another container.
 func TestClaimWithSpec(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img := busybox(t)
 	calls := 0

@@ -21,6 +21,7 @@ import (
 )
 
 func TestUser(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	img := busybox(t)
 	for user, want := range map[string]string{

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -47,11 +48,33 @@ type journey func() error
 func to(process *os.File) journey {
 	return func() error {
 		raw, err := process.SyscallConn()
-		if err == nil && raw.Control(func(fd uintptr) { err = setns(int(fd)) }) != nil {
+		if err == nil && raw.Control(func(fd uintptr) { err = enter(int(fd)) }) != nil {
 			err = os.ErrClosed
 		}
 		return err
 	}
+}
+
+// enter goes to the namespace of a process, or to the one that a file is. A user
+// namespace may have no right to enter the one that it is in.
+func enter(fd int) error {
+	err := setns(fd)
+	if errors.Is(err, unix.EPERM) && !userns.Own().Host() && isOwn(fd) {
+		return nil
+	}
+	return err
+}
+
+func isOwn(fd int) bool {
+	path := fmt.Sprintf("/proc/self/fd/%d", fd)
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	for line := range strings.Lines(string(info)) {
+		if pid, ok := strings.CutPrefix(line, "Pid:"); ok {
+			path = "/proc/" + strings.TrimSpace(pid) + "/ns/net"
+		}
+	}
+	var there, home unix.Stat_t
+	return err == nil && unix.Stat(path, &there) == nil && unix.Stat("/proc/self/ns/net", &home) == nil && there.Ino == home.Ino && there.Dev == home.Dev
 }
 
 // visits bounds how many threads are away at a time. A visit is short, and more

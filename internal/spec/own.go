@@ -56,33 +56,30 @@ func Settle(s *specs.Spec) {
 	}
 }
 
-// fit takes from a configuration what there can't be in a user namespace: a group of
-// terminals that it does not have, and a view of the devices of a network that is not
-// its own, for which the container sees the host's.
+// Fit takes from a configuration, after the caller's last changes, what its container
+// can't have: in a user namespace the group of terminals, if that has none of its
+// number, and a sysfs of its own without a network of its own, for which it sees the
+// host's; and without a cgroup a limit of processes that says that there is none, since a
+// runtime would look for a place to write it.
+func Fit(s *specs.Spec) { fit(s, userns.Own()) }
+
 func fit(s *specs.Spec, who userns.Map) {
-	if who.Host() {
+	if who.Host() || s.Linux == nil {
 		return
 	}
-	own := slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
-		return n.Type == specs.NetworkNamespace && n.Path == ""
-	})
+	network := slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace })
 	for i := range s.Mounts {
 		switch m := &s.Mounts[i]; {
 		case m.Type == "devpts" && !who.HasGroup(terminals):
 			m.Options = slices.DeleteFunc(slices.Clone(m.Options), func(o string) bool { return strings.HasPrefix(o, "gid=") })
-		case m.Type == "sysfs" && !own:
+		case m.Type == "sysfs" && !network:
 			*m = specs.Mount{Destination: m.Destination, Type: "bind", Source: "/sys", Options: []string{"rbind", "rslave", "nosuid", "noexec", "nodev", "ro"}}
 		}
+	}
+	if s.Linux.CgroupsPath == "" && s.Linux.Resources != nil {
+		s.Linux.Resources.Pids = nil
 	}
 }
 
 // terminals is the group of a terminal's file, as containerd has it.
 const terminals = 5
-
-// Unbind takes a limit of processes that says that there is none from a container
-// without a cgroup: a runtime would look for one to write it into.
-func Unbind(s *specs.Spec) {
-	if l := s.Linux; l != nil && l.CgroupsPath == "" && l.Resources != nil && l.Resources.Pids != nil {
-		l.Resources.Pids = nil
-	}
-}

@@ -27,8 +27,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // Options are the caller's wishes. Zero values mean what the image says.
@@ -111,7 +109,6 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	// The caller's come last, so that they win.
 	s.Mounts = slices.Concat(s.Mounts, nameMounts(o), o.Stores, tmp, o.Mounts)
 	shiftBinds(s)
-	fit(s, userns.Own())
 	return s, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"path"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/layer"
 )
@@ -52,16 +51,12 @@ var kinds = map[rootfs.Kind]layer.ChangeKind{
 	rootfs.Added: layer.Added, rootfs.Modified: layer.Modified, rootfs.Deleted: layer.Deleted,
 }
 
-func (c *Container) changes(ctx context.Context, yield func(string, rootfs.Kind) error) (err error) {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	d, end, err := c.e.Diff(ctx, c.record)
-	if err != nil {
-		return engine.Cause(ctx, err)
-	}
-	defer func() { err = errors.Join(err, end()) }()
-	return engine.Cause(ctx, d.Walk(ctx, yield))
+func (c *Container) changes(ctx context.Context, yield func(string, rootfs.Kind) error) error {
+	return c.call(ctx, func(ctx context.Context) error {
+		d, end, err := c.e.Diff(ctx, c.record)
+		if err != nil {
+			return err
+		}
+		return errors.Join(d.Walk(ctx, yield), end())
+	})
 }

@@ -22,7 +22,7 @@ const patience = 5 * time.Second
 // attached or kept container is closed, and a detached one goes on.
 func (c *Container) Close() error {
 	c.finish("close", c.release)
-	<-c.closed
+	<-c.closed.Done()
 	return c.err
 }
 
@@ -37,10 +37,10 @@ func (c *Container) Remove(ctx context.Context) error {
 	}
 	defer leave()
 	if c.finish("remove", c.delete) {
-		<-c.closed
+		<-c.closed.Done()
 		return c.err
 	}
-	<-c.closed
+	<-c.closed.Done()
 	if !c.kept() {
 		return c.err
 	}
@@ -54,13 +54,13 @@ func (c *Container) finish(op string, end func(context.Context) error) (now bool
 	c.closing.Do(func() {
 		now = true
 		defer c.door.Close() // again, for files that another Container has opened meanwhile
-		defer close(c.closed)
+		defer c.close()
 		c.ending.Store(true)
 		_ = c.door.Close()
-		c.unpublish()
+		c.links.Unpublish()
 		c.starting.Lock() // what is being started is started
 		defer c.starting.Unlock()
-		defer c.leaveNetworks()
+		defer c.links.Leave()
 		ctx := context.Background()
 		if c.e.Attached(c.ID()) != c { // it does not end with the engine, but its calls do
 			inside, leave, err := c.e.Enter(ctx)
@@ -133,17 +133,4 @@ func (c *Container) kill(ctx context.Context) {
 // awaitCommands lets those who wait for the container's commands, which have
 // ended with it, hear of that before the runtime forgets how they ended. It tells
 // whether all have.
-func (c *Container) awaitCommands() bool {
-	var late <-chan time.Time
-	for p := range c.commands.Range {
-		if late == nil { // the first
-			late = time.After(patience)
-		}
-		select {
-		case <-p.(*Process).exited:
-		case <-late:
-			return false
-		}
-	}
-	return true
-}
+func (c *Container) awaitCommands() bool { return c.commands.Await(patience) }

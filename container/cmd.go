@@ -211,7 +211,8 @@ func (c *Cmd) Start() (err error) {
 		c.streams.Close()
 		return c.wrap("start", err)
 	}
-	c.streams.Begin(stdio.Kind{Relay: c.Process.relay, EOF: c.Process.closeIn, Ended: c.Process.exited})
+	p := c.Process.life
+	c.streams.Begin(stdio.Kind{Relay: p.Relay, EOF: p.CloseInput, Ended: p.Exited()})
 	c.bounds = life.Bounds{Context: c.ctx, Cancel: c.Cancel, Kill: c.Process.Kill, Delay: c.WaitDelay, Copies: &c.streams}
 	c.bounds.Watch()
 	return nil
@@ -260,8 +261,9 @@ func (c *Cmd) Wait() error {
 	if c.ProcessState != nil {
 		return c.wrap("wait for", invalid("it was waited for before"))
 	}
-	<-c.Process.exited
-	c.ProcessState = c.Process.state()
+	<-c.Process.life.Exited()
+	exit, _, _ := c.Process.life.Exit()
+	c.ProcessState = &ProcessState{c.Process.Pid, exit}
 	err := c.Process.err()
 	cause, copies := c.bounds.Wait()
 	if err == nil && cause != nil {
@@ -273,7 +275,7 @@ func (c *Cmd) Wait() error {
 		err = c.wrap("streams of", copies)
 	}
 	c.streams.Close()
-	c.Process.release()
+	c.Process.life.Release()
 	return err
 }
 

@@ -20,23 +20,17 @@ import (
 type Process struct {
 	Pid int // on the host
 
-	c       *Container
-	in      life.Process
-	life    life.Life
-	path    string // of the command, for errors
-	relay   bool   // the last output may still be on its way when the process has ended
-	leave   func() // ends the call on the container that it is
-	release func() // lets go of what the runtime has of the process; may be called again
-	exited  chan struct{}
-
-	// Set before exited is closed.
-	exit   life.Exit
-	unseen error
-	ender  error // what ended it, if not itself or the command's user
+	c    *Container
+	path string // of the command, for errors
+	life *life.Command
 }
 
-func newProcess(c *Container, in life.Process, l life.Life, cmd spec.Command) *Process {
-	return &Process{c: c, in: in, life: l, path: cmd.Path, relay: c.e.Backend.Relays(cmd.TTY), exited: make(chan struct{})}
+// newProcess is the process of a command that is about to be started.
+func newProcess(c *Container, cmd spec.Command, l *life.Command) *Process {
+	l.Relay, l.Gone = c.e.Backend.Relays(cmd.TTY), c.e.Backend.Gone
+	l.Asking = func() (context.Context, context.CancelFunc) { return c.e.Cleanup(context.Background()) }
+	l.Begin()
+	return &Process{c: c, path: cmd.Path, life: l}
 }
 
 // Kill ends the process at once; what it has started goes on, as with os/exec,
@@ -55,7 +49,7 @@ func (p *Process) Kill() error { return p.Signal(syscall.SIGKILL) }
 // Of a command of image.Command nothing runs on anyway, nor of a container's
 // first process: with it, the kernel ends all that is in the container.
 func (p *Process) KillTree() error {
-	if p.in.Exec == "" {
+	if p.life.Process.Exec == "" {
 		return p.Kill()
 	}
 	// While it is stopped it does not end, and its number is no other process's.
@@ -73,93 +67,44 @@ func (p *Process) KillTree() error {
 // sig that is no syscall.Signal is ctor.ErrInvalid.
 func (p *Process) Signal(sig os.Signal) error {
 	n, err := life.Number(sig)
-	if err != nil {
-		return p.c.wrap("signal process in", err)
+	if err == nil {
+		err = p.life.Signal(n)
 	}
-	err = p.tell(func(ctx context.Context) error { return p.in.Signal(ctx, n) })
 	if err == os.ErrProcessDone {
 		return err
 	}
 	return p.c.wrap("signal process in", err)
 }
 
-// tell asks something of a process that runs.
-func (p *Process) tell(do func(context.Context) error) error {
-	select {
-	case <-p.exited:
-		return os.ErrProcessDone
-	default:
-	}
-	ctx, cancel := p.c.e.Cleanup(context.Background())
-	defer cancel()
-	err := do(ctx)
-	if p.c.e.Backend.Gone(err) {
-		return os.ErrProcessDone
-	}
-	return err
-}
-
-// closeIn tells the runtime that the input has ended. An error means that the
-// process is gone, and its input with it.
-func (p *Process) closeIn() { _ = p.tell(p.in.CloseInput) }
-
-// watch sees the process to its end. ctx is that of the call on the container:
-// it ends with the engine.
+// watch sees the process to its end. ctx is that of the call on the container: it ends
+// with the engine.
 func (p *Process) watch(ctx context.Context) {
-	defer p.leave()
-	stop := context.AfterFunc(ctx, func() { _ = p.Kill() })
-	p.exit, p.unseen = p.life.Exited(context.Background())
-	stop()
-	// Of a command it counts if it was the one: as that of a container's other
-	// processes it is the container's.
-	p.exit.OOMKilled = p.exit.OOMKilled && p.exit.Code == 128+int(syscall.SIGKILL)
-	switch {
-	case ctx.Err() != nil:
-		p.ender = engine.ErrClosed
-	case p.c.ending.Load():
-		p.ender = errContainerClosed
-	}
-	if !p.relay {
-		p.release()
-	}
-	p.end()
-}
-
-// end says that the process has ended.
-func (p *Process) end() {
-	if !p.relay {
-		p.c.commands.Delete(p)
-	}
-	close(p.exited)
+	p.life.Watch(ctx, func() error {
+		switch {
+		case ctx.Err() != nil:
+			return engine.ErrClosed
+		case p.c.ending.Load():
+			return errContainerClosed
+		}
+		return nil
+	})
 }
 
 var errContainerClosed = fmt.Errorf("the container was closed: %w", errdefs.ErrNotFound)
 
-// forget has the runtime let go of a process that was added.
-func (p *Process) forget() {
-	if p.relay {
-		defer p.c.commands.Delete(p)
-	}
-	ctx, cancel := p.c.e.Cleanup(context.Background())
-	defer cancel()
-	_ = p.in.Delete(ctx) // an error: the container is gone, and all of it
-}
-
-// state is how the process ended, once it has.
-func (p *Process) state() *ProcessState { return &ProcessState{p.Pid, p.exit} }
-
 // err is what Wait has to say of the end.
 func (p *Process) err() error {
-	if p.unseen != nil {
-		return p.c.wrap("wait for process in", p.unseen)
+	exit, ender, unseen := p.life.Exit()
+	if unseen != nil {
+		return p.c.wrap("wait for process in", unseen)
 	}
-	if p.exit.Code == 0 {
+	if exit.Code == 0 {
 		return nil
 	}
-	err := newExitError(p.c, p.exit)
+	err := newExitError(p.c, exit)
 	err.Path = p.path
-	if p.ender != nil && err.Signal == syscall.SIGKILL {
-		return fmt.Errorf("%w: %w", p.ender, err)
+	if ender != nil && err.Signal == syscall.SIGKILL {
+		return fmt.Errorf("%w: %w", ender, err)
 	}
 	return err
 }

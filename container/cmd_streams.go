@@ -94,3 +94,21 @@ func (c *Cmd) unset(set bool, name string) error {
 	}
 	return nil
 }
+
+// Resize sets the size of the command's terminal, in characters. Before Start it
+// is the size that the terminal begins with, else the command is told of the
+// change by SIGWINCH. One that has ended is os.ErrProcessDone; one without TTY
+// is ctor.ErrInvalid.
+func (c *Cmd) Resize(width, height uint16) error {
+	if !c.TTY {
+		return c.wrap("resize terminal of", invalid("it has none"))
+	}
+	if c.Process == nil {
+		c.width, c.height = width, height
+		return nil
+	}
+	if err := c.Process.life.Resize(width, height); err != nil {
+		return c.wrap("resize terminal of", err)
+	}
+	return nil
+}

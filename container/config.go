@@ -200,7 +200,7 @@ func (cfg Config) check() error {
 	if cfg.LogLimit < -1 || cfg.LogLimit > 0 && cfg.LogLimit < logfile.MinLimit {
 		return invalid("log limit %d: it must be -1, 0 or at least %d", cfg.LogLimit, logfile.MinLimit)
 	}
-	if err := cfg.Network.check(cfg); err != nil {
+	if err := cfg.Network.plan.Check(cfg.Detach, cfg.Keep); err != nil {
 		return err
 	}
 	if err := cfg.Limits.check(); err != nil {
@@ -215,7 +215,7 @@ func (cfg Config) check() error {
 // plan is what package body makes of it.
 func (cfg Config) plan() (p body.Plan, err error) {
 	p = body.Plan{
-		User: cfg.User, Joins: cfg.Network.joins, Disk: cfg.Limits.Disk, Init: cfg.Init, Edit: cfg.Spec,
+		User: cfg.User, Network: cfg.Network.plan, Disk: cfg.Limits.Disk, Init: cfg.Init, Edit: cfg.Spec,
 		Health: (*ready.Healthcheck)(cfg.Health),
 		Wanted: spec.Options{
 			Args: cfg.Args, Entrypoint: cfg.Entrypoint, Env: cfg.Env,
@@ -223,7 +223,7 @@ func (cfg Config) plan() (p body.Plan, err error) {
 		},
 		Record: record.Record{
 			Name: cfg.Name, Labels: cfg.Labels, StopSignal: cfg.StopSignal, StopTimeout: cfg.StopTimeout,
-			LogLimit: cfg.LogLimit, Out: cfg.Network.record(), Detached: cfg.Detach, Kept: cfg.Keep,
+			LogLimit: cfg.LogLimit, Out: cfg.Network.plan.Record(), Detached: cfg.Detach, Kept: cfg.Keep,
 			Restart: int(cfg.Restart), AutoRemove: cfg.AutoRemove,
 		},
 	}

@@ -13,13 +13,13 @@ import (
 	"github.com/containerd/errdefs"
 
 	ctor "github.com/ctorhq/ctor"
-	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/journal"
 	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/links"
 	"github.com/ctorhq/ctor/internal/reach"
-	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/record"
+	"github.com/ctorhq/ctor/internal/restart"
 	"github.com/ctorhq/ctor/internal/spec"
 )
 
@@ -34,10 +34,8 @@ type Container struct {
 	origin atomic.Pointer[engine.Origin] // the image that it is an instance of
 	now    atomic.Pointer[life.Life]     // of the first process; see life
 
-	journal *journal.Journal             // of its lives
-	mender  mender                       // of its restart policy
-	health  atomic.Pointer[ready.Health] // nil: nothing looks
-	checked atomic.Int64                 // the number of the life that is looked at
+	journal *journal.Journal // of its lives
+	mender  restart.Mender   // of its restart policy
 
 	stdio    engine.Stdio                  // what the program has of its streams
 	starting sync.Mutex                    // held while a life begins, and while all of it ends
@@ -46,18 +44,16 @@ type Container struct {
 	passing  sync.Mutex                    // held while the runtime lets go of a life, and until the next one
 	past     life.Life                     // that the runtime has let go of; guarded by passing
 	door     reach.Door
-	root     []mount.Mount                 // of Over; nil: a snapshot's
-	network  Network                       // that it was made with, by this program
-	out      atomic.Pointer[egress.Dialer] // what makes its connections; nil: what the record says, else a network's
-	ports    []published
-	overfull atomic.Bool // this program has ended its life, which had too much on the disk
-	links    links
-	commands sync.Map // *Process of those that have not ended, or are not waited for, beside the first
+	root     []mount.Mount // of Over; nil: a snapshot's
+	overfull atomic.Bool   // this program has ended its life, which had too much on the disk
+	links    *links.Links
+	commands life.Commands
 
 	closing sync.Once
-	ending  atomic.Bool   // Close or Remove has begun
-	closed  chan struct{} // after it
-	err     error         // of it
+	ending  atomic.Bool        // Close or Remove has begun
+	closed  context.Context    // ends after it
+	close   context.CancelFunc // of closed
+	err     error              // of it
 }
 
 // Get finds a container by its id or its name. An attached container of this
@@ -154,7 +150,8 @@ func (c *Container) detached() bool { return c.about.Detached }
 func (c *Container) kept() bool     { return c.about.Kept }
 
 func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Container {
-	c := &Container{ctor: e, e: in, record: r, closed: make(chan struct{})}
+	c := &Container{ctor: e, e: in, record: r}
+	c.closed, c.close = context.WithCancel(context.Background())
 	c.about, _ = record.Of(r)
 	c.name.Store(&c.about.Name)
 	c.origin.Store(&engine.Origin{Ref: c.about.Ref, Image: c.about.Image})
@@ -162,8 +159,10 @@ func newContainer(e *ctor.Engine, in *engine.Engine, r containers.Container) *Co
 	if c.detached() || c.kept() {
 		c.journal = journal.At(in.Dir(r.ID))
 	}
+	c.mender.Policy, c.mender.Journal = restart.Policy(c.about.Restart), c.journal
 	c.outline = sync.OnceValues(func() (*spec.Outline, error) { return spec.Read(r.Spec) })
 	c.door = in.Doors.Door(inside{c})
+	c.links = links.New(in, linked{c}, c.about)
 	return c
 }
 
@@ -181,11 +180,32 @@ func (c *Container) enter(ctx context.Context) (context.Context, func(), error) 
 		return nil, nil, err
 	}
 	select {
-	case <-c.closed:
+	case <-c.closed.Done():
 		leave()
 		return nil, nil, reach.ErrClosed
 	default:
 		return ctx, leave, nil
+	}
+}
+
+// call is what most methods have around them: it is a call on a container that is not
+// closed, and ends with the engine.
+func (c *Container) call(ctx context.Context, do func(context.Context) error) error {
+	ctx, leave, err := c.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return engine.Cause(ctx, do(ctx))
+}
+
+// during gives a context that ends when the container is closed, or the engine.
+func (c *Container) during() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(c.e.Life())
+	stop := context.AfterFunc(c.closed, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
 	}
 }
 

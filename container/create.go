@@ -11,6 +11,7 @@ import (
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/internal/body"
 	"github.com/ctorhq/ctor/internal/engine"
+	"github.com/ctorhq/ctor/internal/links"
 	"github.com/ctorhq/ctor/internal/span"
 	"github.com/ctorhq/ctor/internal/spec"
 	"github.com/ctorhq/ctor/internal/stdio"
@@ -131,8 +132,7 @@ func (o order) plan() (p body.Plan, err error) {
 	if o.instead != nil {
 		p.Command = &o.instead.command
 	}
-	p.Trusts, err = o.cfg.Network.prepare(&p.Wanted, o.in.Dir(o.id))
-	return p, err
+	return p, nil
 }
 
 // begin makes the first process of a body, and what this program has of it. A nil give
@@ -147,9 +147,11 @@ func (o order) begin(ctx, own context.Context, b *body.Body, give create) (*Cont
 		return nil, err
 	}
 	c.setLife(l)
-	b.Undo.Push(func() error { c.unpublish(); return nil })
-	if err := c.publish(own, o.cfg.Publish); err != nil {
-		return nil, err
+	b.Undo.Push(func() error { c.links.Unpublish(); return nil })
+	for _, p := range o.cfg.Publish {
+		if err := c.links.Publish(own, links.Port(p)); err != nil {
+			return nil, err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -162,13 +164,10 @@ func (o order) container(b *body.Body) *Container {
 	c := newContainer(o.ctor, o.in, b.Record)
 	outline := b.Outline()
 	c.outline = func() (*spec.Outline, error) { return outline, nil }
-	c.network, c.links.members = o.cfg.Network, b.Members
+	c.links.Take(o.cfg.Network.plan, b.Members)
 	c.handed = o.instead != nil
 	if o.given != nil {
 		c.root = o.given.Root
-	}
-	if d := o.cfg.Network.dial; d != nil {
-		c.out.Store(&d)
 	}
 	c.stdio = engine.Stdio{In: stdio.NewInput(o.cfg.Stdin), Out: o.cfg.Stdout, Err: o.cfg.Stderr}
 	return c

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reach"
 )
 
@@ -35,8 +34,11 @@ import (
 //
 // It fits net/http's Transport.DialContext, and what drivers of databases have
 // for it. Linux 5.8 is needed.
-func (c *Container) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := c.dial(ctx, network, address)
+func (c *Container) Dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	err = c.through(ctx, func(ctx context.Context) (err error) {
+		conn, err = c.door.Dial(ctx, network, address)
+		return err
+	})
 	if err != nil {
 		return nil, reach.OpError("dial", network, address, c.Name(), err)
 	}
@@ -47,17 +49,4 @@ func (c *Container) Dial(ctx context.Context, network, address string) (net.Conn
 func (c *Container) dialBare(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := c.Dial(ctx, network, address)
 	return conn, reach.Bare(err)
-}
-
-func (c *Container) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	conn, err := c.door.Dial(ctx, network, address)
-	if err != nil {
-		return nil, engine.Cause(ctx, c.whyNot(ctx, err))
-	}
-	return conn, nil
 }

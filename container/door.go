@@ -59,6 +59,11 @@ func (c *Container) layer(ctx context.Context) ([]mount.Mount, error) {
 	return c.e.Client.SnapshotService(c.record.Snapshotter).Mounts(ctx, c.record.SnapshotKey)
 }
 
+// through is what every use of the door has around it.
+func (c *Container) through(ctx context.Context, use func(context.Context) error) error {
+	return c.call(ctx, func(ctx context.Context) error { return c.whyNot(ctx, use(ctx)) })
+}
+
 // whyNot says that the container has ended, if that is why the door gave err.
 func (c *Container) whyNot(ctx context.Context, err error) error {
 	if !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {

@@ -3,7 +3,6 @@ package container
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/life"
@@ -25,9 +24,14 @@ func (c *Container) reported(action string, err error) error {
 
 // began notes the beginning of a life, and looks at its health from now on.
 func (c *Container) began(l life.Life) {
+	c.started(l)
+	c.monitor(l)
+}
+
+// started notes the beginning of a life.
+func (c *Container) started(l life.Life) {
 	number := l.Number()
 	c.once(2*number-1, func() { c.report(events.Started, events.Event{Life: number, Time: l.Started()}) })
-	c.monitor(l)
 }
 
 // over notes the end of a life. One that has not begun has none.
@@ -53,17 +57,12 @@ func (c *Container) once(n int, tell func()) {
 	}
 }
 
-// How often it is looked whether the shim of a container has begun the next life. It
-// never does sooner than in a tenth of a second, and waits longer after each that failed.
-const (
-	firstLook = 20 * time.Millisecond
-	lastLook  = time.Second
-)
-
 // attend sees to it that the lives of a detached container are told of, from the one
 // that is now to the last which its policy begins. Start begins another attend for
 // those after.
 func (c *Container) attend() {
+	ctx, cancel := c.during()
+	defer cancel()
 	for {
 		l := c.life()
 		number := l.Number()
@@ -79,7 +78,7 @@ func (c *Container) attend() {
 		case last < number: // it was removed, or never started
 			return
 		case last == number:
-			c.began(l)
+			c.started(l)
 			c.over(l, exit)
 		default: // the next has begun already
 			c.exited(number, exit)
@@ -88,17 +87,8 @@ func (c *Container) attend() {
 			c.afterEnd(l)
 			return
 		}
-		for look := firstLook; l.Number() == number; look = min(2*look, lastLook) {
-			if past := c.journal.Read(); !past.Due && !c.policy().Wants(past.Ended(exit)) {
-				return
-			}
-			select {
-			case <-time.After(look):
-			case <-c.closed:
-				return
-			case <-c.e.Life().Done():
-				return
-			}
+		if !c.mender.Follow(ctx, number, exit) {
+			return
 		}
 	}
 }

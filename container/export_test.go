@@ -2,7 +2,9 @@ package container
 
 import (
 	"context"
+	"time"
 
+	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/reach"
 )
 
@@ -31,3 +33,19 @@ func Filled(p *Pool) (idle int, failed error) {
 	ready, failed := p.pool.Wait(context.Background())
 	return len(ready), failed
 }
+
+// LookAtNext looks at the health of a container in a next life, which it gives the start
+// of, while the container still is in the last one: so it is for a moment at each start.
+func LookAtNext(c *Container) (started time.Time) {
+	l := next{c.life(), time.Now()}
+	c.monitor(l)
+	return l.started
+}
+
+type next struct {
+	life.Life
+	started time.Time
+}
+
+func (n next) Number() int        { return n.Life.Number() + 1 }
+func (n next) Started() time.Time { return n.started }

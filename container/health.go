@@ -2,11 +2,15 @@ package container
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/life"
 	"github.com/ctorhq/ctor/internal/ready"
+	"github.com/ctorhq/ctor/internal/stdio"
 )
 
 // Healthcheck says how it is found out, again and again, whether a container is well.
@@ -33,39 +37,84 @@ const (
 )
 
 // monitor looks at the container's health as long as a life lasts, if there is a
-// check.
+// check. Of one that makes no sense Healthy tells what is wrong.
 func (c *Container) monitor(l life.Life) {
-	if c.about.Health == nil || c.checked.Swap(int64(l.Number())) == int64(l.Number()) {
-		return
-	}
 	h, err := ready.Recorded(c.about.Health)
 	if err != nil {
-		return // of an image: Healthy tells what is wrong
+		return
 	}
-	c.health.Store(&ready.Health{Verdict: ready.Starting})
-	ctx, cancel := context.WithCancel(c.e.Life())
-	go func() {
-		defer cancel()
-		_, _ = l.Exited(ctx)
-	}()
-	go func() {
-		awake := func(ctx context.Context) bool {
-			s, err := l.Status(ctx)
-			return err == nil && !frozen(s)
-		}
-		ready.Watch(ctx, h, patient{c}, awake, func(now ready.Health) {
-			if was := c.health.Swap(&now); was.Verdict != now.Verdict {
-				c.report(events.Health, events.Event{Life: l.Number(), Detail: string(now.Verdict)})
-			}
-		})
-	}()
+	number := l.Number()
+	c.e.Health.Watch(c.e.Life(), c.ID(), number, h, patient{c, l}, func(now ready.Verdict) {
+		c.report(events.Health, events.Event{Life: number, Detail: string(now)})
+	})
 }
 
-// healthNow is the health of a container that runs, as far as this program looks.
-func (c *Container) healthNow() (status HealthStatus, says string) {
-	h := c.health.Load()
-	if h == nil {
-		return HealthNone, ""
+// patient is a container whose health is looked at, in one of its lives.
+type patient struct {
+	c    *Container
+	life life.Life
+}
+
+var _ ready.Subject = patient{}
+
+// Started implements ready.Subject.
+func (p patient) Started() time.Time { return p.life.Started() }
+
+// Ends implements ready.Subject.
+func (p patient) Ends(ctx context.Context) bool { return p.c.awaitEnd(ctx) != nil }
+
+// Exited implements ready.Subject.
+func (p patient) Exited(ctx context.Context) { _, _ = p.life.Exited(ctx) }
+
+// Awake implements ready.Subject.
+func (p patient) Awake(ctx context.Context) bool {
+	s, err := p.life.Status(ctx)
+	return err == nil && !s.Frozen()
+}
+
+// said is what an error has of the beginning and the end of what a command says, in
+// bytes.
+const said = 1 << 10
+
+// Run implements ready.Subject: it runs a command that tells by its exit code. The error has the code, or that
+// it took too long, and what the command said; no *ExitError: that is for the end of
+// the container. The time to start it is the host's doing, and does not count.
+func (p patient) Run(ctx context.Context, limit time.Duration, args []string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	output := &stdio.Margins{N: said}
+	cmd := p.c.Command(ctx, args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.WaitDelay = time.Second // a child of it may run on
+	err := cmd.Start()
+	if err == nil {
+		late := time.AfterFunc(limit, func() { cancel(fmt.Errorf("it took more than %v", limit)) })
+		defer late.Stop()
+		err = cmd.Wait()
 	}
-	return HealthStatus(h.Verdict), h.Says
+	if err == nil {
+		return nil
+	}
+	var ender error
+	if cmd.Process != nil {
+		_, ender, _ = cmd.Process.life.Exit()
+	}
+	var exit *ExitError
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case ender != nil:
+		err = ready.Cut(ender)
+	case errors.As(err, &exit):
+		err = errors.New(life.Exit{Code: exit.Code}.String())
+		if exit.Signal == syscall.SIGKILL {
+			err = ready.Cut(err)
+		}
+	default: // it was not started, or its end not seen
+		err = ready.Cut(err)
+	}
+	if text := ready.Brief(string(output.Bytes())); text != "" {
+		err = fmt.Errorf("%w: %s", err, text)
+	}
+	return err
 }

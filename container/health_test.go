@@ -30,6 +30,10 @@ func TestHealth(t *testing.T) {
 			}
 			i := eventually(t, c, is(container.HealthBad))
 			require.Contains(t, i.HealthSays, "look")
+			found, err := container.Get(t.Context(), e, c.ID())
+			require.NoError(t, err)
+			i = eventually(t, found, is(container.HealthBad)) // whichever Container of it looks
+			require.Contains(t, i.HealthSays, "look")
 			require.NoError(t, c.FS().WriteFile("well", nil, 0o644))
 			require.Empty(t, eventually(t, c, is(container.HealthGood)).HealthSays)
 			require.NoError(t, c.Pause(t.Context()))
@@ -52,6 +56,30 @@ func TestHealth(t *testing.T) {
 			}
 			require.Equal(t, []string{"unhealthy", "healthy", "unhealthy", "unhealthy"}, told)
 		})
+	}
+}
+
+// The start period counts from the start of the life that is looked at, also while that
+// is about to begin.
+func TestHealthStartPeriod(t *testing.T) {
+	t.Parallel()
+	e := containertest.Engine(t)
+	cursor := e.Cursor()
+	const period = 200 * time.Millisecond
+	c := containertest.Run(t, busybox(t), container.Config{Args: []string{"sleep", "1000"}, Health: &container.Healthcheck{
+		Args: []string{"false"}, Interval: 20 * time.Millisecond, StartPeriod: period, StartInterval: time.Millisecond, Retries: 1,
+	}})
+	eventually(t, c, func(i container.Info) bool { return i.Health == container.HealthBad })
+	next := container.LookAtNext(c)
+	filter := ctor.EventFilter{Containers: []string{c.ID()}, Actions: []ctor.EventAction{ctor.Health}}
+	for ev, err := range e.EventsAfter(t.Context(), cursor, &filter) {
+		require.NoError(t, err)
+		if ev.Life == 1 {
+			require.GreaterOrEqual(t, ev.Time.Sub(info(t, c).Started), period)
+			continue
+		}
+		require.GreaterOrEqual(t, ev.Time.Sub(next), period)
+		break
 	}
 }
 

@@ -66,7 +66,7 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 		ID: c.ID(), Name: c.Name(), Created: c.record.CreatedAt,
 		ImageRef: origin.Ref, Image: origin.Image,
 		Detached: c.detached(), Kept: c.kept(),
-		Labels: maps.Clone(c.about.Labels), Addresses: c.addresses(),
+		Labels: maps.Clone(c.about.Labels), Addresses: c.links.Addresses(),
 	}
 	l := c.life()
 	i.Lives, i.Started, i.Restarts = l.Number(), l.Started(), c.journal.Read().Restarts
@@ -82,14 +82,15 @@ func (c *Container) Info(ctx context.Context) (Info, error) {
 		}
 	case containerd.Stopped:
 		i.State, i.ExitCode, i.Finished, i.OOMKilled, i.DiskExceeded = Exited, s.Exit.Code, s.Exit.At, s.Exit.OOMKilled, s.Exit.DiskExceeded
-		if c.pending(i.Lives, s.Exit) {
+		if c.mender.Pending(i.Lives, s.Exit) {
 			i.State = Restarting
 		}
 	case containerd.Paused, containerd.Pausing:
 		i.State, i.Pid, i.OOMKilled = Paused, s.Pid, c.oomKilled()
 	default:
 		i.State, i.Pid, i.OOMKilled = Running, s.Pid, c.oomKilled()
-		i.Health, i.HealthSays = c.healthNow()
+		h, _ := c.e.Health.Health(c.ID()) // none, where nothing looks
+		i.Health, i.HealthSays = HealthStatus(h.Verdict), h.Says
 	}
 	return i, nil
 }

@@ -3,7 +3,6 @@ package container
 import (
 	"cmp"
 	"context"
-	"errors"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
 
@@ -52,7 +51,7 @@ type create func(ctx context.Context, io cio.Config) (pid int, err error)
 // onto makes it over the mounts of the writable layer.
 func (c *Container) onto(rootfs []mount.Mount) create {
 	return func(ctx context.Context, io cio.Config) (pid int, err error) {
-		err = c.linked(ctx, func() (err error) {
+		err = c.links.Shared(ctx, func() (err error) {
 			pid, err = c.first().Create(ctx, c.task(rootfs, io))
 			return err
 		})
@@ -70,15 +69,6 @@ func (c *Container) task(rootfs []mount.Mount, io cio.Config) *api.CreateTaskReq
 		r.Rootfs = append(r.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
 	}
 	return r
-}
-
-// linked does something while the network that the container shares is found.
-func (c *Container) linked(ctx context.Context, do func() error) error {
-	done, err := c.offer(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(do(), done())
 }
 
 // oomKilled tells whether the kernel has killed a process of the container for
@@ -139,13 +129,13 @@ func (c *Container) create(ctx context.Context, create create, instead *replacem
 		return nil, err
 	}
 	if c.detached() {
-		if err := c.delegate(pid); err != nil {
+		if err := c.links.Delegate(pid); err != nil {
 			return nil, err
 		}
 		return c.asked(), nil
 	}
-	undo.Push(c.unlink)
-	if err := c.link(pid); err != nil {
+	undo.Push(c.links.End)
+	if err := c.links.Begin(pid); err != nil {
 		return nil, err
 	}
 	before := 0
@@ -216,11 +206,11 @@ func (c *Container) watch(l life.Life) {
 	case ok:
 		c.overfull.Store(false)
 		if c.about.Disk > 0 {
-			go c.watchDisk(c.e.Context(context.Background()), l)
+			go c.watchDisk(c.e.Life(), l)
 		}
 		go func() {
 			seen.Watch(c.e.Context(context.Background()), func(e *life.Exit) {
-				_ = c.unlink() // what it had is gone with it
+				_ = c.links.End() // what it had is gone with it
 				e.OOMKilled, e.DiskExceeded = c.oomKilled(), c.overfull.Load()
 				c.over(seen, *e)
 			})
@@ -237,13 +227,8 @@ func (c *Container) watch(l life.Life) {
 // another program may begin the next one, or where the runtime may still have output
 // of a command.
 func (c *Container) pass(l life.Life) {
-	if !c.e.Backend.Sole() || c.handed || !c.awaitCommands() {
+	if !c.e.Backend.Sole() || c.handed || !c.awaitCommands() || c.commands.Relayed() {
 		return
-	}
-	for p := range c.commands.Range {
-		if p.(*Process).relay {
-			return
-		}
 	}
 	ctx, leave, err := c.enter(context.Background())
 	if err != nil {

@@ -53,7 +53,8 @@ type Limits struct {
 	// beyond it, with EDQUOT (on ext4 not to processes with CAP_SYS_RESOURCE); a hostile
 	// program can take its files out of the project, as chattr -p does, unless it has
 	// Security.UserNS. Elsewhere this program looks once a second, less often where a
-	// look takes long, and kills a container that has more, or that can't be looked at,
+	// look takes long, and once a minute while no process of the container uses any CPU
+	// time, and kills a container that has more, or that can't be looked at,
 	// which ExitError and Info tell as DiskExceeded: what it writes between two looks,
 	// and files that it has removed and keeps open, are not bounded; and with Detach it
 	// is ctor.ErrUnavailable. The number of files is not bounded. Mounts have bounds of

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reach"
 )
 
@@ -23,7 +22,7 @@ import (
 // accepted are the caller's. ctx bounds the call only. Errors are as with Dial;
 // syscall.EADDRINUSE is that of an address that is taken.
 func (c *Container) Listen(ctx context.Context, network, address string) (l net.Listener, err error) {
-	err = c.announce(ctx, func(ctx context.Context) (err error) {
+	err = c.through(ctx, func(ctx context.Context) (err error) {
 		l, err = c.door.Listen(ctx, network, address)
 		return err
 	})
@@ -35,7 +34,7 @@ func (c *Container) Listen(ctx context.Context, network, address string) (l net.
 
 // ListenPacket is Listen for "udp", "udp4" and "udp6", as [net.ListenPacket].
 func (c *Container) ListenPacket(ctx context.Context, network, address string) (p net.PacketConn, err error) {
-	err = c.announce(ctx, func(ctx context.Context) (err error) {
+	err = c.through(ctx, func(ctx context.Context) (err error) {
 		p, err = c.door.ListenPacket(ctx, network, address)
 		return err
 	})
@@ -43,14 +42,4 @@ func (c *Container) ListenPacket(ctx context.Context, network, address string) (
 		return nil, reach.OpError("listen", network, address, c.Name(), err)
 	}
 	return p, nil
-}
-
-// announce is what every listener's making has around it.
-func (c *Container) announce(ctx context.Context, listen func(context.Context) error) error {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	return engine.Cause(ctx, c.whyNot(ctx, listen(ctx)))
 }

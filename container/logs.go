@@ -2,13 +2,8 @@ package container
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"time"
-
-	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
@@ -59,7 +54,7 @@ type LogOptions struct {
 // or its output could not be written, as on a full disk. It is no end: the next
 // Read goes on with what comes after the gap. What takes any error for an end,
 // as bufio.Scanner does, wants LogOptions.Gap. It is ctor.ErrUnavailable too.
-var ErrLogGap = fmt.Errorf("%w: %w", logfile.ErrGap, errdefs.ErrUnavailable)
+var ErrLogGap = engine.ErrLogGap
 
 // Logs gives the container's output, both streams in the order they came in,
 // byte for byte. It is kept on disk until the container is closed, the last
@@ -89,91 +84,20 @@ func (c *Container) Logs(ctx context.Context, o *LogOptions) (io.ReadCloser, err
 		return nil, c.wrap("logs of", err)
 	}
 	defer leave()
-	ctx, cancel := context.WithCancelCause(c.e.Context(ctx))
-	stop := context.AfterFunc(c.e.Life(), func() { cancel(engine.ErrClosed) })
-	l := &logs{engine: c.e.Life(), end: func() { stop(); cancel(nil) }}
 	of := logfile.Options{
 		Stdout: o.Stdout || !o.Stderr, Stderr: o.Stderr || !o.Stdout,
 		Since: o.Since, Tail: o.Tail, Timestamps: o.Timestamps, Follow: o.Follow,
+		Once: o.Current, Through: o.Follow && o.Restarts && !o.Current,
 	}
-	if o.Current {
-		of.Once = true
-		if started := c.life().Started(); started.After(of.Since) {
-			of.Since = started
-		}
+	if started := c.life().Started(); o.Current && started.After(of.Since) {
+		of.Since = started
 	}
-	if o.Follow {
-		f := follower{c: c, ctx: ctx}
-		of.Ended, of.Through = f.ended, o.Restarts && !o.Current
+	ended := func(ctx context.Context) func() <-chan struct{} {
 		if of.Through {
-			of.Ended = func() <-chan struct{} { return c.closed }
+			return c.closed.Done
 		}
+		return life.Complete(ctx, c.life)
 	}
-	if l.ReadCloser, err = c.e.Backend.Logs(ctx, c.output(), of); err != nil {
-		l.end()
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("there are none: %w", errdefs.ErrNotFound)
-		}
-		return nil, c.wrap("logs of", err)
-	}
-	if o.Gap != "" {
-		l.ReadCloser = logfile.Fill(l.ReadCloser, o.Gap)
-	}
-	return l, nil
-}
-
-// follower knows when a log is complete. One goroutine asks it.
-type follower struct {
-	c   *Container
-	ctx context.Context
-	of  life.Life
-	end <-chan struct{}
-}
-
-// ended is closed when the life that the container is in has ended and its
-// output is complete, or as complete as it will be. The log tells so by itself,
-// unless what kept it was killed.
-func (f *follower) ended() <-chan struct{} {
-	l := f.c.life()
-	if l == f.of {
-		return f.end
-	}
-	end := make(chan struct{})
-	go func() {
-		defer close(end)
-		if _, err := l.Exited(f.ctx); err == nil {
-			_, _ = l.Drained(f.ctx)
-		}
-	}()
-	f.of, f.end = l, end
-	return end
-}
-
-// logs are a reader that ends with the engine.
-type logs struct {
-	io.ReadCloser
-	engine context.Context
-	end    func()
-}
-
-// Read implements io.Reader.
-func (l *logs) Read(p []byte) (int, error) {
-	n, err := l.ReadCloser.Read(p)
-	switch {
-	case (err == io.EOF || errors.Is(err, logfile.ErrDeleted)) && l.engine.Err() != nil:
-		// The engine's end ends the container, or the watch over it, and that
-		// may come here before it ends ctx.
-		err = engine.ErrClosed
-	case errors.Is(err, logfile.ErrGap):
-		err = ErrLogGap
-	case errors.Is(err, logfile.ErrDeleted):
-		err = fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
-	}
-	return n, err
-}
-
-func (l *logs) Close() error {
-	err := l.ReadCloser.Close()
-	l.end()
-	return err
+	r, err := c.e.ReadLog(ctx, c.output(), of, ended, o.Gap)
+	return r, c.wrap("logs of", err)
 }

@@ -1,13 +1,13 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"strings"
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/events"
 )
 
@@ -31,18 +31,17 @@ func (c *Container) Name() string {
 // ctor.ErrAlreadyExists, and one that can't be is ctor.ErrInvalid: then the
 // container keeps the name it has.
 func (c *Container) Rename(ctx context.Context, name string) error {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap("rename", err)
-	}
-	defer leave()
-	if err := identifiers.Validate(name); err != nil {
-		return c.wrap("rename", err)
-	}
-	done, err := c.e.Rename(ctx, c.ID(), name, c.about.Owner == "", c.renameInNetworks)
-	if done {
-		c.name.Store(&name)
-		c.report(events.Renamed, events.Event{})
-	}
-	return c.wrap("rename", engine.Cause(ctx, err))
+	return c.wrap("rename", c.call(ctx, func(ctx context.Context) error {
+		if err := identifiers.Validate(name); err != nil {
+			return err
+		}
+		done, err := c.e.Rename(ctx, c.ID(), name, c.about.Owner == "", func(name string) error {
+			return c.links.Rename(cmp.Or(name, c.ID())) // "" is that it has none but its id
+		})
+		if done {
+			c.name.Store(&name)
+			c.report(events.Renamed, events.Event{})
+		}
+		return err
+	}))
 }

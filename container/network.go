@@ -2,46 +2,38 @@ package container
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"slices"
-	"syscall"
 
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/lan"
-	"github.com/ctorhq/ctor/internal/reach"
-	"github.com/ctorhq/ctor/internal/record"
-	"github.com/ctorhq/ctor/internal/spec"
+	"github.com/ctorhq/ctor/internal/links"
 )
+
+// Package network makes the networks, and reaches what is here by way of package
+// lan.
+func init() {
+	lan.Joined = func(j lan.Join) any { return Network{links.Plan{Joins: []lan.Join{j}}} }
+	lan.Connect = func(ctx context.Context, c any, j lan.Join) error {
+		of := c.(*Container)
+		return of.call(ctx, func(context.Context) error { return of.links.Connect(j) })
+	}
+	lan.Disconnect = func(ctx context.Context, c any, n *lan.Network) error {
+		of := c.(*Container)
+		return of.call(ctx, func(context.Context) error { return of.links.Disconnect(n) })
+	}
+}
 
 // Network says which network a container has. The zero value is one of its own
 // with a loopback and no way out: the program reaches into it with Dial and
 // Listen, and the container reaches nothing. [Out], [Host] and [Share] give others,
 // and network.Network.Join one together with other containers.
-type Network struct {
-	dial  egress.Dialer
-	joins []lan.Join
-	whole []string   // of the parts, those that go with no other: Host, Share
-	share *Container // of Share
-}
+type Network struct{ plan links.Plan }
 
 // And gives a container both: it is in all the networks, as eth0, eth1 and so on, in
 // this order. Its way out is its own, from [Out], else that of the first network which
 // has one. Host and Share go with nothing else, and two of Out don't go together: New
 // is ctor.ErrInvalid.
-func (n Network) And(other Network) Network {
-	both := Network{dial: n.dial, share: n.share, joins: slices.Concat(n.joins, other.joins), whole: slices.Concat(n.whole, other.whole)}
-	switch {
-	case both.dial == nil:
-		both.dial = other.dial
-	case other.dial != nil:
-		both.whole = append(both.whole, "a second way out")
-	}
-	if both.share == nil {
-		both.share = other.share
-	}
-	return both
-}
+func (n Network) And(other Network) Network { return Network{n.plan.And(other.plan)} }
 
 // Out is a network of the container's own whose connections to the outside d
 // makes, in this program: see package egress for what to give. TCP and UDP are
@@ -74,17 +66,27 @@ func (n Network) And(other Network) Network {
 // fewer where that would be more than a quarter of the descriptors that this
 // program may open, and 65536 names; one that asks for more is refused, and no
 // other container notices. [egress.Limit] sets lower bounds.
-func Out(d egress.Dialer) Network { return Network{dial: d} }
+func Out(d egress.Dialer) Network { return Network{links.Plan{Out: d}} }
 
 // Host is the host's own network, without any wall: the container reaches what
 // the host reaches, the services on its loopback included, listens on the host's
 // addresses, and sees the abstract Unix sockets of all its programs. It has the
 // host's resolv.conf.
-func Host() Network { return Network{whole: []string{hostNetwork}} }
+func Host() Network { return Network{links.Host()} }
 
-const hostNetwork = "the host's network"
-
-func (n Network) host() bool { return slices.Contains(n.whole, hostNetwork) }
+// Share is another container's network: both have the same loopback, addresses,
+// ports, names of others and way out, and see each other's abstract Unix sockets. It
+// is the network that other has when a life begins; other must not have ended then,
+// or New and Start are ctor.ErrInvalid. When other ends its network stays, without
+// the links and the way out, until this container ends too.
+//
+// It can't be used with Detach or Keep. A nil other is ctor.ErrInvalid.
+func Share(other *Container) Network {
+	if other == nil {
+		return Network{links.Share(nil)}
+	}
+	return Network{links.Share(other.links)}
+}
 
 // DialContext connects as a container with this network does to the outside, but
 // from the program, as net.Dialer's does: a client of its own then reaches what the
@@ -92,108 +94,31 @@ func (n Network) host() bool { return slices.Contains(n.whole, hostNetwork) }
 // joins are not reached.
 // Without a way out each connection is refused, with syscall.ECONNREFUSED.
 func (n Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	if n.share != nil {
-		return n.share.network.DialContext(ctx, network, address)
-	}
-	if n.host() {
-		var d net.Dialer
-		return d.DialContext(ctx, network, address)
-	}
-	out := n.dial
-	for _, j := range n.joins {
-		if out == nil {
-			out = j.Network.Out
-		}
-	}
-	if out != nil {
-		return out(ctx, network, address)
-	}
-	for _, j := range n.joins {
-		if j.Network.Routed {
-			return j.Network.DialOut(ctx, network, address)
-		}
-	}
-	return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: there is no way out of the network: %w", address, syscall.ECONNREFUSED)}
+	return n.plan.DialContext(ctx, network, address)
 }
 
-// check finds what is wrong with a network before anything is made.
-func (n Network) check(cfg Config) error {
-	if slices.Contains(n.whole, sharedByAnother) && n.share == nil {
-		return invalid("network: it is that of no container")
-	}
-	if len(n.whole) > 1 || len(n.whole) == 1 && (n.dial != nil || len(n.joins) > 0) {
-		return invalid("network: %s goes with nothing else", n.whole[0])
-	}
-	switch {
-	case n.share != nil && (cfg.Detach || cfg.Keep):
-		return invalid("a container that shares a network, which this program alone knows, can't outlive it")
-	case len(n.joins) > 0 && cfg.Detach:
-		return invalid("a network is this program's, and a detached container outlives it")
-	case n.routed() && n.policed():
-		return errPoliced
-	case n.dial == nil:
-		return nil
-	}
-	if err := egress.Check(n.dial); err != nil || !cfg.Detach {
-		return err
-	}
-	if _, err := egress.Marshal(n.dial); err != nil {
-		return fmt.Errorf("a detached container outlives this program: %w", err)
-	}
-	return nil
+// SetOut changes what makes the container's connections to the outside, for those
+// that it opens from now on; what is open stays. For a kept container that this
+// program has found, and whose way out was a function of the program before, it is
+// how to give it one again, before Start. nil refuses all.
+//
+// The container must have been made with [Out], and with one that answers TLS if d
+// does, since it trusts the engine's authority from its beginning; and it can't be
+// detached, since another process makes the connections then. Each of these, and a
+// malformed policy, is ctor.ErrInvalid.
+func (c *Container) SetOut(ctx context.Context, d egress.Dialer) error {
+	return c.wrap("set the way out of", c.call(ctx, func(ctx context.Context) error { return c.links.SetOut(ctx, d) }))
 }
 
-// routed tells whether one of the networks leads to the host's, and policed whether
-// there is a way out that a policy decides on.
-func (n Network) routed() bool {
-	return slices.ContainsFunc(n.joins, func(j lan.Join) bool { return j.Network.Routed })
-}
+// linked is what the container's links must know of it.
+type linked struct{ *Container }
 
-func (n Network) policed() bool {
-	return n.dial != nil || slices.ContainsFunc(n.joins, func(j lan.Join) bool { return j.Network.Out != nil })
-}
+var _ links.Container = linked{}
 
-var errPoliced = invalid("it has a way out that is a policy, which would not hold in a network with Config.Masquerade")
-
-// prepare adds to a configuration what the network needs beside interfaces; dir is where
-// the container's files lie. trusts tells whether the container trusts the engine's
-// authority.
-func (n Network) prepare(o *spec.Options, dir string) (trusts bool, err error) {
-	if n.host() {
-		return false, o.UseHost()
+// Offer implements links.Container.
+func (l linked) Offer(ctx context.Context, at string) (done func() error, err error) {
+	if done, err = l.door.Offer(ctx, at); err != nil {
+		return nil, l.whyNot(ctx, err)
 	}
-	if n.share != nil {
-		o.ShareNet = sharedNetwork(dir)
-	}
-	asks, trusts := n.demands()
-	if asks {
-		o.ResolvConf = fmt.Sprintf("nameserver %s\n", reach.Resolver)
-	}
-	return trusts, nil
-}
-
-// demands tells whether a container asks the way out for names, and whether it
-// trusts the engine's authority: it does so from its beginning or never.
-func (n Network) demands() (asks, trusts bool) {
-	if other := n.share; other != nil {
-		return other.about.Out != nil || len(other.network.joins) > 0, spec.Trusts(other.e.Dir(other.ID()))
-	}
-	if n.dial != nil {
-		return true, egress.Answers(n.dial)
-	}
-	return len(n.joins) > 0, slices.ContainsFunc(n.joins, func(j lan.Join) bool {
-		return j.Network.Out != nil && egress.Answers(j.Network.Out)
-	})
-}
-
-// record is what later programs must know of the network.
-func (n Network) record() *record.Out {
-	if n.dial == nil {
-		return nil
-	}
-	policy, err := egress.Marshal(n.dial)
-	if err != nil {
-		return &record.Out{} // a function
-	}
-	return &record.Out{Policy: policy}
+	return done, nil
 }

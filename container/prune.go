@@ -79,12 +79,10 @@ func (c *Container) prune(ctx context.Context, o *ctor.PruneOptions) (bytes int6
 }
 
 // usage is what the container's own files take up, in bytes.
-func (c *Container) usage(ctx context.Context) (int64, error) {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return 0, c.wrap("usage of", err)
-	}
-	defer leave()
-	bytes, err := c.e.ContainerUsage(ctx, c.record)
-	return bytes, c.wrap("usage of", engine.Cause(ctx, err))
+func (c *Container) usage(ctx context.Context) (bytes int64, err error) {
+	err = c.call(ctx, func(ctx context.Context) (err error) {
+		bytes, err = c.e.ContainerUsage(ctx, c.record)
+		return err
+	})
+	return bytes, c.wrap("usage of", err)
 }

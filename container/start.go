@@ -33,12 +33,7 @@ import (
 func (c *Container) Start(ctx context.Context) (err error) {
 	ctx, end := span.Begin(ctx, "start", span.ContainerID.String(c.ID()), span.Container.String(c.Name()))
 	defer end(&err)
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap("start", err)
-	}
-	defer leave()
-	return c.wrap("start", engine.Cause(ctx, c.start(ctx)))
+	return c.wrap("start", c.call(ctx, c.start))
 }
 
 func (c *Container) start(ctx context.Context) error {
@@ -59,7 +54,7 @@ func (c *Container) start(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	undo, err := c.wanted()
+	undo, err := c.mender.Wanted()
 	if err != nil {
 		return err
 	}
@@ -78,7 +73,7 @@ func (c *Container) begin(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case s.State != containerd.Created && !ended(s):
+	case s.State != containerd.Created && !s.Ended():
 		return invalid("it is %s", s.State)
 	case s.State == containerd.Created && s.Pid != 0 && (ours || !c.kept()):
 		own, cancel := c.e.Cleanup(ctx)
@@ -104,7 +99,7 @@ func (c *Container) hasKeeper() bool {
 // again begins the next life of a container that has ended, or of which there is
 // no process that this program could start.
 func (c *Container) again(ctx context.Context, s life.Status) (err error) {
-	if _, err := c.dialer(); err != nil {
+	if err := c.links.Check(); err != nil {
 		return err
 	}
 	last := c.life()
@@ -143,5 +138,3 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 	c.watch(next)
 	return nil
 }
-
-func ended(s life.Status) bool { return s.State == containerd.Stopped }

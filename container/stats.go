@@ -10,7 +10,6 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/ctorhq/ctor/internal/cgroup"
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/reach"
 )
 
@@ -44,14 +43,12 @@ type Stats struct {
 // Stats reads the container's counters, from New on until it ends: then it is
 // ctor.ErrInvalid, and after Close ctor.ErrNotFound. Without cgroups, as a user
 // namespace can be, it is ctor.ErrUnavailable.
-func (c *Container) Stats(ctx context.Context) (Stats, error) {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return Stats{}, c.wrap("stats of", err)
-	}
-	defer leave()
-	s, err := c.stats(ctx)
-	return s, c.wrap("stats of", engine.Cause(ctx, err))
+func (c *Container) Stats(ctx context.Context) (s Stats, err error) {
+	err = c.call(ctx, func(ctx context.Context) (err error) {
+		s, err = c.stats(ctx)
+		return err
+	})
+	return s, c.wrap("stats of", err)
 }
 
 func (c *Container) stats(ctx context.Context) (Stats, error) {
@@ -95,7 +92,7 @@ func (c *Container) StatsEvery(ctx context.Context, interval time.Duration) iter
 			case <-ctx.Done():
 				yield(Stats{}, c.wrap("stats of", context.Cause(ctx)))
 				return
-			case <-c.closed:
+			case <-c.closed.Done():
 				yield(Stats{}, c.wrap("stats of", reach.ErrClosed))
 				return
 			}

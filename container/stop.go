@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -10,7 +11,6 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/life"
 )
@@ -22,88 +22,25 @@ import (
 // Config.Restart starts it then, until Start does. The end of ctx ends the call, not
 // the container.
 func (c *Container) Stop(ctx context.Context) error {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap("stop", err)
-	}
-	defer leave()
-	if err := c.stop(ctx); !c.e.Backend.Gone(err) {
-		return c.wrap("stop", engine.Cause(ctx, err))
-	}
-	return nil
-}
-
-func (c *Container) stop(ctx context.Context) error {
-	if err := c.halt(ctx); err != nil {
-		return err
-	}
-	s, err := c.life().Status(ctx)
-	if err != nil || s.State == containerd.Stopped || s.State == containerd.Created && s.Pid == 0 {
-		return err
-	}
-	ended := life.Ended(ctx, c.life())
-	// A process that was only created has no handler for anything.
-	if patience := c.stopTimeout(); patience > 0 && s.State != containerd.Created {
-		if err := c.first().Signal(ctx, c.stopSignal()); err != nil && !c.e.Backend.Gone(err) {
-			return err
+	return c.wrap("stop", c.call(ctx, func(ctx context.Context) error {
+		err := c.mender.Halt(ctx)
+		if err == nil {
+			err = c.stopping().Do(ctx, c.first(), c.life())
 		}
-		if err := c.thaw(ctx, s); err != nil {
-			return err
-		}
-		t := time.NewTimer(patience)
-		defer t.Stop()
-		select {
-		case <-ended:
+		if c.e.Backend.Gone(err) {
 			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
 		}
-	}
-	// A process that is gone has ended, which is soon known.
-	if err := c.first().Signal(ctx, syscall.SIGKILL); err != nil && !c.e.Backend.Gone(err) {
 		return err
-	}
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	}))
 }
 
-func (c *Container) stopTimeout() time.Duration {
-	if d := c.about.StopTimeout; d != 0 {
-		return d
-	}
-	return 10 * time.Second
-}
-
-func (c *Container) stopSignal() syscall.Signal {
-	s, err := life.ParseSignal(c.about.StopSignal)
+// stopping is how the container is asked to end.
+func (c *Container) stopping() life.Stop {
+	signal, err := life.ParseSignal(c.about.StopSignal)
 	if err != nil {
-		return syscall.SIGTERM
+		signal = syscall.SIGTERM
 	}
-	return s
-}
-
-// thaw lets a container go on that was paused. Another caller may do so first.
-func (c *Container) thaw(ctx context.Context, s life.Status) error {
-	if !frozen(s) {
-		return nil
-	}
-	err := c.first().Resume(ctx)
-	if err == nil || c.e.Backend.Gone(err) {
-		return nil
-	}
-	if s, serr := c.life().Status(ctx); serr != nil || frozen(s) {
-		return err
-	}
-	return nil
-}
-
-func frozen(s life.Status) bool {
-	return s.State == containerd.Paused || s.State == containerd.Pausing
+	return life.Stop{Signal: signal, Patience: cmp.Or(c.about.StopTimeout, 10*time.Second), Gone: c.e.Backend.Gone}
 }
 
 // Signal sends a signal to the container's first process, which the kernel
@@ -148,16 +85,25 @@ func (c *Container) Resume(ctx context.Context) error {
 	})
 }
 
+// Resize sets the size of the terminal of the container's first process, in
+// characters; the process is told of it by SIGWINCH. A container without TTY,
+// or one that has ended, is ctor.ErrInvalid.
+func (c *Container) Resize(ctx context.Context, width, height uint16) error {
+	return c.tell(ctx, "resize terminal of", func(ctx context.Context, s containerd.ProcessStatus) error {
+		if s == containerd.Stopped {
+			return invalid("it is %s", s)
+		}
+		return c.first().Resize(ctx, width, height)
+	})
+}
+
 // tell does something to a task whose state it finds out first.
 func (c *Container) tell(ctx context.Context, op string, do func(context.Context, containerd.ProcessStatus) error) error {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap(op, err)
-	}
-	defer leave()
-	s, err := c.life().Status(ctx)
-	if err == nil {
-		err = do(ctx, s.State)
-	}
-	return c.wrap(op, engine.Cause(ctx, err))
+	return c.wrap(op, c.call(ctx, func(ctx context.Context) error {
+		s, err := c.life().Status(ctx)
+		if err != nil {
+			return err
+		}
+		return do(ctx, s.State)
+	}))
 }

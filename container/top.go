@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/ctorhq/ctor/internal/cgroup"
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/procs"
 )
 
@@ -26,14 +25,12 @@ type ProcessInfo struct {
 
 // Top tells of the processes of a container, by their HostPid. One that ends meanwhile
 // is left out. A container that does not run is ctor.ErrInvalid.
-func (c *Container) Top(ctx context.Context) ([]ProcessInfo, error) {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return nil, c.wrap("top of", err)
-	}
-	defer leave()
-	list, err := c.top(ctx)
-	return list, c.wrap("top of", engine.Cause(ctx, err))
+func (c *Container) Top(ctx context.Context) (list []ProcessInfo, err error) {
+	err = c.call(ctx, func(ctx context.Context) (err error) {
+		list, err = c.top(ctx)
+		return err
+	})
+	return list, c.wrap("top of", err)
 }
 
 func (c *Container) top(ctx context.Context) ([]ProcessInfo, error) {
@@ -41,7 +38,7 @@ func (c *Container) top(ctx context.Context) ([]ProcessInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Pid == 0 || ended(s) {
+	if s.Pid == 0 || s.Ended() {
 		return nil, invalid("it is %s", s.State)
 	}
 	pids, err := c.pids(int(s.Pid))

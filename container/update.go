@@ -8,7 +8,6 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/restart"
 	"github.com/ctorhq/ctor/internal/spec"
 )
@@ -24,12 +23,7 @@ import (
 // it again with those that it was made with. When Update fails the limits are what they
 // were.
 func (c *Container) Update(ctx context.Context, l Limits) error {
-	ctx, leave, err := c.enter(ctx)
-	if err != nil {
-		return c.wrap("update", err)
-	}
-	defer leave()
-	return c.wrap("update", engine.Cause(ctx, c.update(ctx, l)))
+	return c.wrap("update", c.call(ctx, func(ctx context.Context) error { return c.update(ctx, l) }))
 }
 
 func (c *Container) update(ctx context.Context, l Limits) error {
@@ -40,7 +34,7 @@ func (c *Container) update(ctx context.Context, l Limits) error {
 	switch {
 	case l.Disk != 0 && l.Disk != c.about.Disk:
 		return invalid("Disk is what the container was made with")
-	case c.detached() && c.policy() != restart.No:
+	case c.detached() && c.mender.Policy != restart.No:
 		return invalid("a detached container with a restart policy is started again by its shim, with the limits that it was made with")
 	}
 	key := "limits " + c.ID()

@@ -42,7 +42,7 @@ func (o order) park(ctx context.Context) (*warm, error) {
 	err = body.Make(ctx, o.in, p, func(own context.Context, b *body.Body) error {
 		w.body = b
 		c := o.container(b)
-		err := c.linked(own, func() error {
+		err := c.links.Shared(own, func() error {
 			a, err := parker.Park(own, c.task(b.Root, cio.Config{}))
 			w.pid = int(a.GetPid())
 			return life.Explain(err)

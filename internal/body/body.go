@@ -15,7 +15,6 @@ package body
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -27,6 +26,7 @@ import (
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/lan"
+	"github.com/ctorhq/ctor/internal/links"
 	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/record"
 	"github.com/ctorhq/ctor/internal/spec"
@@ -45,11 +45,10 @@ type Plan struct {
 	Wanted spec.Options
 	User   string
 
-	Mounts []spec.Mount
-	Joins  []lan.Join // the networks that it is in
-	Trusts bool       // it trusts the engine's certificate authority
-	Disk   int64      // what it may write, in bytes; 0: no bound
-	Init   bool       // package reaper's program executes the command
+	Mounts  []spec.Mount
+	Network links.Plan
+	Disk    int64 // what it may write, in bytes; 0: no bound
+	Init    bool  // package reaper's program executes the command
 
 	// Edit has the last word on the configuration. nil changes nothing.
 	Edit func(*specs.Spec) error
@@ -261,17 +260,7 @@ func (b *Body) takeUsers(ctx context.Context) (err error) {
 }
 
 // join claims names and addresses in the networks that the container is to be in.
-func (b *Body) join() error {
-	for _, j := range b.plan.Joins {
-		if !b.e.Networks.Of(j.Network) {
-			return invalid("network %q is another engine's", j.Network.Name)
-		}
-		m, err := j.Network.Enter(b.plan.ID, b.name(), j.Aliases)
-		if err != nil {
-			return fmt.Errorf("network %q: %w", j.Network.Name, err)
-		}
-		b.Undo.Push(func() error { m.Forget(); return nil })
-		b.Members = append(b.Members, m)
-	}
-	return nil
+func (b *Body) join() (err error) {
+	b.Members, err = b.plan.Network.Enter(&b.e.Networks, b.plan.ID, b.name(), &b.Undo)
+	return err
 }

@@ -31,14 +31,8 @@ func (b *Body) configure(ctx context.Context) error {
 	return b.look(ctx, func(root *rootfs.Root) (err error) {
 		o := &b.options
 		o.Addresses = b.addresses()
-		if b.plan.Trusts {
-			authority, err := b.e.CA()
-			if err != nil {
-				return err
-			}
-			if o.Stores, o.StoreValues, err = spec.Trust(root, o.Files, authority.Certificate()); err != nil {
-				return err
-			}
+		if err := b.plan.Network.Prepare(o, root, b.e.CA); err != nil {
+			return err
 		}
 		if err := spec.WriteNames(*o); err != nil {
 			return err

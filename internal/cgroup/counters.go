@@ -3,6 +3,8 @@ package cgroup
 import (
 	"bytes"
 	"math"
+	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -14,6 +16,32 @@ type Counters struct {
 	Memory, MemoryPeak, MemoryLimit        int64
 	Pids, PidsLimit                        int64
 	ReadBytes, WrittenBytes, Reads, Writes int64
+}
+
+// Where each version has the CPU time used: the whole file, and one word of it.
+var (
+	usage1 = file{"cpuacct", "cpuacct.usage"}
+	usage2 = file{"cpu", "cpu.stat"}
+)
+
+// CPU reads how much CPU time has been used in the cgroup, and nothing else.
+func (g Group) CPU() (time.Duration, error) {
+	f := usage1
+	if unified() {
+		f = usage2
+	}
+	dir := g.Dir(f.controller)
+	if dir == "" {
+		return 0, errNone
+	}
+	b, err := os.ReadFile(filepath.Join(dir, f.name))
+	if err != nil {
+		return 0, err
+	}
+	if unified() {
+		return time.Duration(after(b, "usage_usec")) * time.Microsecond, nil
+	}
+	return time.Duration(number(b)), nil
 }
 
 // count reads the counters of a version.
@@ -32,7 +60,7 @@ func count(read func(file) []byte, two bool) Counters {
 const tick = time.Second / 100
 
 func (c *Counters) version1(read func(file) []byte) {
-	c.CPU = time.Duration(number(read(file{"cpuacct", "cpuacct.usage"})))
+	c.CPU = time.Duration(number(read(usage1)))
 	stat := read(file{"cpuacct", "cpuacct.stat"})
 	c.CPUUser, c.CPUSystem = time.Duration(after(stat, "user"))*tick, time.Duration(after(stat, "system"))*tick
 	c.CPUThrottled = time.Duration(after(read(file{"cpu", "cpu.stat"}), "throttled_time"))
@@ -45,7 +73,7 @@ func (c *Counters) version1(read func(file) []byte) {
 }
 
 func (c *Counters) version2(read func(file) []byte) {
-	stat := read(file{"cpu", "cpu.stat"})
+	stat := read(usage2)
 	microseconds := func(word string) time.Duration { return time.Duration(after(stat, word)) * time.Microsecond }
 	c.CPU, c.CPUUser, c.CPUSystem = microseconds("usage_usec"), microseconds("user_usec"), microseconds("system_usec")
 	c.CPUThrottled = microseconds("throttled_usec")

@@ -24,12 +24,14 @@ type file struct{ controller, name string }
 // Meter makes one for this cgroup, which has to be closed.
 func (g Group) Meter() *Meter { return &Meter{group: g, files: map[file]int{}} }
 
+var errNone = fmt.Errorf("the container has no cgroup: %w", errdefs.ErrNotFound)
+
 // Read reads the counters. A cgroup that is gone is errdefs.ErrNotFound.
 func (m *Meter) Read() (Counters, error) {
 	m.found = false
 	c := count(m.read, unified())
 	if !m.found {
-		return Counters{}, cmp.Or(Absent(), fmt.Errorf("the container has no cgroup: %w", errdefs.ErrNotFound))
+		return Counters{}, cmp.Or(Absent(), errNone)
 	}
 	return c, nil
 }

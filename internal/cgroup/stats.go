@@ -1,11 +1,8 @@
 package cgroup
 
 import (
-	"fmt"
-
 	"github.com/containerd/cgroups/v3/cgroup1"
 	"github.com/containerd/cgroups/v3/cgroup2"
-	"github.com/containerd/errdefs"
 )
 
 // counted are version 1's controllers that count something, at the place where
@@ -26,7 +23,7 @@ func (g Group) Stats() (any, error) {
 	}
 	if unified() {
 		if g[""] == "" {
-			return nil, fmt.Errorf("the container has no cgroup: %w", errdefs.ErrNotFound)
+			return nil, errNone
 		}
 		m, err := cgroup2.Load(g[""])
 		if err != nil {

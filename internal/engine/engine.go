@@ -22,6 +22,7 @@ import (
 	"github.com/ctorhq/ctor/internal/lan"
 	"github.com/ctorhq/ctor/internal/memo"
 	"github.com/ctorhq/ctor/internal/reach"
+	"github.com/ctorhq/ctor/internal/ready"
 	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -32,10 +33,6 @@ var ErrClosed = errors.New("engine is closed")
 // Of gives the engine behind a *ctor.Engine. The root package sets it, for the other
 // public packages.
 var Of func(ctorEngine any) *Engine
-
-// Resume begins the next lives of the containers of an engine that has begun, whose
-// policies want that. Package container sets it.
-var Resume = func(ctx context.Context, ctorEngine any) {}
 
 // Engine is the waist: everything above speaks to Client, and asks Backend what
 // differs behind it.
@@ -71,6 +68,9 @@ type Engine struct {
 
 	// Networks are those of package network: they end with the engine.
 	Networks lan.Set
+
+	// Health is that of the containers which this program looks at.
+	Health ready.Ward
 
 	points   func() (string, error)          // makes the layer of mount points
 	classes  memo.Memo[digest.Digest, Class] // of manifests

@@ -41,6 +41,7 @@ type Past struct {
 	Lives   int       // how many were begun
 	Started time.Time // the last one
 	Exit    *Exit     // how it ended; nil: it has not, or it was not seen
+	Before  *Exit     `json:",omitempty"` // how the one before it ended; nil: that was not seen
 	Owner   string    // the program that its processes end with; "": none
 
 	Restarts int  // lives that its policy has begun since a caller began one
@@ -52,6 +53,18 @@ type Past struct {
 func (p Past) Ended(e Exit) Past {
 	p.Exit = &e
 	return p
+}
+
+// Ending is how the life of a number ended, of the last two; nil: it has not, or it is
+// not known.
+func (p Past) Ending(number int) *Exit {
+	switch number {
+	case p.Lives:
+		return p.Exit
+	case p.Lives - 1:
+		return p.Before
+	}
+	return nil
 }
 
 // Count counts a life that is due, whether it has begun or not.
@@ -142,7 +155,7 @@ func (j *Journal) Take(owner string) (undo func(), err error) {
 // Begin notes the beginning of a life.
 func (j *Journal) Begin(at time.Time, owner string) (undo func(), err error) {
 	return j.Change(func(p *Past) {
-		p.Lives, p.Started, p.Owner, p.Exit = p.Lives+1, at, owner, nil
+		p.Lives, p.Started, p.Owner, p.Before, p.Exit = p.Lives+1, at, owner, p.Exit, nil
 		p.Count()
 	})
 }

@@ -89,6 +89,7 @@ func (a *Asked) Exited(ctx context.Context) (Exit, error) {
 		return none, err
 	}
 	defer leave()
+	number := max(a.Number(), 1)
 	e, err := a.Wait(ctx)
 	switch {
 	case err == nil:
@@ -99,8 +100,9 @@ func (a *Asked) Exited(ctx context.Context) (Exit, error) {
 	case !a.Gone(err):
 		return none, unseen(err)
 	}
-	if s := a.past(); s.State == containerd.Stopped && s.Exit.Code != Unknown {
-		return s.Exit, nil
+	// Its shim may have begun the next life by now.
+	if e := a.Journal.Read().Ending(number); e != nil && e.Code != Unknown {
+		return *e, nil
 	}
 	return none, unseen(errors.New("the host was restarted, or its shim or program killed"))
 }

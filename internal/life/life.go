@@ -60,6 +60,14 @@ type Status struct {
 	Exit  Exit // once State is Stopped
 }
 
+// Ended tells whether the process has ended.
+func (s Status) Ended() bool { return s.State == containerd.Stopped }
+
+// Frozen tells whether it is paused, or about to be.
+func (s Status) Frozen() bool {
+	return s.State == containerd.Paused || s.State == containerd.Pausing
+}
+
 // Exit is how a process has ended, and Unknown the code of an end that was not
 // seen.
 type Exit = journal.Exit
@@ -81,6 +89,16 @@ var ErrGivenUp = errors.New("it was given up")
 // stopped is the status of a process whose end was not seen.
 func stopped() Status {
 	return Status{State: containerd.Stopped, Exit: Exit{Code: Unknown}}
+}
+
+// During gives a context that ends with the life, or with ctx.
+func During(ctx context.Context, l Life) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		_, _ = l.Exited(ctx)
+	}()
+	return ctx
 }
 
 // Ended is closed when a life has ended, in whichever way; never, if ctx ends

@@ -17,6 +17,10 @@ type Subject interface {
 	Run(ctx context.Context, limit time.Duration, args []string) error
 	// Ends tells whether it ends before ctx does.
 	Ends(ctx context.Context) bool
+	// Awake tells whether it runs, and is not paused.
+	Awake(ctx context.Context) bool
+	// Exited returns when the life that is looked at has ended, or ctx has.
+	Exited(ctx context.Context)
 }
 
 // Cut is the error of a look that the end of what is looked at may have cut short.

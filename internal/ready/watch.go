@@ -24,8 +24,8 @@ type Health struct {
 }
 
 // Watch looks at a container's health on the check's timer, as Docker does, until ctx
-// ends, and tells it after each look. A container for which awake is false is left alone.
-func Watch(ctx context.Context, h *Healthcheck, c Subject, awake func(context.Context) bool, tell func(Health)) {
+// ends, and tells it after each look. A container that is not awake is left alone.
+func Watch(ctx context.Context, h *Healthcheck, c Subject, tell func(Health)) {
 	p := patient{Healthcheck: h, started: c.Started()}
 	now := Health{Verdict: Starting}
 	for {
@@ -38,7 +38,7 @@ func Watch(ctx context.Context, h *Healthcheck, c Subject, awake func(context.Co
 		case <-ctx.Done():
 			return
 		}
-		if !awake(ctx) {
+		if !c.Awake(ctx) {
 			continue
 		}
 		began := time.Now()

@@ -27,11 +27,19 @@ func TestAfter(t *testing.T) {
 // scripted is a container whose looks are told beforehand.
 type scripted struct {
 	looks []error
+	awake bool
 	end   context.CancelFunc
 }
 
-func (*scripted) Started() time.Time        { return time.Now() }
-func (*scripted) Ends(context.Context) bool { return false }
+func (*scripted) Started() time.Time         { return time.Now() }
+func (*scripted) Ends(context.Context) bool  { return false }
+func (*scripted) Exited(ctx context.Context) { <-ctx.Done() }
+
+// Awake is false at every other look.
+func (s *scripted) Awake(context.Context) bool {
+	s.awake = !s.awake
+	return s.awake
+}
 
 func (s *scripted) Run(context.Context, time.Duration, []string) error {
 	if len(s.looks) == 0 {
@@ -47,10 +55,8 @@ func TestWatch(t *testing.T) {
 	bad := errors.New("bad")
 	ctx, cancel := context.WithCancel(t.Context())
 	var told []Verdict
-	asleep := true
 	Watch(ctx, &Healthcheck{Interval: time.Millisecond, StartInterval: time.Millisecond, Retries: 2},
-		&scripted{[]error{bad, nil, bad, bad, nil}, cancel},
-		func(context.Context) bool { asleep = !asleep; return !asleep },
+		&scripted{looks: []error{bad, nil, bad, bad, nil}, end: cancel},
 		func(h Health) { told = append(told, h.Verdict) })
 	require.Equal(t, []Verdict{Starting, Well, Well, Unwell, Well}, told)
 }

@@ -117,6 +117,9 @@ func scarce(free int, f func()) {
 		all[len(all)-1].Close()
 		all = all[:len(all)-1]
 	}
+	if free == 0 { // nor one that is closed in the background meanwhile
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: old.Max})
+	}
 	f()
 }
 

@@ -95,6 +95,7 @@ func TestSystemCalls(t *testing.T) {
 
 // A set-uid program gives a user nothing, whatever image it comes from.
 func TestSetUID(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	for _, privileges := range []bool{false, true} {
 		cfg := serverConfig(t, container.Config{})

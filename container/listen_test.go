@@ -47,6 +47,7 @@ func TestConn(t *testing.T) {
 
 // What runs in the container connects to the program.
 func TestListen(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	c, s := serving(t, container.Config{User: "app", Hostname: "db"})
 	for _, test := range []struct{ network, address, dial string }{

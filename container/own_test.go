@@ -47,6 +47,7 @@ func ping() error {
 
 // In a network of its own any user has any port, and may ping.
 func TestOwnNetwork(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	cfg := serverConfig(t, container.Config{User: "app"})
 	cfg.Args = []string{"sh", "-c", "timeout 1 nc -l -p 80; " + fixture.ProgramVar + "=ping /server"}

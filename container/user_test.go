@@ -44,6 +44,7 @@ func TestUser(t *testing.T) {
 }
 
 func TestImageUser(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	img := derive(t, "user", func(c *ocispec.ImageConfig) { c.User = "app" })
 	require.Equal(t, "app\n", stdout(t, img, container.Config{Args: []string{"id", "-un"}}))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ctorhq/ctor"
@@ -47,9 +48,10 @@ func helpNested(args []string) error {
 		return err
 	}
 	for what, cfg := range map[string]container.Config{
-		"memory": {Limits: container.Limits{Memory: 64 << 20}},
-		"user":   {User: "app"},
-		"userns": {Security: container.Security{UserNS: true}},
+		"fallback": {Spec: func(s *specs.Spec) error { s.Linux.RootfsPropagation = "rprivate"; return nil }},
+		"memory":   {Limits: container.Limits{Memory: 64 << 20}},
+		"user":     {User: "app"},
+		"userns":   {Security: container.Security{UserNS: true}},
 	} {
 		cfg.Args = []string{"true"}
 		c, err := all[0].Run(ctx, cfg)
@@ -135,7 +137,7 @@ func TestUserNamespaces(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		for _, line := range append(want, `exec "0\nnull\n"`, `file "text"`, `dial "echo\n"`, "top true <nil>",
-			"stats unavailable true", "pause unavailable true", "memory unavailable true", "userns unavailable true") {
+			"stats unavailable true", "pause unavailable true", "memory unavailable true", "fallback unavailable false", "userns unavailable true") {
 			require.Contains(t, strings.Split(string(out), "\n"), line, "%s", out)
 		}
 	}

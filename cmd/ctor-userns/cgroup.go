@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -31,11 +31,12 @@ func delegated() string {
 		return ""
 	}
 	own, err := os.ReadFile("/proc/self/cgroup")
-	path, ok := bytes.CutPrefix(bytes.TrimSpace(own), []byte("0::"))
+	_, path, ok := strings.Cut("\n"+string(own), "\n0::") // the line of version 2, cgroups(7)
 	if err != nil || !ok {
 		return ""
 	}
-	dir := filepath.Join(mounted, string(path))
+	path, _, _ = strings.Cut(path, "\n")
+	dir := filepath.Join(mounted, path)
 	for _, name := range []string{"", "cgroup.procs", "cgroup.subtree_control"} {
 		if unix.Access(filepath.Join(dir, name), unix.W_OK) != nil {
 			return ""
@@ -82,9 +83,9 @@ func divide() error {
 	if err := move(filepath.Join(dir, leaf)); err != nil {
 		return err
 	}
-	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if err := unix.Mount("cgroup2", mounted, "cgroup2", flags, ""); err != nil {
-		return fmt.Errorf("mount cgroup2 on %s: %w", mounted, err)
+	// A new mount would show the same, and the kernel mounts no file system on itself.
+	if err := unix.Mount(dir, mounted, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("show cgroup %s as %s: %w", dir, mounted, err)
 	}
 	return nil
 }

@@ -38,6 +38,12 @@ func absent(hierarchies []string) error {
 		"boot it with systemd.unified_cgroup_hierarchy=1, and %s", errdefs.ErrUnavailable, mend)
 }
 
+// CountsProcesses tells whether a container's processes can be bounded by default: a
+// cgroup that was delegated to a user namespace need not have the controller.
+var CountsProcesses = sync.OnceValue(func() bool {
+	return userns.Own().Host() || Absent() == nil && need{controller: "pids"}.met()
+})
+
 // bounds names what of resources only a cgroup could give; "" is nothing. Rules for
 // devices are not among them: no process of a user namespace has more devices than the
 // host's user may open.

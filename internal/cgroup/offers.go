@@ -22,6 +22,9 @@ func Offers(r *specs.LinuxResources) error {
 		return nil
 	}
 	var needs []need
+	if p := r.Pids; p != nil && value(p.Limit) > 0 && !CountsProcesses() {
+		needs = append(needs, need{true, "pids", "limits of processes"})
+	}
 	if c := r.CPU; c != nil {
 		needs = append(needs, need{c.Quota != nil || c.Shares != nil, "cpu", "limits of CPUs"}, need{c.Cpus != "" || c.Mems != "", "cpuset", "sets of CPUs"})
 	}

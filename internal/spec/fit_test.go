@@ -40,5 +40,9 @@ func TestFit(t *testing.T) {
 	require.Equal(t, []string{"newinstance", "mode=0620"}, s.Mounts[0].Options)
 	require.Equal(t, "/sys", s.Mounts[1].Source)
 	require.Equal(t, "bind", s.Mounts[1].Type)
-	require.NotNil(t, s.Linux.Resources.Pids, "a cgroup takes it")
+	require.Nil(t, s.Linux.Resources.Pids)
+	s, limit := plain(), int64(7)
+	s.Linux.CgroupsPath, s.Linux.Resources.Pids.Limit = "/x", &limit
+	fit(s, single)
+	require.EqualValues(t, 7, *s.Linux.Resources.Pids.Limit)
 }

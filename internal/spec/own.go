@@ -59,8 +59,8 @@ func Settle(s *specs.Spec) {
 // Fit takes from a configuration, after the caller's last changes, what its container
 // can't have: in a user namespace the group of terminals, if that has none of its
 // number, and a sysfs of its own without a network of its own, for which it sees the
-// host's; and without a cgroup a limit of processes that says that there is none, since a
-// runtime would look for a place to write it.
+// host's; and a limit of processes that says that there is none, since a runtime would
+// look for a place to write it.
 func Fit(s *specs.Spec) { fit(s, userns.Own()) }
 
 func fit(s *specs.Spec, who userns.Map) {
@@ -76,8 +76,8 @@ func fit(s *specs.Spec, who userns.Map) {
 			*m = specs.Mount{Destination: m.Destination, Type: "bind", Source: "/sys", Options: []string{"rbind", "rslave", "nosuid", "noexec", "nodev", "ro"}}
 		}
 	}
-	if s.Linux.CgroupsPath == "" && s.Linux.Resources != nil {
-		s.Linux.Resources.Pids = nil
+	if r := s.Linux.Resources; r != nil && r.Pids != nil && (s.Linux.CgroupsPath == "" || r.Pids.Limit == nil || *r.Pids.Limit < 0) {
+		r.Pids = nil
 	}
 }
 

@@ -27,6 +27,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/cgroup"
 )
 
 // Options are the caller's wishes. Zero values mean what the image says.
@@ -84,7 +86,7 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	}
 	s.Linux.CgroupsPath = o.Cgroup
 	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
-	if o.Cgroup == "" && o.Limits.Pids == 0 {
+	if o.Limits.Pids == 0 && (o.Cgroup == "" || !cgroup.CountsProcesses()) {
 		o.Limits.Pids = -1
 	}
 	if err := o.Limits.apply(s.Linux.Resources); err != nil {

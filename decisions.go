@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"runtime"
 
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/engine"
@@ -21,7 +22,8 @@ func (m MissedDecisions) Error() string {
 // Decisions gives what the ways out of the engine's containers decide, from the time
 // of the call on: each connection and lookup with its verdict, and the end of each
 // connection with the bytes that it has carried, as [egress.Watch] tells of them for
-// one Dialer. It can be read once. A container has to wait for no reader: up to 1,024
+// one Dialer. It can be read once; what is never read ends when the program has dropped
+// it. A container has to wait for no reader: up to 1,024
 // decisions wait for each, and then a reader gets a MissedDecisions. The last error is
 // that of ctx, or ErrClosed when the engine is closed.
 //
@@ -34,10 +36,13 @@ func (e *Engine) Decisions(ctx context.Context) iter.Seq2[egress.Decision, error
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(e.in.Life(), func() { cancel(engine.ErrClosed) })
 	context.AfterFunc(ctx, func() { stop() })
-	all := e.in.Decisions.Read(ctx)
+	reader := &struct {
+		all iter.Seq2[egress.Decision, int]
+	}{e.in.Decisions.Read(ctx)}
+	runtime.AddCleanup(reader, func(end context.CancelCauseFunc) { end(nil) }, cancel)
 	return func(yield func(egress.Decision, error) bool) {
 		defer cancel(nil)
-		for decision, missed := range all {
+		for decision, missed := range reader.all {
 			var err error
 			if missed > 0 {
 				err = MissedDecisions(missed)

@@ -36,18 +36,20 @@ type PruneReport struct {
 	Bytes   int64    // of the disk that are free by that
 }
 
-// Prune removes what nothing needs any more: containers, as container.Prune does, and
-// networks, as network.Prune does, of those packages that the program imports. It
-// leaves volumes alone, which hold what their containers were for: volume.Prune
-// removes them. The report is of what was removed, also along with an error. nil is the
-// zero PruneOptions.
+// Prune removes what nothing needs any more: images that no container was made from, as
+// image.Prune does, then containers, as container.Prune does, and networks, as
+// network.Prune does, of those packages that the program imports. Images that only those
+// containers were made from go with the next Prune; Before and Keep spare what programs
+// have pulled for later. It leaves volumes alone, which hold what their containers were
+// for: volume.Prune removes them. The report is of what was removed, also along with an
+// error. nil is the zero PruneOptions.
 func (e *Engine) Prune(ctx context.Context, o *PruneOptions) (PruneReport, error) {
 	if o == nil {
 		o = &PruneOptions{}
 	}
 	var all PruneReport
 	var errs []error
-	for _, prune := range []engine.Prune{engine.PruneContainers, engine.PruneNetworks} {
+	for _, prune := range []engine.Prune{engine.PruneImages, engine.PruneContainers, engine.PruneNetworks} {
 		if prune == nil {
 			continue // the program has none
 		}

@@ -74,7 +74,7 @@ func (b *bench) measure(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"life", b.lives}, {"warm", b.warms}, {"exec", b.execs}, {"rate", b.rates}, {"idle", b.idles}, {"open", b.opens}, {"pull", b.pulls}} {
+	}{{"life", b.lives}, {"warm", b.warms}, {"exec", b.execs}, {"rate", b.rates}, {"soak", b.soaks}, {"idle", b.idles}, {"open", b.opens}, {"pull", b.pulls}} {
 		if !b.wants(part.name) {
 			continue
 		}

@@ -19,10 +19,11 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // parts are what can be measured, in the order in which they are.
-var parts = []string{"life", "warm", "exec", "rate", "idle", "open", "pull"}
+var parts = []string{"life", "warm", "exec", "rate", "soak", "idle", "open", "pull"}
 
 // options are the command line's.
 type options struct {
@@ -34,6 +35,7 @@ type options struct {
 	below     string
 	json, png string
 	profile   string
+	soak      time.Duration
 
 	pullRounds int
 	pullShapes string
@@ -43,6 +45,7 @@ type options struct {
 func (o *options) parse() error {
 	flag.IntVar(&o.rounds, "rounds", 40, "lives and execs of each peer")
 	flag.IntVar(&o.idle, "idle", 200, "idle containers in the memory measurement, and at the opening of an engine")
+	flag.DurationVar(&o.soak, "soak", 10*time.Second, "how long lives run in a soak, from 8 goroutines and from 32")
 	flag.IntVar(&o.pullRounds, "pull-rounds", 5, "pulls of each shape by each peer")
 	flag.StringVar(&o.pullShapes, "pull-shapes", "", "pull only images whose shape contains one of these words, such as 10x100-gzip (comma separated); empty is all")
 	flag.Float64Var(&o.pullScale, "pull-scale", 1, "how large the layers are that are pulled; at 1 the largest image has 1 GB, and there are two at a time")
@@ -57,8 +60,8 @@ func (o *options) parse() error {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
-	if o.rounds < 1 || o.idle < 1 {
-		return errors.New("-rounds and -idle must be 1 or more")
+	if o.rounds < 1 || o.idle < 1 || o.soak < soakParts {
+		return errors.New("-rounds and -idle must be 1 or more, and -soak a time")
 	}
 	for w := range strings.SplitSeq(o.only, ",") {
 		if w != "" && !slices.Contains(parts, w) {

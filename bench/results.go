@@ -22,6 +22,7 @@ type results struct {
 	Warm    []series          `json:"warm_ms"`
 	Exec    []series          `json:"exec_ms"`
 	Rate    []rate            `json:"lives_per_second"`
+	Soak    []soak            `json:"soak"`
 	Idle    []idle            `json:"idle"`
 	Open    []series          `json:"open_ms"`
 	Pull    []pull            `json:"pull"`
@@ -40,6 +41,24 @@ type rate struct {
 	Goroutines int       `json:"goroutines"`
 	PerSecond  []float64 `json:"per_second"`
 	LifeMs     []float64 `json:"life_ms"`
+}
+
+// soak is how lives went for a long time.
+type soak struct {
+	Peer       string    `json:"peer"`
+	Goroutines int       `json:"goroutines"`
+	Failures   int       `json:"failures"`
+	First      string    `json:"first_failure,omitempty"`
+	PerSecond  []float64 `json:"per_second"` // of each part
+	LifeMs     []float64 `json:"life_ms"`
+	Weights    []weight  `json:"weights"` // before, and after each part
+}
+
+// weight is what a program and its shim have.
+type weight struct {
+	ProgramKiB int `json:"program_pss_kib"`
+	ShimKiB    int `json:"shim_pss_kib"`
+	Files      int `json:"open_files"` // of both
 }
 
 // idle is the memory that containers cost beside their own.

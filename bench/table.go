@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -20,6 +21,7 @@ func (r *results) print(w io.Writer) {
 	r.table(w, "true in an instance that was there before, ms", r.Warm, "bwrap --unshare-all")
 	r.table(w, "true in a running container, with output and exit code, ms", r.Exec, "runc run", "ctr run --rm --seccomp", "docker run --rm --network none")
 	r.printRates(w)
+	r.printSoaks(w)
 	r.printIdle(w)
 	r.table(w, "Opening an engine, ms", r.Open)
 	for _, p := range r.Pull {
@@ -82,6 +84,29 @@ func (r *results) printRates(w io.Writer) {
 		median := quantile(v.PerSecond, 0.5)
 		fmt.Fprintf(t, "%d\t%.1f\t%.2f\t%.0f\t%.0f\t%.0f\t  %s\n", v.Goroutines, median, median/base,
 			quantile(v.LifeMs, 0.5), quantile(v.LifeMs, 0.99), quantile(v.LifeMs, 1), v.Peer)
+	}
+	t.Flush()
+}
+
+func (r *results) printSoaks(w io.Writer) {
+	if len(r.Soak) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\nLives for a long time: a second, in the slowest tenth and the fastest; memory of program and shim, and open files, before and after each third\n")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "goroutines\tlives\tfailed\tslowest\tfastest\tmedian, ms\tp99\t÷ median\tprogram, MiB\tshim, MiB\tfiles\t")
+	for _, s := range r.Soak {
+		median, p99 := quantile(s.LifeMs, 0.5), quantile(s.LifeMs, 0.99)
+		fmt.Fprintf(t, "%d\t%d\t%d\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t", s.Goroutines, len(s.LifeMs), s.Failures,
+			quantile(s.PerSecond, 0), quantile(s.PerSecond, 1), median, p99, p99/median)
+		var program, shim, files []string
+		for n := 0; n < len(s.Weights); n += max(1, (len(s.Weights)-1)/3) {
+			v := s.Weights[n]
+			program = append(program, fmt.Sprintf("%.1f", float64(v.ProgramKiB)/1024))
+			shim = append(shim, fmt.Sprintf("%.1f", float64(v.ShimKiB)/1024))
+			files = append(files, fmt.Sprint(v.Files))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t  %s\n", strings.Join(program, " "), strings.Join(shim, " "), strings.Join(files, " "), s.Peer)
 	}
 	t.Flush()
 }

@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/ctorhq/ctor/internal/events"
 	"github.com/ctorhq/ctor/internal/life"
 )
@@ -46,7 +48,9 @@ func (c *Container) Remove(ctx context.Context) error {
 	}
 	own, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	return c.wrap("remove", c.reported(events.Removed, c.e.Remove(own, c.record)))
+	gone, unlock := c.seize(own)
+	defer unlock()
+	return c.wrap("remove", c.erase(own, gone, false))
 }
 
 // finish ends the use of the container, once, and says whether it was now.
@@ -100,21 +104,53 @@ func (c *Container) release(ctx context.Context) error {
 func (c *Container) delete(ctx context.Context) error {
 	own, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if unlock, err := c.journal.Lock(own); err == nil { // an error: it is gone, or what has it hangs
-		defer unlock()
-	}
-	c.kill(ctx)
+	gone, unlock := c.seize(own)
+	defer unlock()
+	ended := c.kill(ctx)
 	c.awaitCommands()
-	c.passing.Lock() // what comes later finds that the container is ending
-	defer c.passing.Unlock()
 	ctx, cancelRest := c.e.Cleanup(ctx)
 	defer cancelRest()
 	defer c.e.Forget(c.ID(), c) // what of it could not be removed is owed
-	return c.reported(events.Removed, c.e.Remove(ctx, c.record))
+	return c.erase(ctx, gone, ended)
 }
 
-// kill ends the container, and the copying of its streams.
-func (c *Container) kill(ctx context.Context) {
+// seize has the container be no other's to start or to remove, and tells whether another
+// has removed it. One whose lock is not to be had hangs, and is removed all the same.
+func (c *Container) seize(ctx context.Context) (gone bool, unlock func()) {
+	unlock, err := c.journal.Lock(ctx)
+	if err != nil {
+		return errdefs.IsNotFound(err), func() {}
+	}
+	return false, unlock
+}
+
+// erase removes all there is of the container, and tells of that unless it was gone.
+func (c *Container) erase(ctx context.Context, gone, ended bool) error {
+	err := c.removeParts(ctx, ended)
+	if gone {
+		return err
+	}
+	return c.reported(events.Removed, err)
+}
+
+// removeParts removes all parts: beside the runtime's letting go of a container that
+// has ended, if no program but this one can begin it again.
+func (c *Container) removeParts(ctx context.Context, ended bool) error {
+	if ended && c.e.Backend.Sole() && !c.detached() && !c.kept() {
+		return c.e.RemoveEnded(ctx, c.record, func(ctx context.Context) error {
+			c.passing.Lock()
+			defer c.passing.Unlock()
+			return c.letGo(ctx, c.life())
+		})
+	}
+	c.passing.Lock() // what comes later finds that the container is ending
+	defer c.passing.Unlock()
+	return c.e.Remove(ctx, c.record)
+}
+
+// kill ends the container, and the copying of its streams. It tells whether the process
+// has ended.
+func (c *Container) kill(ctx context.Context) (ended bool) {
 	l := c.life()
 	defer l.GiveUp()
 	ctx, cancel := c.e.Cleanup(ctx)
@@ -123,11 +159,12 @@ func (c *Container) kill(ctx context.Context) {
 		_ = c.first().Signal(ctx, syscall.SIGKILL) // an error: it has ended
 	}
 	if _, err := l.Exited(ctx); err != nil {
-		return
+		return false
 	}
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, _ = l.Drained(soon)
+	return true
 }
 
 // awaitCommands lets those who wait for the container's commands, which have

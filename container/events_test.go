@@ -186,3 +186,50 @@ func TestEventsKilled(t *testing.T) {
 		require.True(t, errors.Is(err, context.Canceled), err)
 	}
 }
+
+// What several remove, or one several times, is removed once, as events tell.
+func TestRemovedOnce(t *testing.T) {
+	t.Parallel()
+	e := fixture.Open(t)
+	from := e.Cursor()
+	const each = 4
+	for n := range each {
+		for kind, of := range kinds {
+			cfg := of(container.Config{Args: []string{"true"}})
+			c, err := fixture.Busybox(t, e).Run(t.Context(), cfg)
+			require.NoError(t, err)
+			require.ErrorIs(t, c.Wait(t.Context()), nil)
+			all := []*container.Container{c}
+			for range 3 {
+				again, err := container.Get(t.Context(), e, c.ID())
+				require.NoError(t, err)
+				all = append(all, again)
+			}
+			if kind == "kept" && n%2 == 0 {
+				require.NoError(t, c.Close())
+			}
+			var removing sync.WaitGroup
+			for _, c := range all {
+				for range 2 {
+					removing.Go(func() { assert.NoError(t, c.Remove(t.Context()), kind) })
+				}
+			}
+			removing.Wait()
+			require.NoError(t, c.Remove(t.Context()), "once more")
+		}
+	}
+	last, err := fixture.Busybox(t, e).New(t.Context(), container.Config{Name: "last"})
+	require.NoError(t, err)
+	require.NoError(t, last.Close())
+	removed := map[string]int{}
+	for ev, err := range e.EventsAfter(t.Context(), from, &ctor.EventFilter{Actions: []ctor.EventAction{ctor.Removed}}) {
+		require.NoError(t, err)
+		if removed[ev.ID]++; ev.Name == "last" {
+			break
+		}
+	}
+	require.Len(t, removed, len(kinds)*each+1)
+	for id, times := range removed {
+		require.Equal(t, 1, times, id)
+	}
+}

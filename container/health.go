@@ -18,10 +18,10 @@ import (
 // tells by exit code 0 that it is. What is 0 or less means what it means to Docker.
 type Healthcheck struct {
 	Args          []string      // the command; empty: there is no check
-	Interval      time.Duration // between two looks; 0: 30 seconds
+	Interval      time.Duration // between two looks; 0: 30 seconds; a hundredth of one at least
 	Timeout       time.Duration // of one, which has failed then; 0: 30 seconds
 	StartPeriod   time.Duration // in which failures don't count, until it was healthy once; 0: none
-	StartInterval time.Duration // between two looks in it; 0: 5 seconds
+	StartInterval time.Duration // between two looks in it; 0: 5 seconds; as Interval
 	Retries       int           // so many failures in a row are unhealthy; 0: 3
 }
 

@@ -5,8 +5,6 @@ import (
 	"context"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
-
-	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 
@@ -61,14 +59,11 @@ func (c *Container) onto(rootfs []mount.Mount) create {
 
 // task is what the runtime is to make.
 func (c *Container) task(rootfs []mount.Mount, io cio.Config) *api.CreateTaskRequest {
-	r := &api.CreateTaskRequest{
-		ContainerID: c.ID(), Terminal: io.Terminal, Stdin: io.Stdin, Stdout: io.Stdout, Stderr: io.Stderr,
-	}
 	o, _ := c.outline()
-	for _, m := range c.overPoints(o.Mounts(rootfs)) {
-		r.Rootfs = append(r.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	return &api.CreateTaskRequest{
+		ContainerID: c.ID(), Terminal: io.Terminal, Stdin: io.Stdin, Stdout: io.Stdout, Stderr: io.Stderr,
+		Rootfs: engine.Mounts(c.overPoints(o.Mounts(rootfs))),
 	}
-	return r
 }
 
 // oomKilled tells whether the kernel has killed a process of the container for
@@ -240,9 +235,19 @@ func (c *Container) pass(l life.Life) {
 	if c.ending.Load() || c.life() != l {
 		return
 	}
+	_ = c.letGo(ctx, l)
+}
+
+// letGo has the runtime let go of a life that has ended, with passing held.
+func (c *Container) letGo(ctx context.Context, l life.Life) error {
 	ctx, cancel := c.e.Cleanup(ctx)
 	defer cancel()
-	if c.e.DeleteEnded(ctx, c.ID()) == nil {
-		c.past = l
+	if c.past == l {
+		return nil
 	}
+	if err := c.e.DeleteEnded(ctx, c.ID()); err != nil {
+		return err
+	}
+	c.past = l
+	return nil
 }

@@ -48,17 +48,17 @@ type Limits struct {
 	Shm int64
 
 	// Disk is what the container may write to its root file system and to volumes
-	// without a name together, in bytes; at least 1 MiB, and 0 means no limit. Where
+	// without a name together, in bytes, in as many files, directories and links as there
+	// are 4 KiB in it, or a thousand; at least 1 MiB, and 0 means no limit. Where
 	// Config.Root is on ext4 or xfs, mounted with prjquota, the kernel refuses what is
-	// beyond it, with EDQUOT (on ext4 not to processes with CAP_SYS_RESOURCE); a hostile
+	// beyond it, with EDQUOT, xfs with ENOSPC (on ext4 not to processes with CAP_SYS_RESOURCE); a hostile
 	// program can take its files out of the project, as chattr -p does, unless it has
 	// Security.UserNS. Elsewhere this program looks once a second, less often where a
 	// look takes long, and once a minute while no process of the container uses any CPU
 	// time, and kills a container that has more, or that can't be looked at,
 	// which ExitError and Info tell as DiskExceeded: what it writes between two looks,
 	// and files that it has removed and keeps open, are not bounded; and with Detach it
-	// is ctor.ErrUnavailable. The number of files is not bounded. Mounts have bounds of
-	// their own.
+	// is ctor.ErrUnavailable. Mounts have bounds of their own.
 	Disk int64
 
 	// OOMScore says whom the kernel kills first when the host has no memory left:

@@ -2,17 +2,24 @@ package container
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/life"
+	"github.com/ctorhq/ctor/internal/reach"
 )
 
 func init() {
 	engine.Rebase = func(ctx context.Context, c any, move func(context.Context, containers.Container) (engine.Origin, error)) error {
 		return c.(*Container).rebase(ctx, move)
+	}
+	engine.Hold = func(ctx context.Context, c any, do func(context.Context) error) error {
+		return c.(*Container).hold(ctx, do)
 	}
 }
 
@@ -36,24 +43,54 @@ func (c *Container) rebase(ctx context.Context, move func(context.Context, conta
 	}
 	c.passing.Lock()
 	defer c.passing.Unlock()
-	ctx, cancel := c.e.Cleanup(ctx) // from here on it is done
-	defer cancel()
-	if c.past != l {
-		if err := c.e.DeleteEnded(ctx, c.ID()); err != nil {
-			return err
-		}
-		c.past = l
-	}
-	_ = c.door.Renew() // files that were opened are the layer's before
-	o, err := move(ctx, c.record)
-	if err != nil {
+	if err := c.letGo(ctx, l); err != nil {
 		return err
 	}
-	ctx, cancel = c.e.Cleanup(ctx) // move may have taken all of the time that there was
+	_ = c.door.Renew()
+	var o engine.Origin
+	err = c.door.Still(ctx, func(ctx context.Context) (err error) { // files that were opened are the layer's before
+		o, err = move(ctx, c.record)
+		return err
+	})
+	if err != nil {
+		return c.closedMeanwhile(err)
+	}
+	ctx, cancel := c.e.Cleanup(ctx) // the move is done, whatever ctx has come to
 	defer cancel()
 	if _, err := c.e.SetOrigin(ctx, c.ID(), o); err != nil {
 		return err
 	}
 	c.origin.Store(&o)
 	return nil
+}
+
+// hold is engine.Hold.
+func (c *Container) hold(ctx context.Context, do func(context.Context) error) error {
+	ctx, leave, err := c.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	unlock, err := c.journal.Lock(ctx)
+	if err != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	defer unlock()
+	inside, end, err := c.door.Within(ctx)
+	if err != nil {
+		return c.closedMeanwhile(err)
+	}
+	defer end()
+	if err = do(inside); err != nil && ctx.Err() == nil && inside.Err() != nil {
+		err = c.closedMeanwhile(errors.Join(context.Cause(inside), err))
+	}
+	return err
+}
+
+// closedMeanwhile gives the error of a door that is closed its class.
+func (c *Container) closedMeanwhile(err error) error {
+	if errors.Is(err, fs.ErrClosed) || c.ending.Load() {
+		return fmt.Errorf("%w: %w", reach.ErrClosed, err)
+	}
+	return err
 }

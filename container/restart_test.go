@@ -163,7 +163,8 @@ func TestRestartKilled(t *testing.T) {
 		i := info(t, c)
 		require.Equal(t, container.Exited, i.State)
 		if name == "detached" { // of the other the killed program was to write the log
-			require.Equal(t, lives(i.Lives), logs(t, c))
+			// Stop may have been faster than the first word of the last life.
+			require.Contains(t, []string{lives(i.Lives), lives(i.Lives - 1)}, logs(t, c))
 		}
 		require.NoError(t, c.Remove(t.Context()))
 	}

@@ -116,10 +116,8 @@ func (c *Container) again(ctx context.Context, s life.Status) (err error) {
 		return err
 	}
 	_ = c.door.Renew()
-	if c.past != last {
-		if err := c.e.DeleteEnded(ctx, c.ID()); err != nil {
-			return err
-		}
+	if err := c.letGo(ctx, last); err != nil {
+		return err
 	}
 	mounts, err := c.layer(ctx)
 	if err != nil {

@@ -67,7 +67,7 @@ func (c *Container) stats(ctx context.Context) (Stats, error) {
 
 // StatsEvery gives the counters again and again: at once, and then as often as the
 // interval says, or every second if that is not positive. It ends with the
-// container's life, or with the loop; and with an error when ctx ends, when the
+// container's life, also where a policy begins the next, or with the loop; and with an error when ctx ends, when the
 // container is closed, or when it has ended or is not there from the start. What the
 // loop's body takes longer for than the interval is left out, and not made up for. It
 // holds about a dozen of the kernel's files open: to watch 200 containers takes one or
@@ -82,6 +82,7 @@ func (c *Container) StatsEvery(ctx context.Context, interval time.Duration) iter
 			yield(s, err)
 			return
 		}
+		life := max(c.life().Number(), 1) // also of one that is to be started
 		clock := time.NewTicker(interval)
 		defer clock.Stop()
 		meter := cgroup.At(c.cgroup()).Meter()
@@ -99,6 +100,9 @@ func (c *Container) StatsEvery(ctx context.Context, interval time.Duration) iter
 			// The runtime is asked only where the kernel has nothing to say.
 			n, err := meter.Read()
 			if err != nil || n.Pids == 0 {
+				if c.life().Number() > life {
+					return // its policy has begun the next
+				}
 				if s, err = c.Stats(ctx); errors.Is(err, errdefs.ErrInvalidArgument) {
 					return // it has ended
 				}

@@ -217,3 +217,23 @@ func TestStatsEvery(t *testing.T) {
 	require.ErrorIs(t, ends[1], ctor.ErrNotFound)
 	require.Len(t, ends, 2)
 }
+
+// The loop ends with the life that it has begun in, whatever its policy begins next.
+func TestStatsEveryRestarted(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"attached", "detached"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			c := restarted(t, containertest.Engine(t), kinds[kind](sh("exec sleep 1000")), container.Always)
+			n := 0
+			for _, err := range c.StatsEvery(t.Context(), time.Millisecond) {
+				require.NoError(t, err)
+				if n++; n == 2 {
+					require.NoError(t, c.Signal(t.Context(), syscall.SIGKILL))
+					eventually(t, c, func(i container.Info) bool { return i.Lives == 2 && i.State == container.Running })
+				}
+			}
+			require.GreaterOrEqual(t, n, 2)
+		})
+	}
+}

@@ -43,17 +43,18 @@ type third struct{}
 
 var _ engine.Backend = third{}
 
-func (third) Sole() bool                                                 { return false }
-func (third) Gone(err error) bool                                        { return errdefs.IsPermissionDenied(err) }
-func (third) Reaches(string) bool                                        { return true }
-func (third) Drafts(string) bool                                         { return false }
-func (third) Permits(*specs.Spec) error                                  { return nil }
-func (third) Clear(context.Context, string, string, error) error         { return errRefused }
-func (third) Parker() engine.Parker                                      { return nil }
-func (third) Relays(bool) bool                                           { return true }
-func (third) Detach(engine.Output) (engine.Streams, error)               { return nil, errRefused }
-func (third) Attach(engine.Output, engine.Stdio) (engine.Streams, error) { return nil, errRefused }
-func (third) Complete(context.Context, engine.Output) error              { return errRefused }
+func (third) Sole() bool                                                   { return false }
+func (third) Gone(err error) bool                                          { return errdefs.IsPermissionDenied(err) }
+func (third) Reaches(string) bool                                          { return true }
+func (third) Drafts(string) bool                                           { return false }
+func (third) Permits(*specs.Spec) error                                    { return nil }
+func (third) Clear(context.Context, string, string, error) error           { return errRefused }
+func (third) Relimit(context.Context, string, *specs.LinuxResources) error { return errRefused }
+func (third) Parker() engine.Parker                                        { return nil }
+func (third) Relays(bool) bool                                             { return true }
+func (third) Detach(engine.Output) (engine.Streams, error)                 { return nil, errRefused }
+func (third) Attach(engine.Output, engine.Stdio) (engine.Streams, error)   { return nil, errRefused }
+func (third) Complete(context.Context, engine.Output) error                { return errRefused }
 func (third) Logs(context.Context, engine.Output, logfile.Options) (io.ReadCloser, error) {
 	return nil, errRefused
 }

@@ -2,14 +2,13 @@ package container
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/ctorhq/ctor/internal/restart"
 	"github.com/ctorhq/ctor/internal/spec"
+	"github.com/ctorhq/ctor/internal/unwind"
 )
 
 // Update gives the container other limits, in this life, if it has begun, and those
@@ -18,30 +17,33 @@ import (
 // they were.
 //
 // What is wrong with l is ctor.ErrInvalid, and what this host can't give
-// ctor.ErrUnavailable. Less memory than the container uses already is ctor.ErrInvalid,
-// and so are the limits of a detached container with a restart policy: its shim starts
-// it again with those that it was made with. When Update fails the limits are what they
-// were.
+// ctor.ErrUnavailable. Less memory than the container can do with is ctor.ErrInvalid:
+// what the kernel can let go of, such as the contents of files, goes. When Update fails
+// the limits are what they were.
 func (c *Container) Update(ctx context.Context, l Limits) error {
 	return c.wrap("update", c.call(ctx, func(ctx context.Context) error { return c.update(ctx, l) }))
 }
 
-func (c *Container) update(ctx context.Context, l Limits) error {
+func (c *Container) update(ctx context.Context, l Limits) (err error) {
 	limits, err := l.spec()
 	if err != nil {
 		return err
 	}
-	switch {
-	case l.Disk != 0 && l.Disk != c.about.Disk:
+	if l.Disk != 0 && l.Disk != c.about.Disk {
 		return invalid("Disk is what the container was made with")
-	case c.detached() && c.mender.Policy != restart.No:
-		return invalid("a detached container with a restart policy is started again by its shim, with the limits that it was made with")
 	}
 	key := "limits " + c.ID()
 	if err := c.e.Lock(ctx, key); err != nil {
 		return err
 	}
 	defer c.e.Unlock(key)
+	if c.detached() { // its shim may be about to begin the next life
+		unlock, err := c.journal.Lock(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
 	record, err := c.e.Client.ContainerService().Get(ctx, c.ID())
 	if err != nil {
 		return err
@@ -62,17 +64,22 @@ func (c *Container) update(ctx context.Context, l Limits) error {
 	}
 	ctx, cancel := c.e.Cleanup(ctx) // from here on it is done, or undone
 	defer cancel()
-	lives := s.Pid != 0 && s.State != containerd.Stopped
-	if lives {
+	var undo unwind.Stack
+	defer undo.OnError(&err)
+	if s.Pid != 0 && s.State != containerd.Stopped {
+		undo.Push(func() error { return c.first().Limit(ctx, r.Back) })
 		if err := c.first().Limit(ctx, r.To); err != nil {
-			return errors.Join(err, c.first().Limit(ctx, r.Back))
+			return err
+		}
+	}
+	if c.detached() {
+		undo.Push(func() error { return c.e.Backend.Relimit(ctx, c.ID(), r.Was.Linux.Resources) })
+		if err := c.e.Backend.Relimit(ctx, c.ID(), r.Becomes.Linux.Resources); err != nil {
+			return err
 		}
 	}
 	record.Spec = r.Spec
 	if _, err := c.e.Client.ContainerService().Update(ctx, record, "spec"); err != nil {
-		if lives {
-			err = errors.Join(err, c.first().Limit(ctx, r.Back))
-		}
 		return fmt.Errorf("record: %w", err)
 	}
 	return nil

@@ -5,7 +5,9 @@ import (
 	"github.com/ctorhq/ctor/internal/fixture"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -123,4 +125,28 @@ func TestFixedLimits(t *testing.T) {
 		Devices:  []container.Device{{Source: "/dev/zero", Target: "/dev/nothing", Access: "rw"}},
 	}
 	require.Equal(t, "123\n456\n0\n500\n1024\n3\n", stdout(t, busybox(t), cfg))
+}
+
+// The lives that the shim of a detached container begins by itself have the limits of
+// the last Update, whether the container ran at that time or was between two lives.
+func TestUpdateDetached(t *testing.T) {
+	t.Parallel()
+	cfg := sh("cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; until [ -e /go ]; do sleep 0.02; done; exit 1")
+	cfg.Detach, cfg.Limits.Pids = true, 50
+	c := restarted(t, containertest.Engine(t), cfg, container.Always)
+	says := func(limit string) { // in whichever life
+		t.Helper()
+		require.Eventually(t, func() bool { return strings.Contains(logs(t, c), limit+"\n") }, time.Minute, 10*time.Millisecond)
+	}
+	says("50")
+	require.NoError(t, c.Update(t.Context(), container.Limits{Pids: 60}))
+	require.Equal(t, "60", cgroupFile(t, c, "pids", "pids.max", "pids.max"))
+	require.NoError(t, c.Signal(t.Context(), syscall.SIGKILL))
+	says("60")
+
+	require.NoError(t, c.FS().WriteFile("go", nil, 0o600))
+	eventually(t, c, in(container.Restarting))
+	require.NoError(t, c.Update(t.Context(), container.Limits{Pids: 70}))
+	require.NoError(t, c.FS().Remove("go"))
+	says("70")
 }

@@ -257,3 +257,54 @@ func TestCheckMeanwhile(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+// All namespaces of a root have one file of the same content: it is mended for all.
+func TestRepairInAllNamespaces(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	srv := registrytest.NewServer(t, nil)
+	ref := srv.Host + "/app:v1"
+	publish(t, ref, "app")
+	root := t.TempDir()
+	in := func(namespace string, do func(e *ctor.Engine)) {
+		e, err := ctor.Open(ctx, ctor.Config{Root: root, Namespace: namespace})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, e.Close()) }()
+		do(e)
+	}
+	var all []digest.Digest
+	in("one", func(e *ctor.Engine) {
+		img, err := image.Pull(ctx, e, ref, nil)
+		require.NoError(t, err)
+		all = []digest.Digest{img.Digest(), configOf(t, img), layerOf(t, img, 0)}
+	})
+	in("two", func(e *ctor.Engine) {
+		_, err := image.Pull(ctx, e, ref, nil)
+		require.NoError(t, err)
+		for _, d := range all {
+			faults["its content has digest"](t, fileOf(t, e, d))
+			damage, err := image.Check(ctx, e, nil)
+			require.NoError(t, err)
+			require.Len(t, damage, 1)
+			require.NoError(t, image.Repair(ctx, e, nil, damage...))
+			damage, err = image.Check(ctx, e, nil)
+			require.NoError(t, err)
+			require.Empty(t, damage)
+		}
+	})
+	for _, namespace := range []string{"one", "two"} {
+		in(namespace, func(e *ctor.Engine) {
+			collect(t, e)
+			damage, err := image.Check(ctx, e, nil)
+			require.NoError(t, err)
+			require.Empty(t, damage)
+			img, err := image.Get(ctx, e, ref)
+			require.NoError(t, err)
+			export(t, img)
+			require.NoError(t, img.Remove(ctx))
+			r := remains(t, e)
+			require.Empty(t, r["content"])
+			require.Empty(t, r["leases"])
+		})
+	}
+}

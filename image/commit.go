@@ -45,8 +45,10 @@ type CommitOptions struct {
 // holes are not read.
 //
 // A running container is paused meanwhile, and goes on when Commit returns,
-// whatever ctx or the engine have come to. One that has ended can be committed
-// until it is closed.
+// whatever ctx or the engine have come to. No life of it begins meanwhile: a restart
+// policy waits, and Start is ctor.ErrInvalid. One that has ended can be committed
+// until it is closed. A ref that the container itself was made by may be taken again and
+// again: the container keeps the image that it is an instance of.
 //
 // A ref that can't be read is ctor.ErrInvalid, and so is a file whose name
 // begins with ".wh.", which a layer can't have; a container that is closed, or
@@ -65,14 +67,30 @@ func Commit(ctx context.Context, c *container.Container, ref string, o *CommitOp
 		return nil, err
 	}
 	defer end(&err)
-	resume := func(*error) {}
-	if info.State == container.Running && !o.NoPause {
-		if resume, err = pause(ctx, c); err != nil {
-			return nil, err
-		}
+	if err := keepClass(ctx, c, info, r); err != nil {
+		return nil, err
 	}
-	defer resume(&err)
-	return base.commit(ctx, c.ID(), r, o)
+	if o.NoPause {
+		return base.commit(ctx, c.ID(), r, o)
+	}
+	return base.commitStill(ctx, c, r, o)
+}
+
+// commitStill is commit while the container does nothing.
+func (i *Image) commitStill(ctx context.Context, c *container.Container, r reference.Reference, o *CommitOptions) (made *Image, err error) {
+	err = still(ctx, c, func(ctx context.Context) (err error) {
+		made, err = i.commit(ctx, c.ID(), r, o)
+		return err
+	})
+	return made, err
+}
+
+// keepClass keeps the image of a container whose name is about to mean another one.
+func keepClass(ctx context.Context, c *container.Container, info container.Info, r reference.Reference) error {
+	if info.ImageRef != r.String() {
+		return nil
+	}
+	return engine.Of(c.Engine()).KeepOrigin(ctx, c.ID(), info.Image)
 }
 
 // capture begins a call that makes an image of a container, of which there is one at a
@@ -102,6 +120,25 @@ func capture(ctx context.Context, c *container.Container) (_ context.Context, ba
 	}
 	base, err = classOf(ctx, c, info)
 	return ctx, base, info, ended, err
+}
+
+// still has do done while a container does nothing: it is paused if it runs, and does not
+// begin to.
+func still(ctx context.Context, c *container.Container, do func(context.Context) error) error {
+	return engine.Hold(ctx, c, func(ctx context.Context) (err error) {
+		info, err := c.Info(ctx)
+		if err != nil {
+			return err
+		}
+		resume := func(*error) {}
+		if info.State == container.Running {
+			if resume, err = pause(ctx, c); err != nil {
+				return err
+			}
+		}
+		defer resume(&err)
+		return do(ctx)
+	})
 }
 
 // pause freezes a container until resume. The task itself is told to go on: the

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
@@ -54,8 +52,15 @@ const maxForks = 16
 //
 // A fork is this engine's own. Push, Export, Layers, Squash and Recompress pack it the
 // first time, and what they return has another Digest; Handler does not serve forks.
-// When more than sixteen forks lie on each other, they are copied into one. Where the
-// snapshotter is not overlayfs, Fork is Commit.
+// When more than sixteen forks lie on each other, they are copied into one, whatever the
+// container is; the name moves on, and so does an attached container that has ended. Where
+// the snapshotter is not overlayfs, Fork is Commit.
+//
+// A ref that the container itself was made by may be taken again and again: the container
+// keeps the image that it is an instance of. As long as Fork copies, no life of the
+// container begins: a restart policy waits, and Start is ctor.ErrInvalid. Close, Remove and
+// the end of ctx end the copy. Close files of FS that are open for writing before: what is
+// written to them later may be in the image.
 //
 // Errors are those of Commit, and ctor.ErrInvalid for a container with Security.UserNS,
 // whose files belong to users that no other container has. When Fork fails after the
@@ -86,17 +91,13 @@ func Fork(ctx context.Context, c *container.Container, ref string) (_ *Image, er
 	if f.made, err = madeIn(entry); err != nil {
 		return nil, err
 	}
-	if entry.Snapshotter != base.e.Snapshotter || base.e.Snapshotter != "overlayfs" {
-		resume := func(*error) {}
-		if info.State == container.Running {
-			if resume, err = pause(ctx, c); err != nil {
-				return nil, err
-			}
-		}
-		defer resume(&err)
-		return base.commit(ctx, c.ID(), r, &CommitOptions{})
+	if err := keepClass(ctx, c, info, r); err != nil {
+		return nil, err
 	}
-	return f.make(ctx, r, info.State == container.Running)
+	if entry.Snapshotter != base.e.Snapshotter || base.e.Snapshotter != "overlayfs" {
+		return base.commitStill(ctx, c, r, &CommitOptions{})
+	}
+	return f.make(ctx, r)
 }
 
 // fork is the making of one.
@@ -106,6 +107,8 @@ type fork struct {
 	record containers.Container
 	sn     snapshots.Snapshotter
 	made   []string
+	parent string // what the new layer lies on
+	all    bool   // it has also what is in layers between
 	chain  string // of the new image
 	done   bool   // its files are there
 }
@@ -116,15 +119,14 @@ type mark struct {
 	Made []string // paths that the runtime has made: see rootfs.Diff
 }
 
-func (f *fork) make(ctx context.Context, r reference.Reference, runs bool) (*Image, error) {
+func (f *fork) make(ctx context.Context, r reference.Reference) (*Image, error) {
 	m := newMaker(f.base)
 	defer m.cs.abort(ctx)
-	below := m.forks()
-	squash := below >= maxForks
-	if squash {
+	if below := m.forks(); below >= maxForks {
+		f.all = true
 		m.drop(below)
 	}
-	parent := identity.ChainID(m.config.RootFS.DiffIDs).String()
+	f.parent = identity.ChainID(m.config.RootFS.DiffIDs).String()
 	if err := m.addFork(ctx, f.base, f.made); err != nil {
 		return nil, err
 	}
@@ -133,13 +135,15 @@ func (f *fork) make(ctx context.Context, r reference.Reference, runs bool) (*Ima
 	if err != nil {
 		return nil, err
 	}
-	if !squash {
-		err = engine.Rebase(ctx, f.c, func(ctx context.Context, _ containers.Container) (engine.Origin, error) {
-			return engine.Origin{Ref: r.String(), Image: i.manifest.Digest.String()}, f.hand(ctx)
-		})
-	}
-	if squash || errors.Is(err, engine.ErrNotStill) {
-		err = f.copy(ctx, parent, runs, squash)
+	err = engine.Rebase(ctx, f.c, func(ctx context.Context, _ containers.Container) (engine.Origin, error) {
+		o := engine.Origin{Ref: r.String(), Image: i.manifest.Digest.String()}
+		if f.all {
+			return o, f.replace(ctx)
+		}
+		return o, f.hand(ctx)
+	})
+	if errors.Is(err, engine.ErrNotStill) {
+		err = still(ctx, f.c, f.copy)
 	}
 	if !f.done {
 		return nil, err
@@ -211,18 +215,35 @@ func (f *fork) hand(ctx context.Context) error {
 		return err
 	}
 	f.done = true
-	_, err = f.sn.Prepare(ctx, f.record.SnapshotKey, f.chain, snapshots.WithLabels(engine.LayerLabels(f.record.ID, false)))
+	return f.above(ctx)
+}
+
+// above gives the container, which has no layer, an empty one above the image's.
+func (f *fork) above(ctx context.Context) error {
+	_, err := f.sn.Prepare(ctx, f.record.SnapshotKey, f.chain, snapshots.WithLabels(engine.LayerLabels(f.record.ID, false)))
 	if err != nil {
 		return fmt.Errorf("the container's files are the image's, and it has no layer of its own any more: %w", err)
 	}
 	return nil
 }
 
-// copy makes a layer over parent of what the container has written. all is that the
-// layers between are part of it.
-func (f *fork) copy(ctx context.Context, parent string, runs, all bool) (err error) {
+// replace copies the container's layer, and gives the container an empty one above.
+func (f *fork) replace(ctx context.Context) error {
+	if err := f.copy(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := f.base.e.Cleanup(ctx)
+	defer cancel()
+	if err := f.sn.Remove(ctx, f.record.SnapshotKey); err != nil {
+		return err
+	}
+	return f.above(ctx)
+}
+
+// copy makes the image's layer of what the container has written.
+func (f *fork) copy(ctx context.Context) (err error) {
 	key := "fork-" + rand.Text()
-	to, err := f.sn.Prepare(ctx, key, parent, snapshots.WithLabels(engine.OwnRoot()))
+	to, err := f.sn.Prepare(ctx, key, f.parent, snapshots.WithLabels(engine.OwnRoot()))
 	if err != nil {
 		return err
 	}
@@ -231,24 +252,14 @@ func (f *fork) copy(ctx context.Context, parent string, runs, all bool) (err err
 			err = errors.Join(err, f.base.e.RemoveSnapshot(key))
 		}
 	}()
-	resume := func(*error) {}
-	if runs {
-		if resume, err = pause(ctx, f.c); err != nil {
-			return err
-		}
-	}
-	defer resume(&err)
 	from, err := f.sn.Mounts(ctx, f.record.SnapshotKey)
 	if err != nil {
 		return err
 	}
-	if all {
-		err = f.flatten(ctx, parent, from, to)
+	if f.all {
+		err = f.flatten(ctx, from, to)
 	} else {
-		err = fs.CopyDir(rootfs.Upper(to), rootfs.Upper(from))
-	}
-	if err == nil {
-		err = ctx.Err()
+		err = rootfs.Duplicate(ctx, to, from)
 	}
 	if err != nil {
 		return fmt.Errorf("copy its layer: %w", err)
@@ -263,8 +274,8 @@ func (f *fork) copy(ctx context.Context, parent string, runs, all bool) (err err
 	return nil
 }
 
-// flatten writes, over parent, all that the container's files differ in from those.
-func (f *fork) flatten(ctx context.Context, parent string, from, to []mount.Mount) (err error) {
+// flatten writes, over the parent, all that the container's files differ in from those.
+func (f *fork) flatten(ctx context.Context, from, to []mount.Mount) (err error) {
 	e, at := f.base.e, f.base.e.Dir(f.record.ID)
 	d, err := e.Doors.Diff(from, at)
 	if err != nil {
@@ -274,9 +285,9 @@ func (f *fork) flatten(ctx context.Context, parent string, from, to []mount.Moun
 	d.After = nil
 	d.Close()
 	defer func() { err = errors.Join(err, all.Close()) }()
-	if parent != "" {
+	if f.parent != "" {
 		key := "below-" + rand.Text()
-		below, err := f.sn.View(ctx, key, parent, snapshots.WithLabels(engine.OwnRoot()))
+		below, err := f.sn.View(ctx, key, f.parent, snapshots.WithLabels(engine.OwnRoot()))
 		if err != nil {
 			return err
 		}
@@ -285,10 +296,7 @@ func (f *fork) flatten(ctx context.Context, parent string, from, to []mount.Moun
 			return err
 		}
 	}
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(all.Pack(ctx, w)) }()
-	defer r.Close()
-	return rootfs.Apply(ctx, to, r)
+	return all.Apply(ctx, to)
 }
 
 // madeIn are the paths that the runtime has made in a container, to mount on.

@@ -187,21 +187,7 @@ func name(ctx context.Context, e *engine.Engine, r reference.Reference, target o
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	is := e.Client.ImageService()
-	record := images.Image{Name: r.String(), Target: target}
-	for {
-		_, err := is.Create(ctx, record)
-		if errdefs.IsAlreadyExists(err) {
-			_, err = is.Update(ctx, record, "target")
-			if errdefs.IsNotFound(err) {
-				continue // it was removed just now
-			}
-		}
-		if err == nil {
-			e.Tell(events.Event{Kind: events.Image, Action: events.Named, Name: record.Name, Image: target.Digest.String()})
-		}
-		return err
-	}
+	return e.NameImage(ctx, r.String(), target)
 }
 
 // Remove removes the image's name. What no other name or container needs of

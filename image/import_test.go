@@ -126,6 +126,8 @@ func TestImportNames(t *testing.T) {
 		"v1":                         byDigest,
 		" example.com/names:v1\n":    "example.com/names:v1",
 		"UPPER/../case":              byDigest,
+		"names:v1\nnames:v3":         byDigest,
+		"names\n:v1":                 byDigest,
 		strings.Repeat("long/", 500): byDigest,
 	} {
 		list, err := image.Import(t.Context(), e, stream(layoutOf(t, name, r)))

@@ -196,6 +196,30 @@ func (v *inventory) of(record images.Image) partSet {
 	return v.reach(partSet{}, contentPart(record.Target.Digest))
 }
 
+// renew looks again at the content that an image's name keeps: more of an index may
+// have been pulled meanwhile.
+func (v *inventory) renew(ctx context.Context, record images.Image) error {
+	cs := v.e.Client.ContentStore()
+	seen := partSet{}
+	for next := []part{contentPart(record.Target.Digest)}; len(next) > 0; {
+		p := next[len(next)-1]
+		next = next[:len(next)-1]
+		if _, again := seen[p]; again || p.room != contentRoom {
+			continue
+		}
+		seen[p] = struct{}{}
+		i, err := cs.Info(ctx, digest.Digest(p.id))
+		switch {
+		case err == nil:
+			v.content[i.Digest] = i
+			next = append(next, v.keeps(p)...)
+		case !errdefs.IsNotFound(err):
+			return fmt.Errorf("content of %s: %w", record.Name, err)
+		}
+	}
+	return nil
+}
+
 // stored are content and layers, of images or not.
 func (v *inventory) stored() partSet {
 	all := partSet{}

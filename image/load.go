@@ -117,8 +117,11 @@ func load(ctx context.Context, e *ctor.Engine, r reference.Reference, target oci
 	return found, nil
 }
 
+// errNoImage is the class of what is in order, but no image.
+var errNoImage = fmt.Errorf("%w", errdefs.ErrInvalidArgument)
+
 func notImage(d ocispec.Descriptor) error {
-	return fmt.Errorf("media type %.80q is no image: %w", d.MediaType, errdefs.ErrInvalidArgument)
+	return fmt.Errorf("media type %.80q is no image: %w", d.MediaType, errNoImage)
 }
 
 // plain is a descriptor without annotations and the like, which are not trusted.
@@ -335,11 +338,11 @@ func sized(ctx context.Context, cs content.Store, d ocispec.Descriptor) error {
 // signature.
 func checkTypes(config ocispec.Descriptor, layers []ocispec.Descriptor) error {
 	if !images.IsConfigType(config.MediaType) && config.MediaType != octetStream {
-		return fmt.Errorf("it is no image: its configuration is %.80q: %w", config.MediaType, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("it is no image: its configuration is %.80q: %w", config.MediaType, errNoImage)
 	}
 	for _, l := range layers {
 		if !images.IsLayerType(l.MediaType) {
-			return fmt.Errorf("it is no image: a layer is %.80q: %w", l.MediaType, errdefs.ErrInvalidArgument)
+			return fmt.Errorf("it is no image: a layer is %.80q: %w", l.MediaType, errNoImage)
 		}
 	}
 	return nil

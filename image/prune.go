@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -27,6 +28,11 @@ type PruneOptions struct {
 	// by its name or its labels. nil keeps none.
 	Keep func(*Image) bool
 
+	// Unreadable removes as well the names of images that can't be read any more, since
+	// a manifest or a configuration is damaged or missing. Keep is not asked about them.
+	// Without it they stay, and the error tells of them: Repair may mend them.
+	Unreadable bool
+
 	// DryRun removes nothing, and reports what would be removed.
 	DryRun bool
 }
@@ -34,10 +40,13 @@ type PruneOptions struct {
 // Prune removes the names of images that no container was made from, whatever state
 // the container is in, and what nothing else needs of them; also what pulls that were
 // cut off have kept for the next one. Pulls and other calls that are under way are left
-// alone: what they give their name after Prune has begun stays. What is in the store and
-// no image, such as a signature, stays as long as what it is about.
+// alone: what they give their name after Prune has begun stays, and so does an image that
+// a container is made from meanwhile. What is in the store and no image, such as a
+// signature, stays as long as what it is about.
 //
-// The report names what was removed, also along with an error. Its Bytes are of the
+// The error tells of every image that can't be read, and so could not be judged; the
+// others are removed all the same. The report names what was removed, also along with
+// an error. Its Bytes are of the
 // names alone and of what pulls have left: what several images share counts if the
 // last of them goes.
 func Prune(ctx context.Context, e *ctor.Engine, o *PruneOptions) (_ ctor.PruneReport, err error) {
@@ -62,7 +71,6 @@ type pruner struct {
 	e    *engine.Engine
 	o    *PruneOptions
 	v    *inventory
-	uses uses
 }
 
 func (p *pruner) prune(ctx context.Context) (report ctor.PruneReport, err error) {
@@ -80,19 +88,13 @@ func (p *pruner) prune(ctx context.Context) (report ctor.PruneReport, err error)
 	if _, err := p.v.size(ctx, p.v.stored()); err != nil { // remembers sizes of what goes
 		return report, err
 	}
-	if p.uses, err = usesOf(ctx, p.e); err != nil {
-		return report, err
-	}
 	gone, kept, err := p.breakOff(ctx, broken)
 	if err != nil {
 		return report, err
 	}
+	removed, err := p.removeAll(ctx, records)
 	for _, rec := range records {
-		removed := false
-		if err == nil {
-			removed, err = p.remove(ctx, rec)
-		}
-		if !removed {
+		if !removed[rec.Name] {
 			kept = append(kept, contentPart(rec.Target.Digest))
 			continue
 		}
@@ -134,43 +136,115 @@ func (p *pruner) breakOff(ctx context.Context, broken []leases.Lease) (gone part
 	return gone, kept, err
 }
 
-// unused tells of a name whether it is to be removed.
-func (p *pruner) unused(ctx context.Context, rec images.Image) bool {
-	if !p.o.Before.IsZero() && !rec.UpdatedAt.Before(p.o.Before) {
-		return false
-	}
-	if p.uses.of(rec.Name, p.v.of(rec)) > 0 {
-		return false
-	}
-	r, err := reference.Parse(rec.Name)
+// removeAll removes the names that nothing needs, and gives them. As long as it lasts
+// all content stays, so that a name can be put back.
+func (p *pruner) removeAll(ctx context.Context, records []images.Image) (removed map[string]bool, err error) {
+	removed = map[string]bool{}
+	ctx, release, err := p.e.Lease(ctx)
 	if err != nil {
-		return false
+		return removed, err
 	}
-	i, err := load(ctx, p.ctor, r, rec.Target, nil)
-	return err == nil && (p.o.Keep == nil || !p.o.Keep(i))
+	defer release(&err)
+	var errs []error
+	for _, rec := range records {
+		gone, err := p.remove(ctx, rec)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", rec.Name, err))
+		}
+		if err != nil && !errors.Is(err, errUnreadable) {
+			break
+		}
+		removed[rec.Name] = gone
+	}
+	return removed, errors.Join(errs...)
 }
 
-// remove removes a name that is unused, and still means what it did.
+// errUnreadable is of an image that can't be judged.
+var errUnreadable = errors.New("it can't be read, and stays: Repair may mend it, PruneOptions.Unreadable removes it")
+
+// remove removes a name that nothing needs, by what is so at this moment.
 func (p *pruner) remove(ctx context.Context, rec images.Image) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	if unused := p.unused(ctx, rec); !unused || p.o.DryRun {
-		return unused, nil
+	if err := p.e.HoldContent(ctx, rec.Target.Digest); err != nil {
+		return false, err
+	}
+	if needless, err := p.needless(ctx, rec); !needless || err != nil || p.o.DryRun {
+		return needless, err
+	}
+	unlock, err := p.e.Naming(ctx, rec.Name)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	if same, err := p.same(ctx, rec); !same || err != nil {
+		return false, err
 	}
 	is := p.e.Client.ImageService()
-	now, err := is.Get(ctx, rec.Name)
-	if err == nil && !now.UpdatedAt.Equal(rec.UpdatedAt) {
-		return false, nil // it has come to mean something just now
-	}
-	if err == nil {
-		err = is.Delete(ctx, rec.Name, images.DeleteTarget(&rec.Target))
-	}
+	err = is.Delete(ctx, rec.Name, images.DeleteTarget(&rec.Target))
 	if errdefs.IsNotFound(err) {
 		return false, nil
 	}
-	if err == nil {
-		p.e.Tell(events.Event{Kind: events.Image, Action: events.Removed, Name: rec.Name, Image: rec.Target.Digest.String()})
+	if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	// A container may have been made of it since needless looked.
+	used, err := p.used(ctx, rec)
+	if used || err != nil {
+		ctx, cancel := p.e.Cleanup(ctx)
+		defer cancel()
+		_, perr := is.Create(ctx, rec)
+		return false, errors.Join(err, perr)
+	}
+	p.e.Tell(events.Event{Kind: events.Image, Action: events.Removed, Name: rec.Name, Image: rec.Target.Digest.String()})
+	return true, nil
+}
+
+// needless tells of a name whether nothing needs it.
+func (p *pruner) needless(ctx context.Context, rec images.Image) (bool, error) {
+	if !p.o.Before.IsZero() && !rec.UpdatedAt.Before(p.o.Before) {
+		return false, nil
+	}
+	r, err := reference.Parse(rec.Name)
+	if err != nil {
+		return false, nil // another client of a shared containerd may call it anything
+	}
+	if used, err := p.used(ctx, rec); used || err != nil {
+		return false, err
+	}
+	i, err := load(ctx, p.ctor, r, rec.Target, nil)
+	switch {
+	case err == nil:
+		return p.o.Keep == nil || !p.o.Keep(i), nil
+	case errors.Is(err, errNoImage):
+		return false, nil
+	case !errdefs.IsNotFound(err) && !errdefs.IsInvalidArgument(err):
+		return false, err
+	}
+	if same, serr := p.same(ctx, rec); !same || serr != nil {
+		return false, serr
+	}
+	if !p.o.Unreadable {
+		return false, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	return true, nil
+}
+
+// used tells whether a container was made from an image.
+func (p *pruner) used(ctx context.Context, rec images.Image) (bool, error) {
+	uses, err := usesOf(ctx, p.e)
+	if err == nil {
+		err = p.v.renew(ctx, rec)
+	}
+	return err == nil && uses.of(rec.Name, p.v.of(rec)) > 0, err
+}
+
+// same tells whether a name still means what it did, and was given to nothing meanwhile.
+func (p *pruner) same(ctx context.Context, rec images.Image) (bool, error) {
+	now, err := p.e.Client.ImageService().Get(ctx, rec.Name)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && now.UpdatedAt.Equal(rec.UpdatedAt) && now.Target.Digest == rec.Target.Digest, err
 }

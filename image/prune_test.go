@@ -3,6 +3,7 @@ package image_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -210,4 +211,128 @@ func TestPruneMeanwhile(t *testing.T) {
 	cancel()
 	_, err := image.Prune(canceled, e, nil)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A container that is made of an image while Prune decides on it keeps its name.
+func TestPruneUsedMeanwhile(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	e := open(t)
+	base := fixture.Busybox(t, e)
+	soon, err := base.Derive(ctx, "soon", nil, text("x", "x"))
+	require.NoError(t, err)
+	_, err = base.Derive(ctx, "unused", nil, text("y", "y"))
+	require.NoError(t, err)
+	var c *container.Container
+	got, err := image.Prune(ctx, e, &image.PruneOptions{Keep: func(i *image.Image) bool {
+		if i.Ref() == soon.Ref() {
+			var err error
+			c, err = i.New(ctx, container.Config{})
+			require.NoError(t, err)
+		}
+		return i.Ref() == base.Ref()
+	}})
+	require.NoError(t, err)
+	defer c.Close()
+	require.Equal(t, []string{"docker.io/library/unused:latest"}, got.Removed)
+	made, err := image.Commit(ctx, c, "made", nil)
+	require.NoError(t, err, "it still has its image")
+	_, err = image.Get(ctx, e, "soon")
+	require.NoError(t, err)
+	require.NoError(t, made.Remove(ctx))
+	require.NoError(t, c.Close())
+	got, err = image.Prune(ctx, e, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{base.Ref(), soon.Ref()}, got.Removed)
+	require.Empty(t, remains(t, e)["content"])
+}
+
+// A name that is given while Prune goes on stays, whatever moment that is.
+func TestPruneNamedMeanwhile(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	e := open(t)
+	first, err := image.New(ctx, e, "a", ocispec.ImageConfig{}, text("a", "a"))
+	require.NoError(t, err)
+	for range 50 {
+		_, err := first.Tag(ctx, "b")
+		require.NoError(t, err)
+		begun := make(chan struct{})
+		pruned := make(chan error, 1)
+		go func() {
+			_, err := image.Prune(ctx, e, &image.PruneOptions{Keep: func(i *image.Image) bool {
+				if i.Ref() == first.Ref() {
+					close(begun)
+					return true
+				}
+				return false
+			}})
+			pruned <- err
+		}()
+		<-begun
+		_, err = first.Tag(ctx, "b")
+		require.NoError(t, err)
+		require.NoError(t, <-pruned)
+		_, err = image.Get(ctx, e, "b")
+		require.NoError(t, err)
+	}
+}
+
+// overwrite changes the first byte of a file.
+func overwrite(path string, first byte) error {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		b[0] = first
+		err = os.WriteFile(path, b, 0o600)
+	}
+	return err
+}
+
+// What can't be read is told of, and removed if that is asked for; nothing else suffers.
+func TestPruneUnreadable(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	for problem, fault := range map[string]func(testing.TB, string){
+		"no JSON":     func(t testing.TB, path string) { require.NoError(t, os.WriteFile(path, []byte("x"), 0o600)) },
+		"cut off":     faults["not "],
+		"not there":   faults["it is missing"],
+		"overwritten": func(t testing.TB, path string) { require.NoError(t, overwrite(path, 'x')) },
+	} {
+		t.Run(problem, func(t *testing.T) {
+			t.Parallel()
+			srv := registrytest.NewServer(t, nil)
+			e := open(t)
+			for _, part := range []string{"manifest", "config"} {
+				ref := srv.Host + "/" + part + ":v1"
+				publish(t, ref, part)
+				img, err := image.Pull(ctx, e, ref, nil)
+				require.NoError(t, err)
+				d := img.Digest()
+				if part == "config" {
+					d = configOf(t, img)
+				}
+				fault(t, fileOf(t, e, d))
+			}
+			_, err := image.New(ctx, e, "whole", ocispec.ImageConfig{}, text("x", "x"))
+			require.NoError(t, err)
+			const whole = "docker.io/library/whole:latest"
+			bad := []string{srv.Host + "/config:v1", srv.Host + "/manifest:v1"}
+			for _, dry := range []bool{true, false} {
+				got, err := image.Prune(ctx, e, &image.PruneOptions{DryRun: dry})
+				for _, ref := range bad {
+					require.ErrorContains(t, err, ref+": it can't be read, and stays")
+				}
+				require.NotContains(t, err.Error(), whole)
+				require.Equal(t, []string{whole}, got.Removed)
+			}
+			for _, dry := range []bool{true, false} {
+				got, err := image.Prune(ctx, e, &image.PruneOptions{Unreadable: true, DryRun: dry, Keep: func(*image.Image) bool { return true }})
+				require.NoError(t, err)
+				require.Equal(t, bad, got.Removed)
+			}
+			r := remains(t, e)
+			require.Empty(t, r["content"])
+			require.Empty(t, r["leases"])
+		})
+	}
 }

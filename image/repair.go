@@ -11,7 +11,6 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	ctor "github.com/ctorhq/ctor"
@@ -23,12 +22,14 @@ import (
 // Repair puts parts that [Check] has found to be damaged, or missing, into the store
 // again, each from a registry that an image is named after which has it. Nothing else is
 // fetched. What is damaged stays until all of the new content is there and found to be
-// right. Where a manifest was damaged, Check again: what it lists was not known. o says
+// right; then it is replaced, for all namespaces of an engine of its own that have it, and
+// read once more. Where a manifest was damaged, Check again: what it lists was not known. o says
 // how to reach the registries; nil means as `docker login` left it.
 //
 // The error says of each part that could not be mended why, by each of its images:
-// ctor.ErrNotFound where no registry has it, and for a part of no image. The others
-// are mended all the same.
+// ctor.ErrNotFound where no registry has it, and for a part of no image;
+// ctor.ErrUnavailable where a containerd that runs keeps the damaged file for another
+// namespace. The others are mended all the same.
 func Repair(ctx context.Context, e *ctor.Engine, o *registry.Options, damage ...Damage) (err error) {
 	defer wrap(&err, "repair images", "")
 	ctx, end, err := begin(ctx, engine.Of(e))
@@ -109,56 +110,78 @@ func (r *repairer) from(ctx context.Context, name string, d ocispec.Descriptor) 
 }
 
 // replace puts new content in the place of what there is.
-func (r *repairer) replace(ctx context.Context, w content.Writer, d ocispec.Descriptor) error {
-	cs := r.e.Client.ContentStore()
-	info, err := cs.Info(ctx, d.Digest)
-	if err == nil {
-		err = r.holdKept(ctx, info)
+func (r *repairer) replace(ctx context.Context, w content.Writer, d ocispec.Descriptor) (err error) {
+	entries, err := entriesOf(ctx, r.e, d.Digest)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = ctx.Err()
+	defer end(entries, &err)
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	// From here on it must come to an end: once it is deleted, it is missing.
+	for _, it := range entries {
+		if err := it.delete(); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := r.e.Cleanup(ctx)
 	defer cancel()
-	if err == nil {
-		err = cs.Delete(ctx, d.Digest)
-	}
-	if err == nil {
-		err = r.e.Collect(ctx) // the file itself goes with this
-	}
-	if err != nil && !errdefs.IsNotFound(err) {
+	if err := r.e.Collect(ctx); err != nil { // the file itself goes with this
 		return err
 	}
 	ctx, cancel = r.e.Cleanup(ctx) // Collect may have taken all of the time that there was
 	defer cancel()
-	if err := w.Commit(ctx, d.Size, d.Digest, content.WithLabels(info.Labels)); err != nil {
+	if err := w.Commit(ctx, d.Size, d.Digest, content.WithLabels(entries[0].labels)); err != nil {
 		return err
 	}
+	for _, it := range entries[1:] {
+		if err := it.restore(d.Size); err != nil {
+			return fmt.Errorf("namespace %q, which has it as well: %w", it.e.Namespace, err)
+		}
+	}
+	if err := r.link(ctx, d); err != nil {
+		return err
+	}
+	return r.mended(ctx, d)
+}
+
+// link keeps what a manifest lists as long as the manifest.
+func (r *repairer) link(ctx context.Context, d ocispec.Descriptor) error {
 	if !images.IsManifestType(d.MediaType) && !images.IsIndexType(d.MediaType) {
 		return nil
 	}
-	// What a manifest lists is kept as long as the manifest.
-	link := images.SetChildrenLabels(cs, func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	cs := r.e.Client.ContentStore()
+	_, err := images.SetChildrenLabels(cs, func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		return children(ctx, cs, d)
-	})
-	_, err = link(ctx, d)
+	})(ctx, d)
 	return err
 }
 
-// holdKept keeps what a part keeps, while it is not there itself.
-func (r *repairer) holdKept(ctx context.Context, info content.Info) error {
-	v := inventory{e: r.e, content: map[digest.Digest]content.Info{info.Digest: info}}
-	for _, p := range v.keeps(contentPart(info.Digest)) {
-		var err error
-		if name, ok := strings.CutPrefix(p.room, snapshotRoom); ok {
-			err = r.e.HoldSnapshot(ctx, name, p.id)
-		} else {
-			err = r.e.HoldContent(ctx, digest.Digest(p.id))
+// mended reads content that was replaced. A containerd that runs has kept the old file
+// if a namespace of another program has it as well.
+func (r *repairer) mended(ctx context.Context, d ocispec.Descriptor) error {
+	cs := r.e.Client.ContentStore()
+	c := checker{e: r.e, cs: cs}
+	problem, err := c.problem(ctx, content.Info{Digest: d.Digest, Size: d.Size})
+	if err != nil || problem == "" {
+		return err
+	}
+	all, err := r.e.Client.NamespaceService().List(ctx)
+	if err != nil {
+		return fmt.Errorf("list namespaces: %w", err)
+	}
+	var others []string
+	for _, ns := range all {
+		if ns == r.e.Namespace {
+			continue
 		}
-		if err != nil {
-			return err
+		if _, err := cs.Info(r.e.In(ns).Context(ctx), d.Digest); err == nil {
+			others = append(others, fmt.Sprintf("ctr --namespace %s content rm %s", ns, d.Digest))
 		}
 	}
-	return nil
+	if len(others) == 0 {
+		return fmt.Errorf("it was written again, and %s: %w", problem, errdefs.ErrUnavailable)
+	}
+	return fmt.Errorf("%s still, since another namespace has the same file: repair it again after %s: %w", problem, strings.Join(others, "; "), errdefs.ErrUnavailable)
 }

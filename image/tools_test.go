@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -155,6 +156,47 @@ func TestContainerd(t *testing.T) {
 	require.Equal(t, img.Ref(), list[0].Ref())
 
 	dialled(t, socket)
+	repaired(t, socket)
+}
+
+// repaired has a file that another namespace of the daemon has as well: no Repair of one
+// namespace replaces it, and none says that it has.
+func repaired(t *testing.T, socket string) {
+	t.Helper()
+	srv := registrytest.NewServer(t, nil)
+	ref := srv.Host + "/shared:v1"
+	publish(t, ref, "shared")
+	var engines []*ctor.Engine
+	for _, namespace := range []string{"mine", "theirs"} {
+		e, err := ctor.Dial(t.Context(), socket, ctor.Config{Root: t.TempDir(), Namespace: namespace})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, e.Close()) }()
+		_, err = image.Pull(t.Context(), e, ref, nil)
+		require.NoError(t, err)
+		engines = append(engines, e)
+	}
+	img, err := image.Get(t.Context(), engines[0], ref)
+	require.NoError(t, err)
+	d := layerOf(t, img, 0)
+	path := filepath.Join(filepath.Dir(socket), "root/io.containerd.content.v1.content/blobs/sha256", d.Encoded())
+	faults["its content has digest"](t, path)
+	damage, err := image.Check(t.Context(), engines[0], nil)
+	require.NoError(t, err)
+	require.Len(t, damage, 1)
+	err = image.Repair(t.Context(), engines[0], nil, damage...)
+	require.ErrorIs(t, err, ctor.ErrUnavailable)
+	advice := "ctr --namespace theirs content rm " + d.String()
+	require.ErrorContains(t, err, advice)
+	after, err := image.Check(t.Context(), engines[0], nil)
+	require.NoError(t, err)
+	require.Equal(t, damage, after)
+
+	words := strings.Fields(advice)
+	run(t, tool(t, words[0], "containerd"), append([]string{"-a", socket}, words[1:]...)...)
+	require.NoError(t, image.Repair(t.Context(), engines[0], nil, damage...))
+	after, err = image.Check(t.Context(), engines[0], nil)
+	require.NoError(t, err)
+	require.Empty(t, after)
 }
 
 // dialled does with the images of a daemon what else is done in this process.

@@ -28,7 +28,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	fixture.RunProgram(map[string]func([]string) error{"networks": networks})
+	fixture.RunProgram(map[string]func([]string) error{"networks": networks, "flood": flood})
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		// Containers are waited for more than they compute.

@@ -21,6 +21,7 @@ import (
 	"github.com/ctorhq/ctor/egress"
 	"github.com/ctorhq/ctor/internal/netlink"
 	"github.com/ctorhq/ctor/internal/netns"
+	"github.com/ctorhq/ctor/internal/nft/nfttest"
 	"github.com/ctorhq/ctor/network"
 )
 
@@ -180,10 +181,13 @@ func TestMasquerade(t *testing.T) {
 	require.ErrorIs(t, err, unix.EHOSTUNREACH)
 
 	forged(t, n)
+	redirected(t, c)
+	withoutIPv6(t)
 	notWithPolicy(t, n)
 	require.NoError(t, c.Close())
 	require.NoError(t, peer.Close())
 	require.NoError(t, n.Remove(context.Background()))
+	require.NoError(t, nfttest.Flush(), "what redirected has added")
 	require.Equal(t, before, outside(t))
 }
 
@@ -206,6 +210,29 @@ func forged(t *testing.T, n *network.Network) {
 	require.NoError(t, c.Close())
 	require.NoError(t, victim.Close())
 	require.NoError(t, apart.Remove(context.Background()))
+}
+
+// redirected finds that a host which redirects connections, to its metadata service or
+// from there to another, does not do so for containers.
+func redirected(t *testing.T, c *container.Container) {
+	t.Helper()
+	const service = "198.51.100.1"
+	for from, to := range map[string]string{service: metadataAddr, metadataAddr: otherAddr} {
+		require.NoError(t, nfttest.Redirect(netip.MustParseAddr(from), netip.MustParseAddr(to)))
+		require.Contains(t, say(t, c, "nc -w 5 "+from+" 80 </dev/null 2>&1"), "No route to host", from)
+	}
+	const plain = "198.51.100.2"
+	require.NoError(t, nfttest.Redirect(netip.MustParseAddr(plain), netip.MustParseAddr(otherAddr)))
+	require.Equal(t, hostAddr, say(t, c, "nc -w 5 "+plain+" 80 </dev/null 2>&1"), "others are redirected")
+}
+
+// withoutIPv6 finds that the host has no address of IPv6 on its links to networks.
+func withoutIPv6(t *testing.T) {
+	t.Helper()
+	addresses, err := os.ReadFile("/proc/self/net/if_inet6")
+	require.NoError(t, err)
+	require.Contains(t, string(addresses), "wire", "it has some on others")
+	require.NotContains(t, string(addresses), " ctor")
 }
 
 // notWithPolicy finds that no container has a policy beside a way around it.

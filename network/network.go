@@ -51,15 +51,16 @@ type Config struct {
 	// nothing tells of its connections. The containers reach what the host's routes lead
 	// to, its neighbours and other containers of the host included, by IPv4; of the host
 	// itself and of link-local addresses, where most clouds have their metadata service,
-	// they reach nothing, unless the host's own rules send what is for such an address
-	// elsewhere. Names are looked up by the program's own resolver. The host reaches
+	// they reach nothing, wherever the host's own rules send what is for such an address.
+	// Names are looked up by the program's own resolver. The host reaches
 	// the containers at their addresses, without the program in between, and nothing else
 	// opens a connection to them.
 	//
 	// It is the only thing of this library that the host's network shows: a link named
 	// ctor and a number, a route to the IPv4 subnet, and a table of nftables of the same
 	// name, which belongs to this program; and that the host tracks connections from then
-	// on. They go with the network, and when the program ends, however it does. The host has to pass packets on
+	// on. They go with the network, and when the program ends, however it does: what a
+	// container still sends then goes nowhere. The host has to pass packets on
 	// (net.ipv4.ip_forward), which is the administrator's to set, and its own firewall
 	// counts too: where that drops what it passes on, as Docker's does, it drops this.
 	//
@@ -163,14 +164,11 @@ func (n *Network) Remove(ctx context.Context) error {
 		return n.wrap("remove", err)
 	}
 	defer leave()
-	if n.in.Networks.Get(n.Name()) != n.lan {
-		return n.wrap("remove", n.lan.Remove()) // again
+	now, err := n.lan.Remove()
+	if now && err == nil {
+		n.tell(events.Removed, nil)
 	}
-	if err := n.lan.Remove(); err != nil {
-		return n.wrap("remove", err)
-	}
-	n.tell(events.Removed, nil)
-	return nil
+	return n.wrap("remove", err)
 }
 
 // Join is the network for a container's Config, which is in it as long as it is not

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -85,36 +86,64 @@ func (r *Registry) keep(ctx context.Context, repo string, d ocispec.Descriptor, 
 	return r.Push(ctx, repo, d, bytes.NewReader(b))
 }
 
+// maxFiles bounds the parts of an artifact that Files reads, each by a request.
+const maxFiles = 1000
+
 // Files reads an artifact that [Registry.Referrers] lists or [Registry.Attach]
 // made, by the names of its files; a part without a name goes by its digest.
 // Their names are the publisher's: they may lead out of any directory. All of it
-// is compared to its digests; an artifact of more than 64 MiB is ErrOutOfRange.
+// is compared to its digests.
+//
+// An artifact of more than 64 MiB or 1000 parts is ErrOutOfRange, and one with two
+// files of one name ErrInvalidArgument, before any of its parts is asked for.
 func (r *Registry) Files(ctx context.Context, repo string, d ocispec.Descriptor) (map[string][]byte, error) {
+	op, name := "read", repo+"@"+d.Digest.String()
+	if err := checkManifest(d); err != nil {
+		return nil, r.failed(ctx, op, name, err)
+	}
 	b, err := r.read(ctx, repo, d)
 	if err != nil {
 		return nil, err
 	}
-	var m ocispec.Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, r.failed(ctx, "read", repo+"@"+d.Digest.String(), fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument))
+	parts, err := filesOf(b)
+	if err != nil {
+		return nil, r.failed(ctx, op, name, err)
 	}
 	files := map[string][]byte{}
-	left := int64(maxRead)
-	for _, l := range m.Layers {
-		if l.Size < 0 || l.Size > left {
-			return nil, r.failed(ctx, "read", repo+"@"+d.Digest.String(), fmt.Errorf("an artifact of more than %d bytes: %w", maxRead, errdefs.ErrOutOfRange))
-		}
-		left -= l.Size
-		name := l.Annotations[ocispec.AnnotationTitle]
-		if name == "" {
-			name = l.Digest.String()
-		}
-		if l.MediaType == ocispec.MediaTypeEmptyJSON {
-			continue
-		}
-		if files[name], err = r.read(ctx, repo, ocispec.Descriptor{Digest: l.Digest, Size: l.Size}); err != nil {
+	for name, part := range parts {
+		if files[name], err = r.read(ctx, repo, part); err != nil {
 			return nil, err
 		}
 	}
 	return files, nil
+}
+
+// filesOf are the parts that an artifact's manifest lists, if they are bearable.
+func filesOf(manifest []byte) (map[string]ocispec.Descriptor, error) {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(manifest, &m); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	if len(m.Layers) > maxFiles {
+		return nil, fmt.Errorf("an artifact of %d parts, more than %d: %w", len(m.Layers), maxFiles, errdefs.ErrOutOfRange)
+	}
+	parts := map[string]ocispec.Descriptor{}
+	left := int64(maxRead)
+	for _, l := range m.Layers {
+		if l.Size < 0 {
+			return nil, fmt.Errorf("%.80q: negative size %d: %w", l.Digest, l.Size, errdefs.ErrInvalidArgument)
+		}
+		if left -= l.Size; left < 0 {
+			return nil, fmt.Errorf("an artifact of more than %d bytes: %w", maxRead, errdefs.ErrOutOfRange)
+		}
+		if l.MediaType == ocispec.MediaTypeEmptyJSON {
+			continue
+		}
+		name := cmp.Or(l.Annotations[ocispec.AnnotationTitle], l.Digest.String())
+		if other, ok := parts[name]; ok && other.Digest != l.Digest {
+			return nil, fmt.Errorf("an artifact with two files %.80q: %w", name, errdefs.ErrInvalidArgument)
+		}
+		parts[name] = ocispec.Descriptor{Digest: l.Digest, Size: l.Size}
+	}
+	return parts, nil
 }

@@ -207,7 +207,9 @@ func (p *inLayout) learn(ctx context.Context) error {
 	return nil
 }
 
-func (p *inLayout) has(_ context.Context, d ocispec.Descriptor) (bool, error) { return p.Exists(d) }
+func (p *inLayout) has(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+	return p.Exists(ctx, d)
+}
 
 // put compares the content to its digest: no server does.
 func (p *inLayout) put(ctx context.Context, d ocispec.Descriptor, _ place, open func() (io.ReadCloser, error)) error {
@@ -216,11 +218,11 @@ func (p *inLayout) put(ctx context.Context, d ocispec.Descriptor, _ place, open 
 		return err
 	}
 	defer rc.Close()
-	return p.Put(d, untilDone{ctx, rc})
+	return p.Put(ctx, d, rc)
 }
 
 func (p *inLayout) putManifest(ctx context.Context, d ocispec.Descriptor, body []byte, about bool) error {
-	if err := p.Put(d, untilDone{ctx, bytes.NewReader(body)}); err != nil || !about {
+	if err := p.Put(ctx, d, bytes.NewReader(body)); err != nil || !about {
 		return err
 	}
 	return p.list(ctx, d, "")
@@ -246,17 +248,4 @@ func (p *inLayout) list(ctx context.Context, d ocispec.Descriptor, tag string) e
 		})
 		return append(list, d)
 	})
-}
-
-// untilDone is a reader that ends with a context.
-type untilDone struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (u untilDone) Read(p []byte) (int, error) {
-	if err := u.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return u.Reader.Read(p)
 }

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -99,11 +100,13 @@ func TestCopyLayout(t *testing.T) {
 	// What is not there leaves nothing.
 	none := filepath.Join(t.TempDir(), "none")
 	for from, class := range map[string]error{
-		"oci:" + none:              errdefs.ErrNotFound,
-		"oci:" + t.TempDir():       errdefs.ErrNotFound,
-		"oci:" + dir + ":v2":       errdefs.ErrNotFound,
-		"oci:" + dir + ":bad name": errdefs.ErrInvalidArgument,
-		"oci:" + dir + "@" + none:  errdefs.ErrNotFound,
+		"oci:" + none:                                       errdefs.ErrNotFound,
+		"oci:" + t.TempDir():                                errdefs.ErrNotFound,
+		"oci:" + dir + ":v2":                                errdefs.ErrNotFound,
+		"oci:" + dir + ":bad name":                          errdefs.ErrInvalidArgument,
+		"oci:" + dir + ":v1\n":                              errdefs.ErrInvalidArgument,
+		"oci:" + dir + ":v\n1":                              errdefs.ErrInvalidArgument,
+		"oci:" + dir + "@" + none:                           errdefs.ErrNotFound,
 		"oci:" + dir + "@" + digest.FromString("").String(): errdefs.ErrNotFound,
 		srv.Host + "/none:v1":                               errdefs.ErrNotFound,
 	} {
@@ -130,6 +133,62 @@ func TestCopyLayoutUnwritten(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(list), `"v1"`)
 	require.NotContains(t, string(list), `"v2"`)
+}
+
+// A blob that is damaged, of whatever size, is written again, and what is in order is not.
+func TestCopyLayoutDamaged(t *testing.T) {
+	ctx := t.Context()
+	srv := registrytest.NewServer(t, nil)
+	multi(t, open(t, srv), "app:v1", "amd64")
+	dir := t.TempDir()
+	copied := func() (written int) {
+		_, err := registry.Copy(ctx, srv.Host+"/app:v1", "oci:"+dir+":v1", &registry.CopyOptions{Progress: func(p registry.Progress) {
+			if p.Done && !p.There {
+				written++
+			}
+		}})
+		require.NoError(t, err)
+		return written
+	}
+	require.Equal(t, 2, copied())
+	require.Zero(t, copied())
+	for name, fault := range map[string]func(path string) error{
+		"a bit":   flip,
+		"cut off": func(path string) error { return os.Truncate(path, 3) },
+		"zeros": func(path string) error {
+			i, _ := os.Stat(path)
+			return os.WriteFile(path, make([]byte, i.Size()), 0o600)
+		},
+		"a link":    func(path string) error { return errors.Join(os.Rename(path, path+"-"), os.Symlink(path+"-", path)) },
+		"a fifo":    func(path string) error { return errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600)) },
+		"not there": os.Remove,
+	} {
+		blobs, err := filepath.Glob(filepath.Join(dir, "blobs/sha256/*"))
+		require.NoError(t, err)
+		for _, path := range blobs {
+			require.NoError(t, fault(path))
+		}
+		require.Equal(t, 2, copied(), name)
+		for _, path := range blobs {
+			i, err := os.Lstat(path)
+			require.NoError(t, err)
+			require.True(t, i.Mode().IsRegular(), name)
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, filepath.Base(path), digest.FromBytes(b).Encoded(), name)
+			_ = os.Remove(path + "-")
+		}
+	}
+}
+
+// flip changes one bit of a file.
+func flip(path string) error {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		b[len(b)/2] ^= 1
+		err = os.WriteFile(path, b, 0o600)
+	}
+	return err
 }
 
 // Several copies to one layout at a time.

@@ -29,6 +29,9 @@ type Own struct {
 type Tasks interface {
 	api.TasksClient
 	engine.Parker
+
+	// Relimit is told of at engine.Backend.
+	Relimit(ctx context.Context, id string, r *specs.LinuxResources) error
 }
 
 // Sole implements engine.Backend: the lock on the root says so.
@@ -65,6 +68,11 @@ func (*Own) Permits(s *specs.Spec) error {
 		return err
 	}
 	return host.CheckCaps(s.Process.Capabilities.Bounding)
+}
+
+// Relimit implements engine.Backend.
+func (o *Own) Relimit(ctx context.Context, id string, r *specs.LinuxResources) error {
+	return o.Tasks.Relimit(ctx, id, r)
 }
 
 // Clear implements engine.Backend.

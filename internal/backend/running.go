@@ -32,6 +32,9 @@ func (Running) Drafts(string) bool { return false }
 // Permits implements engine.Backend: that containerd finds out by itself.
 func (Running) Permits(*specs.Spec) error { return nil }
 
+// Relimit implements engine.Backend: that containerd begins no life by itself.
+func (Running) Relimit(context.Context, string, *specs.LinuxResources) error { return nil }
+
 // Clear implements engine.Backend.
 func (r Running) Clear(_ context.Context, _, _ string, err error) error {
 	if r.Gone(err) {

@@ -15,29 +15,44 @@ import (
 // attached are streams that this program copies.
 type attached struct {
 	stdio.Streams
-	log    *logfile.Writer
+	log    *logfile.Writer // when opened is closed
+	failed error           // that there is none
+	opened chan struct{}
 	kind   stdio.Kind
 	ended  chan struct{}
 	ending sync.Once
 }
 
-// attach makes pipes for a runtime, which relays them or has the process open them.
+// attach makes pipes for a runtime, which relays them or has the process open them. The
+// log is opened while the runtime makes the process.
 func attach(out engine.Output, std engine.Stdio, relay bool) (engine.Streams, error) {
-	log, err := logfile.Create(logPath(out), out.Limit)
-	if err != nil {
-		return nil, err
-	}
 	ended := make(chan struct{})
-	a := &attached{log: log, kind: stdio.Kind{Relay: relay, EOF: out.EndInput, Ended: ended}, ended: ended}
-	if err := a.OpenLogged(std.In.Next(), std.Out, std.Err, out.TTY, log); err != nil {
+	a := &attached{opened: make(chan struct{}), kind: stdio.Kind{Relay: relay, EOF: out.EndInput, Ended: ended}, ended: ended}
+	go func() {
+		defer close(a.opened)
+		a.log, a.failed = logfile.Create(logPath(out), out.Limit)
+	}()
+	if err := a.OpenLogged(std.In.Next(), std.Out, std.Err, out.TTY, func() *logfile.Writer { return a.log }); err != nil {
 		a.Drop()
-		return nil, errors.Join(err, log.End())
+		return nil, errors.Join(err, a.endLog())
 	}
 	return a, nil
 }
 
 // Given implements engine.Streams.
-func (*attached) Given(int) error { return nil }
+func (a *attached) Given(int) error {
+	<-a.opened
+	return a.failed
+}
+
+// endLog ends the log, if there is one.
+func (a *attached) endLog() error {
+	<-a.opened
+	if a.log == nil {
+		return nil
+	}
+	return a.log.End()
+}
 
 // Begin implements life.Streams.
 func (a *attached) Begin() { a.Streams.Begin(a.kind) }
@@ -52,7 +67,7 @@ func (a *attached) Drain(seen bool) error {
 		<-copied
 	}
 	err := a.Err()
-	if lerr := a.log.End(); lerr != nil && err == nil {
+	if lerr := a.endLog(); lerr != nil && err == nil {
 		err = fmt.Errorf("log: %w", lerr)
 	}
 	a.Close()

@@ -203,6 +203,9 @@ func (b *Body) make(ctx, own context.Context) (err error) {
 	if err := b.makeLayer(ctx); err != nil {
 		return err
 	}
+	if b.usual() {
+		b.e.Expect(own, id, b.e.OverPoints(b.Root))
+	}
 	if err := b.show(ctx); err != nil {
 		return err
 	}
@@ -213,6 +216,15 @@ func (b *Body) make(ctx, own context.Context) (err error) {
 		return err
 	}
 	return b.Outline().Shift(b.Root)
+}
+
+// usual tells whether what makes the process can begin with what is known when there is a
+// layer: the container has namespaces of its own, and its root stays as it is. A bound of
+// its disk is set on the layer's directories before they are mounted.
+func (b *Body) usual() bool {
+	p, w := &b.plan, &b.plan.Wanted
+	return !p.lasting() && p.Edit == nil && p.Given == nil && p.Disk == 0 &&
+		!w.Security.UserNS && !w.HostNet && w.ShareNet == ""
 }
 
 // ask finds out what the image and the caller want, before anything is made.

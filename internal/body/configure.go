@@ -70,6 +70,7 @@ func (b *Body) specify(ctx context.Context, root *rootfs.Root, made *specs.Spec)
 		return nil, err
 	}
 	if edit != nil {
+		spec.Unshare(s)
 		if err := edit(s); err != nil {
 			return nil, fmt.Errorf("Config.Spec: %w", err)
 		}

@@ -53,7 +53,7 @@ func Spec(dir string) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(b)
+	return Parse(b)
 }
 
 // Annotate adds an annotation to the configuration, unless it has one of that
@@ -89,7 +89,12 @@ func Move(dir, rootfs string) error {
 	return edit(dir, func(all map[string]json.RawMessage) error { return inside(all, "root", "path", rootfs) })
 }
 
-// edit changes the configuration. What else is in it stays as it is, known here
+// Limit says that lives to come have other resources.
+func Limit(dir string, r *specs.LinuxResources) error {
+	return edit(dir, func(all map[string]json.RawMessage) error { return inside(all, "linux", "resources", r) })
+}
+
+// edit changes the configuration, as a whole: a shim may be killed in the middle. What else is in it stays as it is, known here
 // or not.
 func edit(dir string, change func(map[string]json.RawMessage) error) error {
 	path := filepath.Join(dir, config)
@@ -107,7 +112,10 @@ func edit(dir string, change func(map[string]json.RawMessage) error) error {
 	if b, err = json.Marshal(all); err != nil {
 		return err
 	}
-	return os.WriteFile(path, b, 0o600)
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 func set(all map[string]json.RawMessage, name string, value any) (err error) {
@@ -144,7 +152,7 @@ func Sweep(dir string) error {
 
 // SweepSpec is Sweep for a container whose bundle went with its shim.
 func SweepSpec(spec []byte) error {
-	s, err := parse(spec)
+	s, err := Parse(spec)
 	if err != nil {
 		return nil // it was made no further than to a part of its configuration
 	}

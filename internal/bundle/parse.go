@@ -10,9 +10,9 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// parse parses a configuration. Its seccomp profile is not to be changed: it may be
+// Parse parses a configuration. Its seccomp profile is not to be changed: it may be
 // that of other containers.
-func parse(b []byte) (*specs.Spec, error) {
+func Parse(b []byte) (*specs.Spec, error) {
 	last := profiles.Load()
 	b, cut := last.cut(b)
 	var s specs.Spec

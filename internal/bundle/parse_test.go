@@ -36,11 +36,11 @@ func TestParseAgain(t *testing.T) {
 	} {
 		var want specs.Spec
 		require.NoError(t, json.Unmarshal(b, &want))
-		got, err := parse(b)
+		got, err := Parse(b)
 		require.NoError(t, err)
 		require.Equal(t, &want, got)
 	}
-	_, err := parse(configuration(t, specs.ActErrno, 4)[:100])
+	_, err := Parse(configuration(t, specs.ActErrno, 4)[:100])
 	require.Error(t, err)
 }
 
@@ -48,7 +48,7 @@ func BenchmarkParse(b *testing.B) {
 	text := configuration(b, specs.ActErrno, 200)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		_, err := parse(text)
+		_, err := Parse(text)
 		require.NoError(b, err)
 	}
 }

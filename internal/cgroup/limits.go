@@ -3,6 +3,7 @@ package cgroup
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -13,10 +14,11 @@ import (
 	"github.com/opencontainers/cgroups/fs"
 	"github.com/opencontainers/cgroups/fs2"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
-// Limit sets a cgroup's limits, and the devices that it may use, before a process
-// is in it. What r does not name stays as it is. The rules of runc are meant: its
+// Limit sets a cgroup's limits, and the devices that it may use, before a command is
+// executed in it. What r does not name stays as it is. The rules of runc are meant: its
 // library sets what is more than a number.
 func Limit(path string, r *specs.LinuxResources, rules []specs.LinuxDeviceCgroup) error {
 	if path == "" {
@@ -201,19 +203,34 @@ func deviceRule(r specs.LinuxDeviceCgroup) *devconfig.Rule {
 }
 
 // allow writes rules for a new cgroup of version 1, one after the other, as the
-// kernel takes them.
-func allow(dir string, rules []specs.LinuxDeviceCgroup) error {
-	for _, r := range rules {
-		rule := deviceRule(r)
-		text, name := rule.CgroupString(), "devices.deny"
-		if rule.Type == devconfig.WildcardDevice {
-			text = "a"
+// kernel takes them. There are a dozen, for two files: each is opened once.
+func allow(dir string, rules []specs.LinuxDeviceCgroup) (err error) {
+	files := map[bool]int{}
+	defer func() {
+		for _, fd := range files {
+			unix.Close(fd)
 		}
+	}()
+	for _, r := range rules {
+		name := "devices.deny"
 		if r.Allow {
 			name = "devices.allow"
 		}
-		if err := cgroups.WriteFile(dir, name, text); err != nil {
-			return fmt.Errorf("rule %q for devices: %w", text, err)
+		fd, open := files[r.Allow]
+		if !open {
+			path := filepath.Join(dir, name)
+			if fd, err = unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
+				return &os.PathError{Op: "open", Path: path, Err: err}
+			}
+			files[r.Allow] = fd
+		}
+		rule := deviceRule(r)
+		text := rule.CgroupString()
+		if rule.Type == devconfig.WildcardDevice {
+			text = "a"
+		}
+		if _, err := unix.Write(fd, []byte(text)); err != nil {
+			return fmt.Errorf("rule %q for devices: %w", text, os.NewSyscallError("write "+name, err))
 		}
 	}
 	return nil

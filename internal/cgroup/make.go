@@ -61,13 +61,15 @@ func (h hierarchy) controllers() []string {
 // Fresh is a cgroup that is being made for a process that begins in it.
 type Fresh struct {
 	Doors
-	path string
-	made []hierarchy
+	path  string
+	made  []hierarchy
+	found []hierarchy // in which it was there, and empty
 }
 
 // Begin makes a cgroup in version 2's hierarchy, where a process can begin while
-// Complete makes the rest. One that holds processes is errdefs.ErrAlreadyExists, and
-// stays as it is. "" is no cgroup, here and in all that follows.
+// Complete makes the rest. One that holds processes, or has others below it that do, is
+// errdefs.ErrAlreadyExists, and stays as it is. "" is no cgroup, here and in all that
+// follows.
 func Begin(path string) (*Fresh, error) {
 	f := &Fresh{Doors: Doors{Two: -1}, path: path}
 	return f, f.make(true)
@@ -88,10 +90,15 @@ func (f *Fresh) make(two bool) error {
 		if h.two != two {
 			continue
 		}
-		if err := h.make(f.path); err != nil {
+		there, err := h.make(f.path)
+		switch {
+		case err != nil:
 			return fmt.Errorf("make cgroup: %w", err)
+		case there:
+			f.found = append(f.found, h)
+		default:
+			f.made = append(f.made, h)
 		}
-		f.made = append(f.made, h)
 		if err := f.open(h, f.path); err != nil {
 			return err
 		}
@@ -99,41 +106,55 @@ func (f *Fresh) make(two bool) error {
 	return nil
 }
 
-// Undo removes what was made. What has begun in it has ended.
+// At is it, by its path.
+func (f *Fresh) At() Group { return At(f.path) }
+
+// Undo removes what was made, and what was there as long as it is empty: processes that
+// have come to be there are others', and live. What has begun in it has ended.
 func (f *Fresh) Undo() error {
 	end := time.Now().Add(deathLimit)
 	var errs []error
+	for _, h := range f.found {
+		_ = unix.Rmdir(filepath.Join(h.dir, f.path))
+	}
 	for _, h := range f.made {
 		errs = append(errs, remove(filepath.Join(h.dir, f.path), nil, end))
 	}
 	return errors.Join(errs...)
 }
 
-func (h hierarchy) make(path string) error {
+// make makes a cgroup, unless it is there and empty.
+func (h hierarchy) make(path string) (there bool, err error) {
 	dir := filepath.Join(h.dir, path)
 	above := filepath.Dir(path)
 	if err := h.prepare(above); err != nil {
-		return err
+		return false, err
 	}
-	err := unix.Mkdir(dir, 0o755)
+	err = unix.Mkdir(dir, 0o755)
 	if err == unix.ENOENT { // it was removed since
 		h.forget(above)
 		if err := h.prepare(above); err != nil {
-			return err
+			return false, err
 		}
 		err = unix.Mkdir(dir, 0o755)
 	}
 	switch err {
 	case nil:
-		return nil
+		if above == "/" && slices.Contains(h.controllers(), "cpuset") {
+			err = inherit(dir) // the root hands nothing down
+		}
+		if err != nil {
+			_ = unix.Rmdir(dir)
+		}
+		return false, err
 	case unix.EEXIST:
 		// What a dead runtime has left, or a container's.
-		if pids, err := list(dir); err != nil || len(pids) > 0 {
-			return fmt.Errorf("%s holds processes %v: %w", dir, pids, errors.Join(err, errdefs.ErrAlreadyExists))
+		if pids, err := within(dir); err != nil || len(pids) > 0 {
+			return true, fmt.Errorf("%s holds processes %v: %w", dir, pids, errors.Join(err, errdefs.ErrAlreadyExists))
 		}
-		return nil
+		return true, nil
 	}
-	return &fs.PathError{Op: "mkdir", Path: dir, Err: err}
+	return false, &fs.PathError{Op: "mkdir", Path: dir, Err: err}
 }
 
 // parents are the cgroups that are known to be ready for others in them.
@@ -284,7 +305,7 @@ func (d Doors) Close() {
 
 // Ones gives version 1's hierarchies by the names of their directories, in the
 // order of their mounts; none where version 2 is all there is.
-func Ones() ([]string, error) {
+var Ones = sync.OnceValues(func() ([]string, error) {
 	found, err := hierarchies()
 	if err != nil || unified() {
 		return nil, err
@@ -297,7 +318,7 @@ func Ones() ([]string, error) {
 		}
 	}
 	return names, nil
-}
+})
 
 // Drop removes a cgroup whose processes have ended.
 func Drop(path string) error {

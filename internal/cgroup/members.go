@@ -19,8 +19,16 @@ func (g Group) Pids() ([]int, error) {
 	if root == "" {
 		return nil, fmt.Errorf("the container has no cgroup: %w", errdefs.ErrNotFound)
 	}
-	var pids []int
-	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+	pids, err := within(root)
+	if gone(err) {
+		return nil, fmt.Errorf("the container has ended: %w", errdefs.ErrNotFound)
+	}
+	return pids, err
+}
+
+// within gives the processes of a cgroup and of those below it.
+func within(root string) (pids []int, err error) {
+	err = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
 			var here []int
 			here, err = list(path)
@@ -31,9 +39,6 @@ func (g Group) Pids() ([]int, error) {
 		}
 		return err
 	})
-	if gone(err) {
-		return nil, fmt.Errorf("the container has ended: %w", errdefs.ErrNotFound)
-	}
 	return pids, err
 }
 

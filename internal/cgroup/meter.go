@@ -14,15 +14,21 @@ import (
 type Meter struct {
 	group Group
 	files map[file]int // descriptors; -1: this host has no such file
-	buf   [16 << 10]byte
+	buf   []byte
 	found bool // a file was read
 }
 
 // file is one of a controller's.
 type file struct{ controller, name string }
 
+// usual is more than most files have: those that tell of each disk or processor may
+// have any number of lines.
+const usual = 16 << 10
+
 // Meter makes one for this cgroup, which has to be closed.
-func (g Group) Meter() *Meter { return &Meter{group: g, files: map[file]int{}} }
+func (g Group) Meter() *Meter {
+	return &Meter{group: g, files: map[file]int{}, buf: make([]byte, usual)}
+}
 
 var errNone = fmt.Errorf("the container has no cgroup: %w", errdefs.ErrNotFound)
 
@@ -64,7 +70,10 @@ func (m *Meter) read(f file) []byte {
 		return nil
 	}
 	size := 0
-	for size < len(m.buf) {
+	for {
+		if size == len(m.buf) {
+			m.buf = append(m.buf, make([]byte, size)...)
+		}
 		n, err := unix.Pread(fd, m.buf[size:], int64(size))
 		if err == unix.EINTR {
 			continue

@@ -150,7 +150,7 @@ func kill(pids []int, dir string, end time.Time) error {
 		}
 	}()
 	for _, pid := range pids {
-		fd, err := unix.PidfdOpen(pid, 0)
+		fd, err := pidfd.Open(pid)
 		switch {
 		case err == nil:
 			fds[pid] = fd

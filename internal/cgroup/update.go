@@ -1,12 +1,16 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Update changes the limits of a cgroup that holds processes. A rate of 0 is no rate
@@ -20,9 +24,11 @@ func Update(path string, r *specs.LinuxResources) error {
 		return err
 	}
 	made.SkipDevices = true
-	if err := fits(path, made.Memory); err != nil {
+	settle, err := makeRoom(path, made.Memory)
+	if err != nil {
 		return err
 	}
+	defer settle()
 	if unified() {
 		if err := endRates(path, r.BlockIO); err != nil {
 			return err
@@ -32,17 +38,44 @@ func Update(path string, r *specs.LinuxResources) error {
 	return set(path, made)
 }
 
-// fits tells whether a limit of memory leaves the processes what they have. Version
-// 1 would refuse it if not, and version 2 kill.
-func fits(path string, limit int64) error {
-	if limit <= 0 {
-		return nil
+// makeRoom has the kernel let go of what it can do without, such as the contents of
+// files, until a limit of memory leaves the processes what they have. Where it can't,
+// that is errdefs.ErrInvalidArgument, and the limit is what it was: version 2 would kill.
+// settle is called when the limit is set.
+func makeRoom(path string, limit int64) (settle func(), err error) {
+	settle = func() {}
+	usage, lower := "memory.usage_in_bytes", "memory.limit_in_bytes"
+	if unified() {
+		usage, lower = "memory.current", "memory.high"
 	}
-	now, err := At(path).Count()
-	if err == nil && now.Memory > limit {
-		return fmt.Errorf("memory limit of %d bytes: the container uses %d: %w", limit, now.Memory, errdefs.ErrInvalidArgument)
+	dir := At(path).Dir("memory")
+	used, err := os.ReadFile(filepath.Join(dir, usage))
+	if err != nil || limit <= 0 || number(used) <= limit {
+		return settle, nil // an error: to set the limit will say so
 	}
-	return nil // a cgroup that is gone: to set the limit will say so
+	before, err := os.ReadFile(filepath.Join(dir, lower))
+	if err != nil {
+		return settle, err
+	}
+	// With version 1 that is the limit itself, which the kernel refuses if there is no
+	// room. With version 2 it is one that is not kept to at any price.
+	err = os.WriteFile(filepath.Join(dir, lower), strconv.AppendInt(nil, limit, 10), 0)
+	if unified() {
+		settle = func() { write(dir, lower, string(before)) }
+		used, _ = os.ReadFile(filepath.Join(dir, usage))
+		if err == nil && number(used) > limit {
+			err = unix.EBUSY
+		}
+	}
+	if err == nil {
+		return settle, nil
+	}
+	settle()
+	if errors.Is(err, unix.EBUSY) {
+		used, _ = os.ReadFile(filepath.Join(dir, usage))
+		return nil, fmt.Errorf("memory limit of %d bytes: the container uses %d: %w", limit, number(used), errdefs.ErrInvalidArgument)
+	}
+	return nil, err
 }
 
 // rates are those of a disk, by what version 2 calls them.

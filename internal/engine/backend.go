@@ -5,6 +5,7 @@ import (
 	"io"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -37,6 +38,10 @@ type Backend interface {
 	// configuration, as far as that is known before the runtime tries.
 	Permits(s *specs.Spec) error
 
+	// Relimit notes what a detached container's later lives may use, which its shim
+	// begins without this program. Its journal is locked meanwhile.
+	Relimit(ctx context.Context, id string, r *specs.LinuxResources) error
+
 	// Clear removes what there is of a container in its runtime beyond its
 	// task, whose deletion gave err. cgroup is the container's.
 	Clear(ctx context.Context, id, cgroup string, err error) error
@@ -46,7 +51,7 @@ type Backend interface {
 	// both streams of output, or none.
 	Relays(tty bool) bool
 
-	// Parker makes containers whose command comes later; nil: nothing behind it can.
+	// Parker makes containers of which some comes later; nil: nothing behind it can.
 	Parker() Parker
 
 	// Attach connects a first process to the ends that the program has, and
@@ -64,8 +69,13 @@ type Backend interface {
 	Complete(ctx context.Context, o Output) error
 }
 
-// Parker makes containers whose command comes later.
+// Parker makes containers of which some comes later.
 type Parker interface {
+	// Expect tells of an attached container, by its cgroup and root file system, before it
+	// is asked for: what it is made of besides is prepared meanwhile. It does not wait. Deleting the
+	// container's task takes that back, where it was not made.
+	Expect(ctx context.Context, id, cgroup string, root []*types.Mount)
+
 	// Park makes a container whose first process waits for its command.
 	// errdefs.ErrNotImplemented is that it can't with this configuration, or on this
 	// host.

@@ -77,6 +77,7 @@ type Engine struct {
 	verified verified
 	names    names
 	users    users
+	origins  sync.Map // ids of containers whose image has a lease
 
 	mu       sync.Mutex
 	closed   bool

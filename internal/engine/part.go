@@ -31,7 +31,7 @@ type Part interface {
 // before what it uses, and the record next, so that a kill in the middle leaves
 // what Orphans finds. The rest goes at once.
 func (e *Engine) parts() (first, rest []Part) {
-	return []Part{taskPart{e}, recordPart{e}}, []Part{filesPart{e}, layerPart{e}, quotaPart{e}, usersPart{e}, namePart{e}}
+	return []Part{taskPart{e}, recordPart{e}}, []Part{filesPart{e}, layerPart{e}, quotaPart{e}, usersPart{e}, namePart{e}, originPart{e}}
 }
 
 // Remove deletes a container, running or not, with all of its parts. What is
@@ -41,16 +41,34 @@ func (e *Engine) Remove(ctx context.Context, c containers.Container) error {
 		return errors.New("delete container: no id")
 	}
 	first, rest := e.parts()
-	errs := make([]error, len(first)+len(rest))
-	remove := func(n int, p Part) {
-		errs[n] = e.undo(ctx, fmt.Sprintf("delete %s of %s", p, c.ID), func(ctx context.Context) error { return p.Remove(ctx, c) })
+	var errs []error
+	for _, p := range first {
+		errs = append(errs, e.remove(ctx, c, p))
 	}
-	for n, p := range first {
-		remove(n, p)
-	}
+	return errors.Join(append(errs, e.removeAll(ctx, c, rest))...)
+}
+
+// RemoveEnded is Remove for a container whose processes have ended, and of which nothing
+// is to outlast the program: no part of it waits for another. letGo has the runtime let
+// go of what it has of it, in place of the task's own removal.
+func (e *Engine) RemoveEnded(ctx context.Context, c containers.Container, letGo func(context.Context) error) error {
+	first, rest := e.parts()
+	gone := make(chan error, 1)
+	go func() { gone <- e.undo(ctx, "delete task of "+c.ID, letGo) }()
+	err := e.removeAll(ctx, c, append(first[1:], rest...))
+	return errors.Join(<-gone, err)
+}
+
+func (e *Engine) remove(ctx context.Context, c containers.Container, p Part) error {
+	return e.undo(ctx, fmt.Sprintf("delete %s of %s", p, c.ID), func(ctx context.Context) error { return p.Remove(ctx, c) })
+}
+
+// removeAll removes parts at once.
+func (e *Engine) removeAll(ctx context.Context, c containers.Container, parts []Part) error {
+	errs := make([]error, len(parts))
 	var wg sync.WaitGroup
-	for n, p := range rest {
-		wg.Go(func() { remove(len(first)+n, p) })
+	for n, p := range parts {
+		wg.Go(func() { errs[n] = e.remove(ctx, c, p) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

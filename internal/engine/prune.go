@@ -7,4 +7,4 @@ import "context"
 type Prune func(ctx context.Context, ctorEngine, options any) (removed []string, bytes int64, err error)
 
 // The packages that can set these; nil: the program does not have them.
-var PruneContainers, PruneNetworks Prune
+var PruneImages, PruneContainers, PruneNetworks Prune

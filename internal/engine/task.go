@@ -5,8 +5,10 @@ import (
 	"path/filepath"
 
 	api "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 
@@ -35,6 +37,21 @@ func (e *Engine) Cgroup(id string) string {
 		return ""
 	}
 	return filepath.Join(parent, id)
+}
+
+// Expect tells of a container that is about to be made, in namespaces of its own.
+func (e *Engine) Expect(ctx context.Context, id string, root []mount.Mount) {
+	if p := e.Backend.Parker(); p != nil {
+		p.Expect(ctx, id, e.Cgroup(id), Mounts(root))
+	}
+}
+
+// Mounts are mounts as a runtime is told them.
+func Mounts(all []mount.Mount) (told []*types.Mount) {
+	for _, m := range all {
+		told = append(told, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	return told
 }
 
 // DeleteEnded is DeleteTask for a container that has ended, usually, or that the

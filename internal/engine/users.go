@@ -24,7 +24,13 @@ const (
 // users are the ranges that containers have.
 type users struct {
 	mu sync.Mutex
-	by map[uint32]string // containers, by the first number; nil: not looked up yet
+	by map[uint32]user // by the first number; nil: not looked up yet
+}
+
+// user is a container that has a range.
+type user struct {
+	id       string
+	recorded bool // its record was found: when it is not any more, the container is gone
 }
 
 // TakeUsers gives a container a range of users that no other container of the engine
@@ -41,14 +47,15 @@ func (e *Engine) TakeUsers(ctx context.Context, id string) (first uint32, err er
 	for n := range all {
 		first := uint32(firstRange+(begin+n)%all) * UsersEach
 		if _, taken := e.users.by[first]; !taken {
-			e.users.by[first] = id
+			e.users.by[first] = user{id: id}
 			return first, nil
 		}
 	}
 	return 0, fmt.Errorf("all %d ranges of users are other containers' (%w): remove some", all, errdefs.ErrUnavailable)
 }
 
-// knowUsers looks up once which ranges containers have that were made before.
+// knowUsers looks up which ranges containers have: once, unless other programs may make
+// containers, and remove them.
 func (e *Engine) knowUsers(ctx context.Context) error {
 	if e.users.by != nil && e.Backend.Sole() {
 		return nil
@@ -57,14 +64,18 @@ func (e *Engine) knowUsers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if e.users.by == nil {
-		e.users.by = map[uint32]string{}
+	next := map[uint32]user{}
+	for first, u := range e.users.by {
+		if !u.recorded { // it is being made by this program
+			next[first] = u
+		}
 	}
 	for _, c := range all {
 		if r, ok := record.Of(c); ok && r.Users != 0 {
-			e.users.by[r.Users] = c.ID
+			next[r.Users] = user{c.ID, true}
 		}
 	}
+	e.users.by = next
 	return nil
 }
 
@@ -77,8 +88,8 @@ func (usersPart) String() string { return "users" }
 func (p usersPart) Remove(_ context.Context, c containers.Container) error {
 	p.e.users.mu.Lock()
 	defer p.e.users.mu.Unlock()
-	for first, id := range p.e.users.by {
-		if id == c.ID {
+	for first, u := range p.e.users.by {
+		if u.id == c.ID {
 			delete(p.e.users.by, first)
 		}
 	}

@@ -23,16 +23,24 @@ type Log struct {
 	ring   [keep]Event   // by number
 	first  uint64        // the oldest in the ring
 	more   chan struct{} // closed when there is another event; nil: nobody waits
-	file   *segment      // that is written to; nil: there is none yet
 	closed bool
-	failed error // the files can't be written any more
+
+	file   *segment      // that is written to; nil: there is none yet
+	saved  uint64        // the last event that the files have, or are past
+	failed error         // why they have not all; nil: they have
+	tried  time.Time     // when that was found
+	rest   time.Duration // how long a disk that took nothing is left alone
 }
+
+// rest is Log.rest but for tests: a disk may be full for long, and each try costs a call
+// of the kernel.
+const rest = time.Second
 
 // Open gives the log that is in a directory, which is made when there is something to
 // be written. "" is a log that is gone with the program: its numbers are higher than
 // those of earlier programs.
 func Open(dir string) *Log {
-	l := &Log{dir: dir}
+	l := &Log{dir: dir, rest: rest}
 	if dir == "" {
 		l.last = beyond()
 		l.first = l.last + 1
@@ -53,11 +61,12 @@ func (l *Log) start() {
 	if err != nil { // it is damaged: what comes is told apart by its numbers
 		file, last = &segment{}, beyond()
 	}
-	l.file, l.last, l.first = file, last, last+1
+	l.file, l.last, l.saved, l.first = file, last, last, last+1
 }
 
-// Add notes an event, whose number and time are given by the log. A disk that takes
-// nothing costs later programs the event, and not the readers of this one.
+// Add notes an event, whose number and time are given by the log. While a disk takes
+// nothing, events are kept in memory as without one; it is tried again from time to
+// time, and then has what is still in memory.
 func (l *Log) Add(e Event) {
 	if l == nil {
 		return
@@ -75,12 +84,31 @@ func (l *Log) Add(e Event) {
 	}
 	l.ring[e.Number%keep] = e
 	l.first = max(l.first, e.Number-min(e.Number, keep-1))
-	if l.dir != "" && l.failed == nil {
-		l.failed = l.file.add(l.dir, e)
+	if l.dir != "" {
+		l.save(l.rest)
 	}
 	if l.more != nil {
 		close(l.more)
 		l.more = nil
+	}
+}
+
+// save writes the events that the files have not, if the disk has not failed within
+// rest. It is called with mu held.
+func (l *Log) save(rest time.Duration) {
+	if l.failed == nil || time.Since(l.tried) >= rest {
+		l.failed = nil
+		for next := max(l.saved+1, l.first); next <= l.last && l.failed == nil; next++ {
+			if l.failed = l.file.add(l.dir, l.ring[next%keep]); l.failed == nil {
+				l.saved = next
+			}
+		}
+		if l.failed != nil {
+			l.tried = time.Now()
+		}
+	}
+	if l.failed != nil {
+		l.file.lack(l.last - l.saved)
 	}
 }
 
@@ -109,6 +137,9 @@ func (l *Log) Close() error {
 	}
 	if l.file == nil {
 		return nil
+	}
+	if l.failed != nil {
+		l.save(0)
 	}
 	return errors.Join(l.failed, l.file.close())
 }

@@ -15,7 +15,9 @@ import (
 )
 
 // The log is in segments: files that are called after their first event, with one
-// event a line. There are so many at most, of so many bytes; then the oldest goes.
+// event a line. There are so many at most, of so many bytes; then the oldest goes. For
+// each event that the disk has not taken there is a zero at the end of the newest: their
+// numbers are never those of other events, and their readers are told.
 const (
 	segments    = 4
 	segmentSize = 4 << 20
@@ -23,12 +25,13 @@ const (
 
 // segment is the file that is written to.
 type segment struct {
-	file *os.File // nil: none yet
-	size int64
+	file  *os.File // nil: none yet
+	size  int64    // of its lines
+	lacks bool     // there is more behind them
 }
 
 // resume opens the newest segment of a directory, and gives the number of the last
-// event. What a kill has left of half a line is cut off.
+// event. What a kill has left of half a line is cut off before the next line.
 func resume(dir string) (*segment, uint64, error) {
 	names, err := list(dir)
 	if err != nil || len(names) == 0 {
@@ -39,10 +42,7 @@ func resume(dir string) (*segment, uint64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	last, size, err := tail(f)
-	if err == nil {
-		err = f.Truncate(size)
-	}
+	last, size, lacks, err := tail(f)
 	if err != nil {
 		return nil, 0, errors.Join(err, f.Close())
 	}
@@ -51,7 +51,7 @@ func resume(dir string) (*segment, uint64, error) {
 			last--
 		}
 	}
-	return &segment{f, size}, last, nil
+	return &segment{f, size, true}, last + lacks, nil
 }
 
 // nameFormat has names in the order of their numbers.
@@ -73,30 +73,32 @@ func list(dir string) (names []string, err error) {
 // longest is more than an event has bytes.
 const longest = 64 << 10
 
-// tail gives the number of the last event of a file, and the size with it.
-func tail(f *os.File) (last uint64, size int64, err error) {
+// tail gives the number of the last event of a file, the size with it, and how many
+// events are lacking behind it.
+func tail(f *os.File) (last uint64, size int64, lacks uint64, err error) {
 	st, err := f.Stat()
-	if err != nil {
-		return 0, 0, err
+	if err != nil || st.Size() == 0 {
+		return 0, 0, 0, err
 	}
 	from := max(st.Size()-2*longest, 0)
 	b := make([]byte, st.Size()-from)
 	if _, err := f.ReadAt(b, from); err != nil && !errors.Is(err, io.EOF) {
-		return 0, 0, err
+		return 0, 0, 0, err
+	}
+	lacks = uint64(len(b) - len(bytes.TrimRight(b, "\x00")))
+	if lacks >= longest {
+		return 0, 0, 0, fmt.Errorf("%s lacks too many events to count", f.Name())
 	}
 	b = b[:bytes.LastIndexByte(b, '\n')+1]
+	if len(b) == 0 && from == 0 {
+		return 0, 0, lacks, nil
+	}
+	line := b[bytes.LastIndexByte(bytes.TrimSuffix(b, []byte("\n")), '\n')+1:]
 	var e Event
-	switch {
-	case st.Size() == 0:
-		return 0, 0, nil
-	case len(b) == 0:
-		return 0, 0, fmt.Errorf("%s has no event", f.Name())
-	}
-	line := b[bytes.LastIndexByte(b[:len(b)-1], '\n')+1:]
 	if err := json.Unmarshal(line, &e); err != nil {
-		return 0, 0, fmt.Errorf("%s: %w", f.Name(), err)
+		return 0, 0, 0, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	return e.Number, from + int64(len(b)), nil
+	return e.Number, from + int64(len(b)), lacks, nil
 }
 
 // add writes an event at the end.
@@ -110,16 +112,35 @@ func (s *segment) add(dir string, e Event) error {
 	if err != nil {
 		return err
 	}
+	if s.lacks {
+		if err := s.file.Truncate(s.size); err != nil {
+			return err
+		}
+		s.lacks = false
+	}
 	n, err := s.file.Write(append(line, '\n'))
+	if err != nil {
+		s.lacks = true // a part of the line, if nothing else
+		return err
+	}
 	s.size += int64(n)
-	return err
+	return nil
+}
+
+// lack notes how many events are missing at the end. To make a file longer takes no room
+// on the disk.
+func (s *segment) lack(events uint64) {
+	if s.file == nil {
+		return
+	}
+	s.lacks = true
+	if s.file.Truncate(s.size) == nil {
+		_ = s.file.Truncate(s.size + int64(min(events, longest))) // an error: it may be noted at the next event
+	}
 }
 
 // next begins the next segment.
 func (s *segment) next(dir string, number uint64) error {
-	if err := s.close(); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -137,8 +158,9 @@ func (s *segment) next(dir string, number uint64) error {
 	if err != nil {
 		return err
 	}
-	s.file, s.size = f, 0
-	return nil
+	err = s.close()
+	s.file, s.size, s.lacks = f, 0, false
+	return err
 }
 
 func (s *segment) close() error {

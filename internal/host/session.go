@@ -51,7 +51,7 @@ func isMember(pid, session int) bool {
 
 // endMember kills a process of a session and waits for its end.
 func endMember(pid, session int, end time.Time) {
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := pidfd.Open(pid)
 	if err == unix.ESRCH {
 		return // it has ended
 	}

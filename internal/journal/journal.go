@@ -1,7 +1,8 @@
 // Package journal is the file in which the lives of a container are written down
 // that a later program can find: when they began, how they ended, and whether the
-// next one is wanted. The program and the container's shim write it, each with the
-// lock.
+// next one is wanted. Programs and the container's shim write it, a whole change at a
+// time: none loses what another has written, and neither a kill nor a power cut leaves
+// half of a change.
 package journal
 
 import (
@@ -12,7 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
+	"reflect"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ type Journal struct {
 	dir  string        // for later programs; "": none finds the container
 	turn chan struct{} // held by Lock, where there is no directory to lock
 
-	mu     sync.Mutex // held by who changes what it says
+	mu     sync.Mutex // held while memory is read or changed
 	memory Past       // without a directory
 }
 
@@ -47,6 +48,8 @@ type Past struct {
 	Restarts int  // lives that its policy has begun since a caller began one
 	Due      bool // the life that begins next is one of these
 	Stopped  bool // a caller has stopped it: its policy begins no life
+
+	Told int // what was told of the lives, as Tell counts it
 }
 
 // Ended is p once its last life has ended so.
@@ -82,27 +85,28 @@ func (p Past) Code() int {
 	return p.Exit.Code
 }
 
-func (j *Journal) path() string { return filepath.Join(j.dir, "lives") }
-
 // Read gives what the journal says; nothing, where it can't be read.
 func (j *Journal) Read() Past {
 	if j == nil {
 		return Past{}
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.read()
-}
-
-func (j *Journal) read() (p Past) {
 	if j.dir == "" {
+		j.mu.Lock()
+		defer j.mu.Unlock()
 		return j.memory
 	}
-	if b, err := os.ReadFile(j.path()); err != nil || json.Unmarshal(b, &p) != nil {
+	b, err := os.ReadFile(j.path())
+	if err != nil {
 		return Past{}
 	}
-	return p
+	newest, found := newestOf(b)
+	if !found && len(b) > 0 { // two changes were made in the meantime, or none ever was
+		_ = j.alter(func(p *Past) { newest.Past = *p })
+	}
+	return newest.Past
 }
+
+func (j *Journal) path() string { return filepath.Join(j.dir, "lives") }
 
 // Exists tells whether the container is there: what is not written down has not
 // happened then.
@@ -114,38 +118,63 @@ func (j *Journal) Exists() bool {
 	return err == nil
 }
 
-func (j *Journal) write(p Past) error {
-	if j.dir == "" {
-		j.memory = p
-		return nil
-	}
-	b, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	made := j.path() + ".new"
-	if err := os.WriteFile(made, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(made, j.path())
-}
-
-// Change changes what the journal says. undo takes it back.
+// Change changes what the journal says. undo takes back what the change has done, and
+// leaves alone what has been changed since.
 func (j *Journal) Change(change func(*Past)) (undo func(), err error) {
 	if j == nil {
 		return func() {}, nil
 	}
+	var was, now Past
+	err = j.alter(func(p *Past) {
+		was = *p
+		change(p)
+		now = *p
+	})
+	return func() { _ = j.alter(func(p *Past) { p.takeBack(was, now) }) }, err
+}
+
+// takeBack has each thing that a change has made of p be what it was, unless it has
+// become another since.
+func (p *Past) takeBack(was, now Past) {
+	says := func(v reflect.Value) string {
+		b, _ := json.Marshal(v.Interface())
+		return string(b)
+	}
+	fields, before, after := reflect.ValueOf(p).Elem(), reflect.ValueOf(was), reflect.ValueOf(now)
+	for i := range fields.NumField() {
+		if says(fields.Field(i)) == says(after.Field(i)) {
+			fields.Field(i).Set(before.Field(i))
+		}
+	}
+}
+
+// alter makes a change while no other journal of the container does, in whichever
+// program. Lock is not what keeps the others away: its holder makes changes, and so does
+// the program that sees a life end.
+func (j *Journal) alter(change func(*Past)) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	was := j.read()
-	now := was
-	change(&now)
-	return func() {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		_ = j.write(was)
-	}, j.write(now)
+	if j.dir == "" {
+		change(&j.memory)
+		return nil
+	}
+	f, err := os.OpenFile(j.path(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	unlock, err := flock(ctx, f)
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", j.path(), err)
+	}
+	defer unlock()
+	return rewrite(f, change)
 }
+
+// patience is how long a change waits for the others, each of which takes milliseconds:
+// a program that was stopped in the middle of one can't hold up all others.
+const patience = 10 * time.Second
 
 // Take notes the program that the container's processes end with. "" is none.
 func (j *Journal) Take(owner string) (undo func(), err error) {
@@ -166,22 +195,32 @@ func (j *Journal) End(e Exit) error {
 	return err
 }
 
+// Ended notes how a life ended, unless that is known, or the next has begun.
+func (j *Journal) Ended(life int, e Exit) error {
+	_, err := j.Change(func(p *Past) {
+		if life > 0 && p.Lives == life && p.Exit == nil {
+			p.Exit, p.Owner = &e, ""
+		}
+	})
+	return err
+}
+
 // telling is held while what has happened to a container is told: there may be several
 // journals of one, and its life has an order.
 var telling sync.Mutex
 
 // Tell has something told that has happened to the container, unless it was told
 // before, also by an earlier program: 2*n-1 is the beginning of life n, and 2*n its
-// end. That is kept in a file of its own: the shim may be writing the other one.
+// end.
 func (j *Journal) Tell(n int, tell func()) {
 	telling.Lock()
 	defer telling.Unlock()
-	path := filepath.Join(j.dir, "told")
-	told := 0
-	if b, err := os.ReadFile(path); err == nil {
-		told, _ = strconv.Atoi(string(b))
-	}
-	if n > told && os.WriteFile(path, []byte(strconv.Itoa(n)), 0o600) == nil { // an error: it is removed
+	news := false
+	err := j.alter(func(p *Past) {
+		news = n > p.Told
+		p.Told = max(p.Told, n)
+	})
+	if err == nil && news { // an error: the container is removed
 		tell()
 	}
 }
@@ -206,25 +245,38 @@ func (j *Journal) Lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	unlock, err = flock(ctx, f)
+	if err != nil && err == ctx.Err() {
+		return nil, ErrBusy
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !j.has(f) { // it was removed while this waited
+		unlock()
+		return nil, errRemoved
+	}
+	return unlock, nil
+}
+
+// flock locks an open file against all other openings of it, and closes it in the end.
+// It waits until ctx ends; if ctx has ended already, it does not wait.
+func flock(ctx context.Context, f *os.File) (unlock func(), err error) {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			if !j.has(f) { // it was removed while this waited
-				f.Close()
-				return nil, errRemoved
-			}
 			// Not by closing alone: a child of this program that is about to be
 			// executed has the file open as well.
 			return func() { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN); f.Close() }, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
+		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			f.Close()
 			return nil, os.NewSyscallError("flock", err)
 		}
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, ErrBusy
+			return nil, ctx.Err()
 		case <-time.After(time.Millisecond):
 		}
 	}

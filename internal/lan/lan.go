@@ -145,12 +145,12 @@ func (n *Network) Used() bool {
 // ErrRemoved is the error of a network that is no more.
 var ErrRemoved = fmt.Errorf("it was removed: %w", errdefs.ErrNotFound)
 
-// Remove ends the network, if nothing is in it.
-func (n *Network) Remove() error {
+// Remove ends the network, if nothing is in it. now tells whether this call has.
+func (n *Network) Remove() (now bool, err error) {
 	n.mu.Lock()
 	if n.removed {
 		n.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	if len(n.members) > 0 {
 		var who []string
@@ -162,11 +162,11 @@ func (n *Network) Remove() error {
 		if len(who) > 5 {
 			who = append(who[:5], "...")
 		}
-		return fmt.Errorf("containers are in it (%s): close or disconnect them: %w", strings.Join(who, ", "), errdefs.ErrInvalidArgument)
+		return false, fmt.Errorf("containers are in it (%s): close or disconnect them: %w", strings.Join(who, ", "), errdefs.ErrInvalidArgument)
 	}
 	n.removed = true
 	n.mu.Unlock()
-	return n.end()
+	return true, n.end()
 }
 
 // end closes the router, and forgets the network.

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -18,9 +19,10 @@ func blobName(d ocispec.Descriptor) string {
 	return path.Join(ocispec.ImageBlobsDir, d.Digest.Algorithm().String(), d.Digest.Encoded())
 }
 
-// Exists tells whether a blob is there, of the size that d says. One of another size
-// is not: it was cut off.
-func (l *Layout) Exists(d ocispec.Descriptor) (bool, error) {
+// Exists tells whether a blob is there and is what its digest says, which takes reading
+// it: a file of the right name and size may have been cut off by a power cut, or be
+// damaged.
+func (l *Layout) Exists(ctx context.Context, d ocispec.Descriptor) (bool, error) {
 	if err := d.Digest.Validate(); err != nil {
 		return false, fmt.Errorf("digest %.80q: %w: %w", d.Digest, err, errdefs.ErrInvalidArgument)
 	}
@@ -28,7 +30,20 @@ func (l *Layout) Exists(d ocispec.Descriptor) (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil && i.Mode().IsRegular() && i.Size() == d.Size, err
+	if err != nil || !i.Mode().IsRegular() || i.Size() != d.Size {
+		return false, err
+	}
+	f, _, err := l.open(blobName(d))
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	sum := d.Digest.Verifier()
+	n, err := io.Copy(sum, untilDone{ctx, io.LimitReader(f, d.Size+1)})
+	if err != nil {
+		return false, ctx.Err() // what the disk can't read is to be written again
+	}
+	return n == d.Size && sum.Verified(), nil
 }
 
 // Size tells how long a blob is. What is not there is ErrNotFound.
@@ -71,15 +86,28 @@ func (l *Layout) Open(d ocispec.Descriptor) (io.ReadCloser, error) {
 }
 
 // Put stores a blob, whose content is the caller's to check while it is read: an
-// error of the reader leaves nothing.
-func (l *Layout) Put(d ocispec.Descriptor, body io.Reader) error {
+// error of the reader, or the end of ctx, leaves nothing.
+func (l *Layout) Put(ctx context.Context, d ocispec.Descriptor, body io.Reader) error {
 	if err := d.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %.80q: %w: %w", d.Digest, err, errdefs.ErrInvalidArgument)
 	}
 	if err := l.root.MkdirAll(path.Dir(blobName(d)), 0o755); err != nil {
 		return err
 	}
-	return l.write(blobName(d), body)
+	return l.write(blobName(d), untilDone{ctx, body})
+}
+
+// untilDone is a reader that ends with a context.
+type untilDone struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (u untilDone) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.Reader.Read(p)
 }
 
 // partPrefix begins the names of files that are not whole yet.

@@ -51,6 +51,13 @@ func (b *Batch) Lead(index int, p netip.Prefix) *Batch {
 	return b.Uint32(unix.RTA_OIF, uint32(index))
 }
 
+// LeadIn is Lead in a table of routes that only a Rule leads to.
+func (b *Batch) LeadIn(table byte, index int, p netip.Prefix) *Batch {
+	b.Lead(index, p)
+	b.buf[b.start+unix.NLMSG_HDRLEN+4] = table // rtm_table
+	return b
+}
+
 // Away sends out of a link what no other route is for, with an address of this
 // namespace as the sender's, and in packets of at most mtu bytes. Of several such
 // routes the one with the lowest rank counts.

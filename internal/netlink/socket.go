@@ -36,6 +36,25 @@ func Open(family int) (*Socket, error) {
 // Close closes the socket.
 func (s *Socket) Close() error { return unix.Close(s.fd) }
 
+// Outlive has the socket be closed after all other descriptors of the program, when the
+// program is killed. Nothing can be sent by it any more. It is on its way through a
+// socket to nobody from then on: what a socket carries the kernel closes next, when it
+// has closed that socket and all the others.
+func (s *Socket) Outlive() error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socketpair", err)
+	}
+	defer unix.Close(pair[0])
+	if err := unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(s.fd), nil, 0); err != nil {
+		unix.Close(pair[1])
+		return os.NewSyscallError("sendmsg", err)
+	}
+	unix.Close(s.fd)
+	s.fd = pair[1]
+	return nil
+}
+
 // Do sends a batch and waits until all of it is done. It gives the first error; what
 // came before that in the batch is done, unless the batch is a transaction.
 func (s *Socket) Do(b *Batch) error {

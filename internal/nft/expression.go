@@ -82,6 +82,13 @@ func Mark(m uint32) []Expression {
 	return []Expression{meta(unix.NFT_META_MARK), equals(binary.NativeEndian.AppendUint32(nil, m))}
 }
 
+// SetMark gives a packet a mark ("meta mark set").
+func SetMark(m uint32) []Expression {
+	return []Expression{load(register1, binary.NativeEndian.AppendUint32(nil, m)), func(b *netlink.Batch) {
+		expression(b, "meta").Big32(unix.NFTA_META_KEY, unix.NFT_META_MARK).Big32(unix.NFTA_META_SREG, register1).End()
+	}}
+}
+
 // NotFrom matches packets that came by another link than the one with an index
 // ("meta iif !=").
 func NotFrom(index uint32) []Expression {
@@ -115,6 +122,21 @@ func Answering() []Expression {
 		and(binary.NativeEndian.AppendUint32(nil, established|related)),
 		differs(make([]byte, 4)),
 	}
+}
+
+// Opened matches packets of connections that were opened to addresses, whatever they
+// have been redirected to ("ct original ip daddr"). It needs nft_ct, and Linux 4.17.
+func Opened(p netip.Prefix) []Expression {
+	const original = 0 // IP_CT_DIR_ORIGINAL
+	key := uint32(unix.NFT_CT_DST_IP)
+	if p.Addr().Is6() {
+		key = unix.NFT_CT_DST_IP6
+	}
+	return in(p, func(int, int) Expression {
+		return func(b *netlink.Batch) {
+			expression(b, "ct").Big32(unix.NFTA_CT_DREG, register1).Big32(unix.NFTA_CT_KEY, key).Uint8(unix.NFTA_CT_DIRECTION, original).End()
+		}
+	})
 }
 
 // Masquerade makes a connection one of this host's ("masquerade"): from the address

@@ -61,6 +61,10 @@ func (t *Table) Owned() {
 // are tracked and before it is known where they go ("hook prerouting priority mangle").
 func (t *Table) Prerouting(chain string) { t.chain(chain, "filter", unix.NF_INET_PRE_ROUTING, -150) }
 
+// Raw adds a chain that sees every packet that arrives before anything is known of it
+// ("hook prerouting priority raw").
+func (t *Table) Raw(chain string) { t.chain(chain, "filter", unix.NF_INET_PRE_ROUTING, -300) }
+
 // Input adds a chain that sees what is for this namespace ("hook input priority
 // filter"), Forward one that sees what is passed on, and Postrouting one that sees the
 // first packet of each connection on its way out, and may change who it is from ("type

@@ -10,10 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Open gives a descriptor of the process with a number. One that has ended is ESRCH, also
+// at this very moment: of a process that is being reaped the kernel says something else,
+// EINVAL until Linux 6.15.
+func Open(pid int) (fd int, err error) {
+	fd, err = unix.PidfdOpen(pid, 0)
+	if err == unix.EINVAL || err == unix.ENOENT {
+		err = unix.ESRCH
+	}
+	return fd, err
+}
+
 // Signal sends a signal to the process pid if is says that the number still means
 // the process that the caller means. One that has ended is no error.
 func Signal(pid int, sig unix.Signal, is func() bool) error {
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := Open(pid)
 	if err == nil {
 		defer unix.Close(fd)
 		if is() { // of what the descriptor means, or of nothing any more

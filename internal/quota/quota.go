@@ -1,6 +1,7 @@
 // Package quota bounds what directories may hold together, by project quotas of the
 // file system that they are in: ext4's and xfs's, where it was mounted with prjquota.
-// The kernel refuses what is beyond with EDQUOT, as if the disk were full.
+// What is beyond the kernel refuses with EDQUOT, xfs with ENOSPC, as if the disk were
+// full.
 package quota
 
 import (
@@ -23,8 +24,13 @@ var ErrUnsupported = fmt.Errorf("its file system has no project quotas on: %w", 
 // Numbers of projects that are taken: few programs have any, and they begin low.
 const first, last = 1 << 30, 1 << 31
 
+// Files is how many files, directories and links fit into a bound of bytes: one for each
+// 4 KiB, and a thousand at least. Empty ones take up no bytes, and the file system has
+// only so many.
+func Files(bytes int64) int64 { return max(bytes/4096, 1000) }
+
 // Set bounds what is in empty directories of one file system, and what comes to be in
-// them, to bytes together. The project that it gives is for Drop.
+// them, to bytes together, and to the Files that fit into those. The project that it gives is for Drop.
 func Set(bytes int64, dirs ...string) (project uint32, err error) {
 	f, err := open(dirs[0])
 	if err != nil {
@@ -37,7 +43,7 @@ func Set(bytes int64, dirs ...string) (project uint32, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrUnsupported, err)
 		}
-		if q.hard == 0 && q.used == 0 {
+		if q.hard == 0 && q.used == 0 && q.many == 0 {
 			break // nobody's
 		}
 	}
@@ -118,7 +124,7 @@ func join(dir string, project uint32) error {
 type block struct {
 	hard, soft         uint64 // KiB
 	used               uint64 // bytes
-	files, fewer, many uint64
+	files, fewer, many uint64 // hard and soft bound, and how many there are
 	grace, graces      uint64
 	valid              uint32
 }
@@ -126,17 +132,25 @@ type block struct {
 const (
 	getQuota, setQuota = 0x800007, 0x800008
 	ofProjects         = 2
-	limits             = 1 // QIF_BLIMITS
+	limits             = 1 | 4 // QIF_BLIMITS, QIF_ILIMITS
 )
 
 func get(f *os.File, project uint32) (q block, err error) {
-	return q, control(f, getQuota, project, &q)
+	err = control(f, getQuota, project, &q)
+	if errors.Is(err, unix.ENOENT) { // xfs of a project that nothing was ever known of
+		err = nil
+	}
+	return q, err
 }
 
 // set sets the bound; 0 is none.
 func set(f *os.File, project uint32, bytes int64) error {
-	n := uint64(bytes+1023) / 1024
-	return control(f, setQuota, project, &block{hard: n, soft: n, valid: limits})
+	q := block{valid: limits}
+	if bytes > 0 {
+		q.hard, q.files = uint64(bytes+1023)/1024, uint64(Files(bytes))
+	}
+	q.soft, q.fewer = q.hard, q.files
+	return control(f, setQuota, project, &q)
 }
 
 // control is quotactl_fd(2), since Linux 5.14.

@@ -10,14 +10,14 @@ import (
 // A Watch bounds what directories may hold together where the kernel does not: it looks
 // again and again, and what is written between two looks is not bounded.
 type Watch struct {
-	Bytes int64
+	Bytes int64    // in the Files that fit into those
 	Dirs  []string // one that is not there has nothing
 
 	// Spent is the CPU time that has been used by all that may write there: who writes
 	// uses some. An error is that it is not known.
 	Spent func() (time.Duration, error)
 
-	// Over is called after each look that finds more than Bytes, or that is one too many
+	// Over is called after each look that finds more than there may be, or that is one too many
 	// in a row which could not be made.
 	Over func()
 }
@@ -57,14 +57,15 @@ func (w *Watch) Run(ctx context.Context) {
 			continue
 		}
 		looked, spent = time.Now(), now
-		used, err := w.used(ctx)
+		used, files, err := w.used(ctx)
 		if err == nil {
 			evaded = 0
 		} else {
 			evaded++
 		}
-		quiet = err == nil && used <= w.Bytes
-		if used > w.Bytes || evaded > maxEvaded {
+		over := used > w.Bytes || files > Files(w.Bytes)
+		quiet = err == nil && !over
+		if over || evaded > maxEvaded {
 			w.Over()
 		}
 		pause = max(pause, share*time.Since(looked))
@@ -72,18 +73,18 @@ func (w *Watch) Run(ctx context.Context) {
 }
 
 // used adds up what is in the directories.
-func (w *Watch) used(ctx context.Context) (bytes int64, err error) {
+func (w *Watch) used(ctx context.Context) (bytes, files int64, err error) {
 	for _, dir := range w.Dirs {
 		root, err := rootfs.OpenDir(dir)
 		if err != nil {
 			continue
 		}
-		n, err := root.In(ctx).Usage(ctx)
-		bytes += n
+		b, n, err := root.In(ctx).Count(ctx)
+		bytes, files = bytes+b, files+n
 		root.Close()
 		if err != nil {
-			return bytes, err
+			return bytes, files, err
 		}
 	}
-	return bytes, nil
+	return bytes, files, nil
 }

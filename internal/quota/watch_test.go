@@ -3,6 +3,7 @@ package quota_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -61,6 +62,16 @@ func TestWatch(t *testing.T) {
 		require.Equal(t, 2, told(2*time.Second))
 
 		require.NoError(t, os.Remove(full))
+		require.Zero(t, told(3*time.Second))
+		for i := range quota.Files(w.Bytes) {
+			require.NoError(t, os.Symlink("x", filepath.Join(dir, fmt.Sprint(i))))
+		}
+		spent.Add(1)
+		require.Equal(t, 2, told(2*time.Second), "empty files are too many as well")
+		require.NoError(t, os.RemoveAll(dir))
+		require.NoError(t, os.Mkdir(dir, 0o700))
+
+		spent.Add(1)
 		require.Zero(t, told(3*time.Second))
 		unknown.Store(true)
 		require.Zero(t, told(3*time.Second))

@@ -103,6 +103,14 @@ type Door interface {
 	// life from then on.
 	Renew() error
 
+	// Within gives a context that ends also when the door is closed, or renewed.
+	Within(ctx context.Context) (_ context.Context, end func(), err error)
+
+	// Still does something while no one uses the container's files: the use that goes on
+	// ends, and one that begins waits. The ctx of do ends also when the door is closed.
+	// The container has no process.
+	Still(ctx context.Context, do func(ctx context.Context) error) error
+
 	// Close ends listeners and the use of files, also what goes on, and for
 	// every other Door to the same container the use of files. It may be called
 	// again, for files that another Door has opened meanwhile.

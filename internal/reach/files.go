@@ -57,13 +57,66 @@ func (d *door) Visit(ctx context.Context) (Visit, error) {
 	if err != nil {
 		return Visit{}, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(f.life, func() { cancel(fs.ErrClosed) })
+	ctx, cancel := f.within(ctx)
 	return Visit{ctx, h.Root.In(ctx), func() bool { return f.life.Err() != nil }, func() {
-		stop()
-		cancel(nil)
+		cancel()
 		f.put(h)
 	}}, nil
+}
+
+// Within implements Door.
+func (d *door) Within(ctx context.Context) (context.Context, func(), error) {
+	f, err := d.here.of(d.c.ID())
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, end := f.within(ctx)
+	return ctx, end, nil
+}
+
+// Still implements Door.
+func (d *door) Still(ctx context.Context, do func(context.Context) error) error {
+	f, err := d.here.of(d.c.ID())
+	if err != nil {
+		return err
+	}
+	select {
+	case <-f.turn:
+		defer func() { f.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := f.expel(); err != nil {
+		return err
+	}
+	ctx, cancel := f.within(ctx)
+	defer cancel()
+	return do(ctx)
+}
+
+// within gives a context that ends also when the files do.
+func (f *files) within(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(f.life, func() { cancel(fs.ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// expel closes the root, also for calls that use it. The next is opened when there is a
+// turn for it.
+func (f *files) expel() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return fs.ErrClosed
+	}
+	if h := f.now; h != nil {
+		f.drop()
+		h.Root.Close() // an error: drop has done it
+	}
+	return nil
 }
 
 func (f *files) get(ctx context.Context, open func(context.Context) (*rootfs.Root, error)) (*heldRoot, error) {

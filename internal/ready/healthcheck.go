@@ -22,12 +22,18 @@ type Healthcheck struct {
 	Retries       int           // failures in a row that mean unhealthy
 }
 
-// Docker's defaults (daemon/health.go), and its least interval.
+// Docker's defaults (daemon/health.go).
 const (
 	healthInterval      = 30 * time.Second
 	healthStartInterval = 5 * time.Second
 	healthRetries       = 3
-	leastInterval       = time.Millisecond
+)
+
+// The least times that checks have. An image may be anybody's, and each look costs the
+// host some milliseconds of a processor.
+const (
+	leastInterval        = 10 * time.Millisecond
+	leastIntervalOfImage = 100 * time.Millisecond
 )
 
 var errNoCheck = fmt.Errorf("the image has no HEALTHCHECK: %w", errdefs.ErrInvalidArgument)
@@ -71,24 +77,20 @@ func healthcheckOf(config []byte) (*Healthcheck, error) {
 	case kind == "CMD-SHELL":
 		args = append([]string{"/bin/sh", "-c"}, args...)
 	}
-	return Healthcheck{args, h.Interval, h.Timeout, h.StartPeriod, h.StartInterval, h.Retries}.complete(), nil
+	return Healthcheck{args, h.Interval, h.Timeout, h.StartPeriod, h.StartInterval, h.Retries}.complete(leastIntervalOfImage), nil
 }
 
-// complete has Docker's default where a value is missing or can't be.
-func (h Healthcheck) complete() *Healthcheck {
+// complete has Docker's default where a value is missing or can't be, and no time between
+// looks, or for one, that is shorter than the least.
+func (h Healthcheck) complete(least time.Duration) *Healthcheck {
 	return &Healthcheck{
 		Args:          h.Args,
-		Interval:      interval(h.Interval, healthInterval),
-		Timeout:       interval(h.Timeout, Limit),
+		Interval:      max(positive(h.Interval, healthInterval), least),
+		Timeout:       max(positive(h.Timeout, Limit), leastInterval),
 		StartPeriod:   max(h.StartPeriod, 0),
-		StartInterval: interval(h.StartInterval, healthStartInterval),
+		StartInterval: max(positive(h.StartInterval, healthStartInterval), least),
 		Retries:       positive(h.Retries, healthRetries),
 	}
-}
-
-// interval is d, as far as it makes sense.
-func interval(d, otherwise time.Duration) time.Duration {
-	return max(positive(d, otherwise), leastInterval)
 }
 
 func positive[T int | time.Duration](n, otherwise T) T {
@@ -120,7 +122,9 @@ func Record(config []byte) (json.RawMessage, error) {
 }
 
 // Keep is Record for a check that is not an image's.
-func Keep(h Healthcheck) (json.RawMessage, error) { return json.Marshal(recorded{Check: h.complete()}) }
+func Keep(h Healthcheck) (json.RawMessage, error) {
+	return json.Marshal(recorded{Check: h.complete(leastInterval)})
+}
 
 // Recorded reads what Record has given.
 func Recorded(health json.RawMessage) (*Healthcheck, error) {

@@ -32,8 +32,8 @@ func TestHealthcheckOf(t *testing.T) {
 			h.Interval, h.Timeout, h.StartPeriod, h.StartInterval, h.Retries = time.Second, 2*time.Second, 3*time.Second, 4*time.Second, 5
 		}),
 		`"Healthcheck":{"Test":["CMD","true"],"Interval":-1,"Timeout":-1,"StartPeriod":-1,"StartInterval":-1,"Retries":-1}`: &plain,
-		`"Healthcheck":{"Test":["CMD","true"],"Interval":1,"StartInterval":1}`: with(func(h *Healthcheck) {
-			h.Interval, h.StartInterval = time.Millisecond, time.Millisecond
+		`"Healthcheck":{"Test":["CMD","true"],"Interval":1,"StartInterval":1,"Timeout":1}`: with(func(h *Healthcheck) {
+			h.Interval, h.StartInterval, h.Timeout = leastIntervalOfImage, leastIntervalOfImage, leastInterval
 		}),
 		`"Healthcheck":{"Test":["CMD","true"],"Interval":9223372036854775807,"StartPeriod":9223372036854775807}`: with(func(h *Healthcheck) {
 			h.Interval, h.StartPeriod = math.MaxInt64, math.MaxInt64

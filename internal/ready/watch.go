@@ -10,10 +10,9 @@ type Verdict string
 
 // The verdicts.
 const (
-	Starting  Verdict = "starting"
-	Well      Verdict = "healthy"
-	Unwell    Verdict = "unhealthy"
-	leastRest         = 10 * time.Millisecond
+	Starting Verdict = "starting"
+	Well     Verdict = "healthy"
+	Unwell   Verdict = "unhealthy"
 )
 
 // Health is the health of a container at a moment.
@@ -34,7 +33,7 @@ func Watch(ctx context.Context, h *Healthcheck, c Subject, tell func(Health)) {
 			rest = p.interval(time.Now())
 		}
 		select {
-		case <-time.After(max(rest, leastRest)):
+		case <-time.After(rest):
 		case <-ctx.Done():
 			return
 		}

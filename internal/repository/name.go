@@ -93,16 +93,7 @@ func newRecord(i images.Image, r reference.Reference) record {
 
 // tag makes a tag's name stand for a manifest.
 func (v view) tag(ctx context.Context, name, tag string, target ocispec.Descriptor) error {
-	is := v.e.Client.ImageService()
-	i := images.Image{Name: name + ":" + tag, Target: target}
-	_, err := is.Create(ctx, i)
-	if errdefs.IsAlreadyExists(err) {
-		_, err = is.Update(ctx, i, "target")
-	}
-	if err == nil {
-		v.e.Tell(events.Event{Kind: events.Image, Action: events.Named, Name: i.Name, Image: target.Digest.String()})
-	}
-	return err
+	return v.e.NameImage(ctx, name+":"+tag, target)
 }
 
 // stand gives a manifest its digest for a name.

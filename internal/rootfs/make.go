@@ -166,10 +166,14 @@ func (m *maker) file(dir int, base string, holes bool, content io.Reader) (handl
 	return handle(fd), err
 }
 
-// fill writes a new file. A sparse file stays sparse.
+// fill writes a new file. A sparse file stays sparse, and what the file system can share
+// is not copied.
 func (m *maker) fill(f *os.File, holes bool, content io.Reader) error {
 	if src, ok := content.(*os.File); ok {
-		if i, err := src.Stat(); err == nil {
+		if i, err := src.Stat(); err == nil && i.Mode().IsRegular() {
+			if unix.IoctlFileClone(int(f.Fd()), int(src.Fd())) == nil {
+				return nil
+			}
 			if st, ok := i.Sys().(*syscall.Stat_t); ok && sparse(st.Size, st.Blocks, leastHole) {
 				return m.fillSparse(f, src, st.Size)
 			}

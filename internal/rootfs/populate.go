@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
@@ -54,17 +56,29 @@ func (r *Root) Populate(ctx context.Context, src *Root, name string) error {
 
 // pour copies by way of a tar, which can say all that a file is.
 func (r *Root) pour(ctx context.Context, from *Root) error {
+	return piped(func(w io.Writer) error { return from.pack(ctx, ".", w) }, func(in io.Reader) error { return r.unpack(ctx, ".", in) })
+}
+
+// Apply makes the same changes in a writable snapshot that nothing else uses. They are of
+// any size.
+func (d *Diff) Apply(ctx context.Context, to []mount.Mount) error {
+	ctx = Limit(ctx, Limits{Bytes: math.MaxInt64, Entries: math.MaxInt64})
+	return piped(func(w io.Writer) error { return d.Pack(ctx, w) }, func(in io.Reader) error { return Apply(ctx, to, in) })
+}
+
+// piped gives what one function writes to another, and the error of the first that failed.
+func piped(write func(io.Writer) error, read func(io.Reader) error) error {
 	out, in := io.Pipe()
-	packed := make(chan error, 1)
+	written := make(chan error, 1)
 	go func() {
-		err := from.pack(ctx, ".", in)
+		err := write(in)
 		in.CloseWithError(err)
-		packed <- err
+		written <- err
 	}()
-	err := r.unpack(ctx, ".", out)
+	err := read(out)
 	out.CloseWithError(err)
-	if perr := <-packed; perr != nil {
-		return perr // which is unpack's as well, or its cause
+	if werr := <-written; werr != nil {
+		return werr // which is read's as well, or its cause
 	}
 	return err
 }

@@ -9,20 +9,27 @@ import (
 // Usage tells how many bytes of the disk the root and what is below it take up: a
 // file of several names once, and of a sparse one what is there of it. What is
 // mounted below does not count. What is removed meanwhile may count or not.
-func (r *Root) Usage(ctx context.Context) (int64, error) {
+func (r *Root) Usage(ctx context.Context) (bytes int64, err error) {
+	bytes, _, err = r.Count(ctx)
+	return bytes, err
+}
+
+// Count is Usage, and tells as well of how many files, directories and links that is.
+func (r *Root) Count(ctx context.Context) (bytes, files int64, err error) {
 	u := usage{walker: walker{ctx: ctx, limit: maxDepth}, counted: map[fileID]struct{}{}}
 	defer u.close()
-	err := r.with(func(dir int) error { return u.enter(dir, ".", 0) })
+	err = r.with(func(dir int) error { return u.enter(dir, ".", 0) })
 	if err == nil {
 		err = u.walk()
 	}
-	return u.bytes, Failure("usage", "/", err)
+	return u.bytes, u.files, Failure("usage", "/", err)
 }
 
 // usage adds up what files use on its way through a tree.
 type usage struct {
 	walker
 	bytes   int64
+	files   int64
 	counted map[fileID]struct{} // files of several names
 }
 
@@ -55,6 +62,7 @@ func (u *usage) enter(dir int, base string, resolve uint64) error {
 		return err
 	}
 	u.bytes += st.Blocks * 512
+	u.files++
 	return u.names(func(names []string) error {
 		for _, name := range names {
 			var st unix.Stat_t
@@ -84,4 +92,5 @@ func (u *usage) add(name string, st *unix.Stat_t) {
 		u.counted[idOf(st)] = struct{}{}
 	}
 	u.bytes += st.Blocks * 512
+	u.files++
 }

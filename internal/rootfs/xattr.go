@@ -23,7 +23,10 @@ func kept(name string) bool {
 
 // xattrs gives the extended attributes of a file that go along with a copy.
 // None may be set on a symbolic link, and path leads to what is no link.
-func xattrs(path string) (map[string]string, error) {
+func xattrs(path string) (map[string]string, error) { return attributes(path, kept) }
+
+// attributes gives those extended attributes of a file that are wanted.
+func attributes(path string, wanted func(name string) bool) (map[string]string, error) {
 	list, err := grow(func(buf []byte) (int, error) { return unix.Listxattr(path, buf) })
 	if unsupported(err) {
 		return nil, nil
@@ -33,7 +36,7 @@ func xattrs(path string) (map[string]string, error) {
 	}
 	var all map[string]string
 	for name := range strings.SplitSeq(string(list), "\x00") {
-		if !kept(name) {
+		if name == "" || !wanted(name) {
 			continue
 		}
 		value, err := grow(func(buf []byte) (int, error) { return unix.Getxattr(path, name, buf) })

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctorhq/ctor/internal/netlink"
+	"github.com/ctorhq/ctor/internal/netns"
 	"github.com/ctorhq/ctor/internal/nft"
 	"github.com/ctorhq/ctor/internal/unwind"
 )
@@ -22,12 +23,26 @@ import (
 const outerMTU = 1500
 
 // An uplink leads from a router to the host, which passes on what comes by it.
+//
+// The containers may live for a moment longer than a program that is killed, and the link
+// goes in the kernel's own time. So the router sends nothing out but what the gate, a
+// table of its own namespace, has marked, and the gate goes before the host's table:
+// nothing leaves with a container's address, or reaches the host, since there are no
+// rules.
 type uplink struct {
 	outer int             // index on the host
 	name  string          // of it
-	rules *netlink.Socket // which the host's table goes with
+	gate  *netlink.Socket // which the gate goes with
+	rules *netlink.Socket // which the host's table goes with, after all others
 	links *netlink.Socket // in the host's namespace
 }
+
+// What the gate says: packets with the mark go by the table of routes that has the way
+// out.
+const (
+	wayOut      = 1
+	outboundTag = 0x63746f72
+)
 
 // newUplink chooses a number for the host's end, far from those that the kernel counts
 // up: it lets us choose the other end's number only if we choose both.
@@ -82,15 +97,43 @@ func (r *Router) Masquerade() (err error) {
 	if err := u.guard(own.Masked()); err != nil {
 		return err
 	}
-	// Not before there are rules.
-	var outside, inside netlink.Batch
-	if err := u.links.Do(outside.Lead(u.outer, own.Masked())); err != nil {
+	if err := u.rules.Outlive(); err != nil {
 		return err
 	}
-	if err := r.socket.Do(inside.Up(inner).Lead(inner, netip.PrefixFrom(own.Addr(), 0).Masked())); err != nil {
+	// Not before there are rules.
+	if err := u.links.Do(new(netlink.Batch).Lead(u.outer, own.Masked())); err != nil {
 		return err
+	}
+	if err := netns.Within(r.namespace, u.open); err != nil {
+		return err
+	}
+	undo.Close(u.gate)
+	if err := r.socket.Do(lead(inner)); err != nil {
+		return fmt.Errorf("way out: %w", err)
 	}
 	r.uplink = u
+	return nil
+}
+
+// lead has the router send by the uplink what is marked, and what the program sends.
+func lead(inner int) *netlink.Batch {
+	all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	return new(netlink.Batch).Up(inner).LeadIn(wayOut, inner, all).MarkedBy(outboundTag, wayOut).FromHere(wayOut)
+}
+
+// open makes the gate, on a thread that is in the router's namespace.
+func (u *uplink) open() (err error) {
+	if u.gate, err = netlink.Open(unix.NETLINK_NETFILTER); err != nil {
+		return err
+	}
+	const table, chain = "gate", "outbound"
+	t := nft.New(table, unix.NFPROTO_IPV4)
+	t.Owned()
+	t.Raw(chain)
+	t.Rule(chain, nft.SetMark(outboundTag)...)
+	if err := t.Commit(u.gate); err != nil {
+		return errors.Join(err, u.gate.Close())
+	}
 	return nil
 }
 
@@ -124,7 +167,14 @@ func (u *uplink) connect(router *os.File, inner int) error {
 	address := net.HardwareAddr(binary.BigEndian.AppendUint32([]byte{0x02, 0x63}, uint32(u.outer)))
 	var b netlink.Batch
 	b.Veth(netlink.End{Name: u.name, Index: u.outer}, netlink.End{Name: "host", Index: inner}, router, address, outerMTU)
-	return netlink.Missing(u.links.Do(&b), "veth")
+	if err := u.links.Do(&b); err != nil {
+		return netlink.Missing(err, "veth")
+	}
+	// While it has no carrier it has given itself no address of IPv6.
+	if err := u.links.Do(new(netlink.Batch).Plain(u.outer)); err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
+		return errors.Join(err, u.cut())
+	}
+	return nil
 }
 
 // guard makes the host's rules. What comes from the network goes on to others, with
@@ -141,7 +191,9 @@ func (u *uplink) guard(subnet netip.Prefix) error {
 	t.Rule(in, nft.All(nft.From(link), nft.Protocol(unix.IPPROTO_TCP), []nft.Expression{nft.Reset()})...)
 	t.Rule(in, nft.All(nft.From(link), []nft.Expression{nft.Unreachable(icmpHostUnreachable)})...)
 	t.Forward(through)
-	t.Rule(through, nft.All(nft.From(link), nft.To(linkLocal), []nft.Expression{nft.Unreachable(icmpHostUnreachable)})...)
+	for _, refused := range [][]nft.Expression{nft.To(linkLocal), nft.Opened(linkLocal)} { // redirected there, or from there
+		t.Rule(through, nft.All(nft.From(link), refused, []nft.Expression{nft.Unreachable(icmpHostUnreachable)})...)
+	}
 	t.Rule(through, nft.All(nft.Toward(link), nft.Answering(), []nft.Expression{nft.Accept()})...)
 	t.Rule(through, nft.All(nft.Toward(link), []nft.Expression{nft.Unreachable(icmpHostUnreachable)})...)
 	t.Postrouting(out)
@@ -160,7 +212,7 @@ func (u *uplink) cut() error {
 	return gone(u.links.Do(b.DeleteLink(u.outer)))
 }
 
-// Close ends the way out. Its table goes last: nothing leaves without.
+// Close ends the way out. The host's table goes last: nothing leaves without.
 func (u *uplink) Close() error {
-	return errors.Join(u.cut(), u.rules.Close(), u.links.Close())
+	return errors.Join(u.cut(), u.gate.Close(), u.rules.Close(), u.links.Close())
 }

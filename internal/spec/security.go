@@ -3,14 +3,14 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/pkg/cap"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/errdefs"
-	profiles "github.com/moby/profiles/seccomp"
+	moby "github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	compiler "github.com/ctorhq/ctor/internal/shim/seccomp"
@@ -55,6 +55,9 @@ func (w Security) apply(s *specs.Spec, own Users) error {
 	s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: set(), Effective: set(), Permitted: set()}
 	s.Process.NoNewPrivileges = !w.NewPrivileges && !w.Privileged
 	s.Root.Readonly = w.ReadOnly
+	if err := w.whole(slices.Concat(s.Linux.MaskedPaths, s.Linux.ReadonlyPaths)); err != nil {
+		return err
+	}
 	s.Linux.MaskedPaths = w.paths(s.Linux.MaskedPaths, w.Mask)
 	s.Linux.ReadonlyPaths = w.paths(s.Linux.ReadonlyPaths, nil)
 	if w.UserNS {
@@ -78,13 +81,22 @@ func (w Security) check() error {
 	case w.Tmp < 0:
 		return fmt.Errorf("/tmp of %d bytes: it must be positive, or 0 for the image's: %w", w.Tmp, errdefs.ErrInvalidArgument)
 	}
-	for _, p := range slices.Concat(w.Mask, w.Unmask) {
-		if (!strings.HasPrefix(p, "/") || strings.ContainsRune(p, 0)) && p != everything {
-			return fmt.Errorf("masked path %q: it must be absolute: %w", p, errdefs.ErrInvalidArgument)
+	for _, p := range w.Mask {
+		if !walled(p) {
+			return fmt.Errorf("masked path %q: it must be absolute and without dots: %w", p, errdefs.ErrInvalidArgument)
+		}
+	}
+	for _, p := range w.Unmask {
+		if !walled(p) && p != everything {
+			return fmt.Errorf("unmasked path %q: it must be absolute and without dots, or %q: %w", p, everything, errdefs.ErrInvalidArgument)
 		}
 	}
 	return nil
 }
+
+// walled tells whether a path is as those of walls are: another name of the same file
+// would be passed over.
+func walled(p string) bool { return path.IsAbs(p) && path.Clean(p) == p && !strings.ContainsRune(p, 0) }
 
 // current are the capabilities that this program has, and so all that it can give.
 func current() []string {
@@ -166,6 +178,23 @@ func (w Security) paths(normal, more []string) []string {
 	return slices.Concat(slices.DeleteFunc(slices.Clone(normal), func(p string) bool { return slices.Contains(w.Unmask, p) }), more)
 }
 
+// whole refuses to unmask a part of what a wall hides, or a directory around it: the wall
+// would stay as it is.
+func (w Security) whole(walls []string) error {
+	if slices.Contains(w.Unmask, everything) {
+		return nil
+	}
+	walls = slices.DeleteFunc(walls, func(wall string) bool { return slices.Contains(w.Unmask, wall) })
+	for _, p := range w.Unmask {
+		for _, wall := range walls {
+			if strings.HasPrefix(p, wall+"/") || strings.HasPrefix(wall, strings.TrimSuffix(p, "/")+"/") {
+				return fmt.Errorf("unmasked path %q: unmask %q, which is hidden or read-only as a whole: %w", p, wall, errdefs.ErrInvalidArgument)
+			}
+		}
+	}
+	return nil
+}
+
 // labels are SELinux's of processes, and of files: of the same categories.
 func labels(process string) (string, string) {
 	fields := strings.SplitN(process, ":", 4)
@@ -178,9 +207,9 @@ func labels(process string) (string, string) {
 // profile is the filter of system calls, which depends on the capabilities.
 func (w Security) profile(s *specs.Spec) (*specs.LinuxSeccomp, error) {
 	if w.Seccomp == nil {
-		return seccomp.DefaultProfile(s), nil
+		return defaultProfile(s)
 	}
-	p, err := profiles.LoadProfile(string(w.Seccomp), s)
+	p, err := moby.LoadProfile(string(w.Seccomp), s)
 	if err == nil {
 		if p == nil {
 			return nil, fmt.Errorf("seccomp profile: it has no defaultAction: %w", errdefs.ErrInvalidArgument)

@@ -62,16 +62,16 @@ func (s *Streams) Open(stdin io.Reader, stdout, stderr io.Writer, tty bool) (err
 	return err
 }
 
-// OpenLogged makes the pipes of a process whose output goes into a log, and to
-// writers where they are not nil.
-func (s *Streams) OpenLogged(stdin io.Reader, stdout, stderr io.Writer, tty bool, log *logfile.Writer) (err error) {
+// OpenLogged makes the pipes of a process whose output goes into a log, which is asked
+// for by Begin, and to writers where they are not nil.
+func (s *Streams) OpenLogged(stdin io.Reader, stdout, stderr io.Writer, tty bool, log func() *logfile.Writer) (err error) {
 	s.config.Terminal = tty
 	if err := s.read(stdin); err != nil {
 		return err
 	}
 	stdout, stderr = share(stdout, stderr)
 	to := func(stream logfile.Stream, w io.Writer) (string, error) {
-		return s.drain(func(from io.Reader) error { return log.Copy(stream, w, from) })
+		return s.drain(func(from io.Reader) error { return log().Copy(stream, w, from) })
 	}
 	if s.config.Stdout, err = to(logfile.Stdout, stdout); err != nil || tty {
 		return err

@@ -75,6 +75,7 @@ func (s *Service) create(ctx context.Context, r *api.CreateTaskRequest, verb ver
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	s.meet(k)
 	pid, err := s.make(ctx, c, k, verb, &taskapi.CreateTaskRequest{
 		ID: r.ContainerID, Bundle: dir, Rootfs: r.Rootfs, Options: given(spec, about),
 		Terminal: r.Terminal, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Checkpoint: images,
@@ -179,6 +180,9 @@ const removeLimit = 30 * time.Second
 func (s *Service) Delete(ctx context.Context, r *api.DeleteTaskRequest, _ ...grpc.CallOption) (*api.DeleteResponse, error) {
 	t, err := s.find(ctx, r.ContainerID)
 	if err != nil {
+		if k, kerr := key(ctx, r.ContainerID); kerr == nil {
+			s.disappoint(ctx, k, r.ContainerID)
+		}
 		return nil, err
 	}
 	t.deleting.Lock()

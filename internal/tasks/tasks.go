@@ -48,9 +48,10 @@ type Service struct {
 	program *shim.Program
 
 	mu       sync.Mutex
-	attached *tended          // nil until the first container
-	tasks    map[string]*task // by key of the container
-	living   map[*tended]bool // shims that were not let go of
+	attached *tended                 // nil until the first container
+	tasks    map[string]*task        // by key of the container
+	living   map[*tended]bool        // shims that were not let go of
+	expected map[string]*expectation // by key of the container
 	closed   bool
 
 	ending sync.WaitGroup // of shims
@@ -75,7 +76,7 @@ func attachedLog(dir string) string { return filepath.Join(dir, shim.Log) }
 
 // New makes a service and connects it to the detached shims that it finds.
 func New(cfg Config) (_ *Service, err error) {
-	s := &Service{cfg: cfg, tasks: map[string]*task{}, living: map[*tended]bool{}}
+	s := &Service{cfg: cfg, tasks: map[string]*task{}, living: map[*tended]bool{}, expected: map[string]*expectation{}}
 	s.program = &shim.Program{Path: cfg.Shim, Filters: filepath.Join(cfg.Dir, "filters")}
 	defer func() {
 		if err != nil {

@@ -1,14 +1,19 @@
 package whole_test
 
 import (
+	"crypto/rand"
 	"testing"
+	"testing/fstest"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
 	ctor "github.com/ctorhq/ctor"
 	"github.com/ctorhq/ctor/container"
+	"github.com/ctorhq/ctor/image"
 	"github.com/ctorhq/ctor/internal/fixture"
+	"github.com/ctorhq/ctor/layer"
 	"github.com/ctorhq/ctor/network"
 	"github.com/ctorhq/ctor/volume"
 )
@@ -43,6 +48,13 @@ func TestPrune(t *testing.T) {
 	require.NoError(t, err)
 	_, err = volume.New(ctx, e, "free", nil)
 	require.NoError(t, err)
+	for name, labels := range map[string]map[string]string{"unused": nil, "labelled": {"stay": "yes"}} {
+		random := make([]byte, 1<<20)
+		_, _ = rand.Read(random)
+		files := layer.FromFS(fstest.MapFS{"random": {Data: random}}, nil)
+		_, err = image.New(ctx, e, "ctor.test/"+name+":1", ocispec.ImageConfig{Labels: labels}, files)
+		require.NoError(t, err)
+	}
 
 	options := &ctor.PruneOptions{
 		DryRun: true,
@@ -50,9 +62,9 @@ func TestPrune(t *testing.T) {
 	}
 	dry, err := e.Prune(ctx, options)
 	require.NoError(t, err)
-	require.Equal(t, []string{"detached", "kept", "empty"}, dry.Removed)
-	require.Greater(t, dry.Bytes, int64(6<<20))
-	require.Less(t, dry.Bytes, int64(8<<20))
+	require.Equal(t, []string{"ctor.test/unused:1", "detached", "kept", "empty"}, dry.Removed)
+	require.Greater(t, dry.Bytes, int64(7<<20))
+	require.Less(t, dry.Bytes, int64(9<<20))
 	options.DryRun, options.Before = false, time.Now().Add(-time.Hour)
 	none, err := e.Prune(ctx, options)
 	require.NoError(t, err)
@@ -74,7 +86,7 @@ func TestPrune(t *testing.T) {
 	require.Equal(t, []string{"attached", "labelled", "looping", "running"}, left)
 	all, err := e.Prune(ctx, nil)
 	require.NoError(t, err)
-	require.Equal(t, []string{"labelled"}, all.Removed)
+	require.Equal(t, []string{"ctor.test/labelled:1", "labelled"}, all.Removed)
 	for _, c := range []*container.Container{running, looping} {
 		require.NoError(t, c.Remove(ctx))
 	}

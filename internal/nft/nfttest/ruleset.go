@@ -56,12 +56,19 @@ func dump(t testing.TB, fd int, list uint16, all *strings.Builder) {
 // Flush takes all tables of the calling thread's namespace away, as "nft flush
 // ruleset" does.
 func Flush() error {
+	return transaction(func(b *netlink.Batch) {
+		b.Begin("flush", unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE, unix.NLM_F_ACK, []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0})
+	})
+}
+
+// transaction makes changes of the calling thread's namespace.
+func transaction(changes func(*netlink.Batch)) error {
 	var b netlink.Batch
 	edge := func(typ uint16) {
 		b.Begin("", typ, 0, binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, unix.NFNL_SUBSYS_NFTABLES))
 	}
 	edge(unix.NFNL_MSG_BATCH_BEGIN)
-	b.Begin("flush", unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE, unix.NLM_F_ACK, []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0})
+	changes(&b)
 	edge(unix.NFNL_MSG_BATCH_END)
 	return netlink.Do(unix.NETLINK_NETFILTER, &b)
 }

@@ -41,6 +41,12 @@ const SpecType = "io.ctor/spec"
 // a Command for its Spec.
 const Parking = "io.ctor.shim.Parking"
 
+// Expecting is the name of the ttrpc service by which a shim is told of a container
+// before Create asks for it: Expect takes what Create does, of which it heeds the id, the
+// root file system and the options, which are the path of the container's cgroup; Forget takes what Delete
+// does. A shim that has no such service does without.
+const Expecting = "io.ctor.shim.Expecting"
+
 // Command is what a parked container is given.
 type Command struct {
 	Process *specs.Process

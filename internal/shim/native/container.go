@@ -112,7 +112,7 @@ func (c *container) exec(ctx context.Context, p *specs.Process, stdio task.Stdio
 		if terminal != nil {
 			terminal.Close()
 		}
-		return none, errors.Join(orEnded(err), c.abort(child))
+		return none, errors.Join(orEnded(err), abort(child, c.cgroup()))
 	}
 	child.Close()
 	return task.Process{Pid: child.Pid, Console: terminal}, nil
@@ -187,8 +187,8 @@ func (c *container) writeExec(s *forker.Script, doors cgroup.Doors, configured *
 // of version 1 that was frozen meanwhile it does not.
 const abortPatience = time.Second
 
-// abort ends a process before the caller has been told of it.
-func (c *container) abort(child *forker.Child) error {
+// abort ends a process of a cgroup before the caller has been told of it.
+func abort(child *forker.Child, group cgroup.Group) error {
 	defer child.Close()
 	fd, err := unix.PidfdOpen(child.Pid, 0)
 	if err != nil {
@@ -197,7 +197,7 @@ func (c *container) abort(child *forker.Child) error {
 	defer unix.Close(fd)
 	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	if pidfd.Await(fd, time.Now().Add(abortPatience)) == nil && !ended(fd) {
-		c.cgroup().Thaw()
+		group.Thaw()
 	}
 	for {
 		if _, err := unix.Wait4(child.Pid, nil, 0, nil); err != unix.EINTR {

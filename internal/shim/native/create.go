@@ -36,32 +36,23 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_
 	if c.users, err = e.makeUsers(ctx, &script, b.Spec.Linux, spaces.own); err != nil {
 		return nil, none, err
 	}
-	group, err := cgroup.Begin(c.group)
-	defer func() { group.Close() }() // also of what Complete opens
-	undo.Push(group.Undo)
+	order := forker.Order{Namespaces: spaces.born(c.users), Pids: spaces.pids}
+	begun, err := e.goOn(ctx, c.group, order, spaces.has(unix.CLONE_NEWCGROUP), b.Mounts, func() (int, error) { return e.openRoot(b, c.users) })
 	if err != nil {
 		return nil, none, err
 	}
-	born := e.bear(ctx, forker.Order{Namespaces: spaces.born(c.users), Cgroup: group.Two, Pids: spaces.pids})
-	defer born() // it has descriptors that are closed next
-	undo.Push(func() error {
-		child, err := born()
-		if err != nil {
-			return nil
-		}
-		return c.abort(child)
-	})
-	if err := group.Complete(); err != nil {
+	defer begun.close()
+	undo.Push(begun.undo)
+	if err := begun.placed(); err != nil {
 		return nil, none, err
 	}
-	if c.root, err = e.openRoot(b, c.users); err != nil {
+	if c.root, err = begun.rooted(); err != nil {
 		return nil, none, err
 	}
-	undo.Push(func() error { return unix.Close(c.root) })
-	if err := c.prepare(&script, spaces, group.Doors, b, io); err != nil {
+	if err := c.prepare(&script, spaces, b, io); err != nil {
 		return nil, none, err
 	}
-	child, err := born()
+	child, err := begun.born()
 	if err != nil {
 		return nil, none, err
 	}
@@ -90,41 +81,19 @@ func ownCgroup(s *specs.Spec) string {
 }
 
 // prepare bounds the cgroup, and makes the script of the process that is in it.
-func (c *container) prepare(s *forker.Script, own spaces, doors cgroup.Doors, b task.Bundle, io *task.Stdio) (err error) {
+func (c *container) prepare(s *forker.Script, own spaces, b task.Bundle, io *task.Stdio) (err error) {
 	if err := cgroup.Limit(c.group, b.Spec.Linux.Resources, rules(b.Spec)); err != nil {
 		return err
 	}
 	if c.filter, err = c.executor.filters.compile(b.Spec.Linux.Seccomp); err != nil {
 		return err
 	}
-	return c.write(s, own, doors, b, io)
-}
-
-// bear has a process forked meanwhile: its namespaces cost the kernel as much as all
-// that is prepared for it here. The returned function waits for it.
-func (e *Executor) bear(ctx context.Context, o forker.Order) func() (*forker.Child, error) {
-	var child *forker.Child
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		child, err = e.pool.Fork(ctx, o)
-	}()
-	return func() (*forker.Child, error) {
-		<-done
-		return child, err
-	}
+	return c.write(s, own, b, io)
 }
 
 // write makes a script of the configuration, up to the command with a nil io.
-func (c *container) write(s *forker.Script, own spaces, doors cgroup.Doors, b task.Bundle, io *task.Stdio) error {
+func (c *container) write(s *forker.Script, own spaces, b task.Bundle, io *task.Stdio) error {
 	l := &layout{Script: s, dir: b.Dir, group: c.group, spaces: own, users: c.users}
-	s.DeathSignal()
-	s.Session()
-	s.JoinCgroups(doors.Lists)
-	if own.has(unix.CLONE_NEWCGROUP) {
-		s.Unshare(unix.CLONE_NEWCGROUP)
-	}
 	c.users.join(s)
 	s.Root(c.root)
 	if err := l.mounts(b.Spec); err != nil {

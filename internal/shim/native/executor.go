@@ -29,6 +29,9 @@ type Executor struct {
 	why      error         // that it can't
 	filters  filters
 	late     sync.WaitGroup // what is done after the answer
+
+	mu       sync.Mutex
+	expected map[string]*expected // by cgroup
 }
 
 var _ task.Executor = (*Executor)(nil)
@@ -64,6 +67,11 @@ func (e *Executor) Create(ctx context.Context, b task.Bundle, io task.Stdio) (ta
 }
 
 func (e *Executor) handOver(ctx context.Context, b task.Bundle, io task.Stdio, why error) (task.Container, task.Process, error) {
+	if l := b.Spec.Linux; l != nil {
+		if err := e.Forget(l.CgroupsPath); err != nil {
+			return nil, task.Process{}, err
+		}
+	}
 	if e.fallback == nil {
 		return nil, task.Process{}, fmt.Errorf("create container %s: %v: %w", b.ID, why, e.lacks)
 	}

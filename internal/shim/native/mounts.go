@@ -154,14 +154,18 @@ const anyFlag = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATT
 func (o options) change(fd int) error {
 	var changes []unix.MountAttr
 	var deep []bool
+	rest := o.propagation
 	if o.set|o.clear != 0 {
 		a := unix.MountAttr{Attr_set: o.set, Attr_clr: anyFlag &^ o.set}
 		if o.set&unix.MOUNT_ATTR__ATIME != 0 {
 			a.Attr_clr |= unix.MOUNT_ATTR__ATIME
 		}
+		if len(rest) > 0 && !rest[0].recursive { // in the same call
+			a.Propagation, rest = rest[0].kind, rest[1:]
+		}
 		changes, deep = append(changes, a), append(deep, false)
 	}
-	for _, p := range o.propagation {
+	for _, p := range rest {
 		changes, deep = append(changes, unix.MountAttr{Propagation: p.kind}), append(deep, p.recursive)
 	}
 	if o.setAll|o.clearAll != 0 {

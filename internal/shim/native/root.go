@@ -22,11 +22,7 @@ const maxValue = 255
 // is there for the host to see, or to unmount.
 func (e *Executor) openRoot(b task.Bundle, u *users) (fd int, err error) {
 	if len(b.Mounts) == 1 && b.Mounts[0].Type == "overlay" {
-		fd, err = openOverlay(b.Mounts[0], u)
-		if errors.Is(err, unix.EBUSY) { // its last mount is about to go
-			e.late.Wait()
-			fd, err = openOverlay(b.Mounts[0], u)
-		}
+		fd, err = e.openSettled(b.Mounts[0], u)
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return fd, err
 		}
@@ -45,6 +41,16 @@ func (e *Executor) openRoot(b task.Bundle, u *users) (fd int, err error) {
 		return -1, &os.PathError{Op: "open root file system", Path: path, Err: err}
 	}
 	return fd, nil
+}
+
+// openSettled is openOverlay for layers whose last mount may be about to go.
+func (e *Executor) openSettled(m mount.Mount, u *users) (int, error) {
+	fd, err := openOverlay(m, u)
+	if errors.Is(err, unix.EBUSY) {
+		e.late.Wait()
+		fd, err = openOverlay(m, u)
+	}
+	return fd, err
 }
 
 // openOverlay makes an overlay. errors.ErrUnsupported is that mount(2) can, and this

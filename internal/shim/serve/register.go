@@ -38,6 +38,10 @@ func register(s *ttrpc.Server, svc *task.Service) {
 		"Park": method(svc.Park),
 		"Give": method(svc.Give),
 	}})
+	s.RegisterService(link.Expecting, &ttrpc.ServiceDesc{Methods: map[string]ttrpc.Method{
+		"Expect": method(svc.Expect),
+		"Forget": method(svc.Forget),
+	}})
 }
 
 func method[Q, A any](f func(context.Context, *Q) (*A, error)) ttrpc.Method {

@@ -82,14 +82,17 @@ func (s *Service) newContainer(ctx context.Context, o order) (_ *container, err 
 		execs:  map[string]*process{},
 		ours:   o.spec != nil,
 	}
+	c.life, c.end = context.WithCancel(context.Background())
 	if c.ours {
 		if err := bundle.Create(o.dir, o.spec); err != nil {
 			return nil, err
 		}
 		undo.Push(c.removeBundle)
+		c.bundle.Spec, err = bundle.Parse(o.spec)
+	} else {
+		c.bundle.Spec, err = bundle.Spec(o.dir)
 	}
-	c.life, c.end = context.WithCancel(context.Background())
-	if c.bundle.Spec, err = bundle.Spec(o.dir); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if p := c.bundle.Spec.Process; p == nil || len(p.Args) == 0 && o.images == "" {

@@ -50,6 +50,16 @@ type Parker interface {
 	Park(ctx context.Context, b Bundle) (Parked, Process, error)
 }
 
+// Expecter is an executor that can begin with a container before its bundle is there.
+type Expecter interface {
+	// Expect begins with a container that will be in a cgroup, have a root file system,
+	// and as a rule share no namespace of others. It does not wait for what it begins.
+	// Create goes on from there, or, if the container is another one, begins anew.
+	Expect(cgroup string, root []mount.Mount) error
+	// Forget takes back what Create has not gone on from.
+	Forget(cgroup string) error
+}
+
 // Parked is a container that Park has made.
 type Parked interface {
 	Container

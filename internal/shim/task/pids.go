@@ -31,9 +31,24 @@ func (c *container) atLimit(name string) (why func(error) error) {
 		if err == nil || g.PidsFile("events") <= refused {
 			return err
 		}
-		return fmt.Errorf("%q can't start at the container's limit of processes, %s: raise the limit, or end some: %w: %v",
-			name, g.PidsCount(limit), errdefs.ErrUnavailable, err)
+		return c.refusedAt(limit, name, err)
 	}
+}
+
+// atFirstLimit is atLimit for the error of a start of the first process, before which
+// nothing was refused in its cgroup.
+func (c *container) atFirstLimit(name string, err error) error {
+	g := c.cgroup()
+	if err == nil || g.PidsFile("events") == 0 {
+		return err
+	}
+	return c.refusedAt(g.PidsFile("max"), name, err)
+}
+
+// refusedAt says that a start failed at a limit.
+func (c *container) refusedAt(limit int, name string, err error) error {
+	return fmt.Errorf("%q can't start at the container's limit of processes, %s: raise the limit, or end some: %w: %v",
+		name, c.cgroup().PidsCount(limit), errdefs.ErrUnavailable, err)
 }
 
 // allowance is what a container's limit of processes is raised by while one is

@@ -46,7 +46,11 @@ func (s *Service) keep(c *container, o order) {
 		<-c.init.exited
 		lived := time.Duration(0) // of a life that did not begin
 		if c != last && !c.stillborn {
-			lived = c.lastExit().At.Sub(o.mandate.journal.Read().Started)
+			life, exit := o.mandate.journal.Read(), c.lastExit()
+			if o.mandate.journal.Ended(life.Lives, exit) != nil {
+				return // the container is gone
+			}
+			lived = exit.At.Sub(life.Started)
 		}
 		select {
 		case <-time.After(pauses.After(lived)):
@@ -62,6 +66,9 @@ func (s *Service) keep(c *container, o order) {
 func (s *Service) revive(c *container, o order) *container {
 	ctx := namespaces.WithNamespace(context.Background(), o.namespace)
 	j := o.mandate.journal
+	if !o.mandate.policy.Wants(j.Read()) { // asked without the lock: a caller may need it for a start
+		return nil
+	}
 	unlock, err := j.Lock(s.ending)
 	if errdefs.IsNotFound(err) || errors.Is(err, journal.ErrBusy) {
 		return nil // the container is gone, or the shim is ending
@@ -72,11 +79,6 @@ func (s *Service) revive(c *container, o order) *container {
 	defer unlock()
 	c.deleting.Lock()
 	defer c.deleting.Unlock()
-	if past := j.Read(); past.Exit == nil && past.Lives > 0 {
-		if err := j.End(c.lastExit()); err != nil {
-			return nil
-		}
-	}
 	if !o.mandate.policy.Wants(j.Read()) || !s.takeBack(c, o.key) {
 		return nil
 	}

@@ -38,6 +38,7 @@ type Service struct {
 	ended      bool               // Undo has begun: none is created any more
 	containers map[key]*container // nil: being created
 	creates    sync.WaitGroup     // in flight; added to with mu held
+	expected   map[key]string     // containers that Create will ask for, by their cgroups
 	parents    map[string]bool    // the engine's cgroups that containers were in
 }
 
@@ -48,7 +49,7 @@ var _ taskapi.TTRPCTaskService = (*Service)(nil)
 // New makes a service. shutdown is called when a client asks the shim to end
 // and it has no containers; nil for one that does not end that way.
 func New(executor Executor, events Publisher, shutdown func()) *Service {
-	s := &Service{executor: executor, events: newOutbox(events), shutdown: shutdown, containers: map[key]*container{}, parents: map[string]bool{}}
+	s := &Service{executor: executor, events: newOutbox(events), shutdown: shutdown, containers: map[key]*container{}, expected: map[key]string{}, parents: map[string]bool{}}
 	s.ending, s.end = context.WithCancel(context.Background())
 	return s
 }
@@ -116,6 +117,7 @@ func (s *Service) create(ctx context.Context, r *taskapi.CreateTaskRequest, park
 		return nil, errgrpc.ToGRPC(err)
 	}
 	defer s.creates.Done()
+	defer s.unexpect(k) // unless it has become the container's
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ending, cancel)()
@@ -224,8 +226,7 @@ func (s *Service) startInit(ctx context.Context, c *container) error {
 // begin has the first process execute its command.
 func (c *container) begin(ctx context.Context) (err error) {
 	name, p := c.bundle.Spec.Process.Args[0], c.init
-	why := c.atLimit(name)
-	defer func() { err = why(err) }()
+	defer func() { err = c.atFirstLimit(name, err) }()
 	if err := c.call(func() error { return c.handle.Start(ctx) }); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (s *Service) Undo(ctx context.Context) error {
 	// succeed all the same are undone after.
 	err := s.undoAll(ctx)
 	s.creates.Wait()
-	err = errors.Join(err, s.undoAll(ctx))
+	err = errors.Join(append(s.unexpectAll(), err, s.undoAll(ctx))...)
 	s.mu.Lock()
 	for parent := range s.parents {
 		bundle.DropParent(parent)

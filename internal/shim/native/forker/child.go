@@ -45,9 +45,17 @@ const (
 // ErrEnded is the error of a process that has ended before it was ready.
 var ErrEnded = errors.New("its first process has ended")
 
-// Carry has a process carry a script out: one that was forked without, or that is ready
-// after Script.Rest.
-func (c *Child) Carry(s *Script) error { return s.send(c.talk) }
+// Carry has a process carry a script out: one that was forked without, that is ready
+// after Script.Rest, or that has another before it which ends with Script.More.
+func (c *Child) Carry(s *Script) error {
+	err := s.send(c.talk)
+	if errors.Is(err, ErrEnded) { // it may have said why
+		if _, word := c.listen(context.Background(), 0); word != nil && !errors.Is(word, io.EOF) {
+			err = word
+		}
+	}
+	return err
+}
 
 // Ready waits until the process waits for its start. terminal is the master of its
 // terminal, non-blocking, and the caller's; nil if it was to have none.

@@ -161,6 +161,9 @@ func (s *Script) CloseFiles() { s.add(opClose) }
 // comes last.
 func (s *Script) Rest() { s.add(opRest) }
 
+// More has the process go on with another script, by Child.Carry. It comes last.
+func (s *Script) More() { s.add(opMore) }
+
 // Ready waits for Child.Start.
 func (s *Script) Ready() { s.add(opReady) }
 

@@ -54,6 +54,7 @@ const (
 	opExecute
 	opPersonality
 	opRest
+	opMore
 	opGroups
 )
 

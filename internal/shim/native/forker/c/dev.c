@@ -102,7 +102,7 @@ static long open_terminal(void)
 static void show_console(long terminal)
 {
 	int made;
-	self.root = (int)must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/");
+	set_root(must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/"));
 	long at = must(target("dev/console", TARGET_FILE | TARGET_NO_LINKS, &made), "find", "/dev/console");
 	long mount = must(copy(terminal, 0), "copy", "/dev/console");
 	must(attach(mount, at), "mount", "/dev/console");

@@ -10,7 +10,7 @@ static void make_directories(const char *path)
 	int made;
 	if (call(chdir, path) >= 0)
 		return;
-	self.root = (int)must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/");
+	set_root(must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/"));
 	long fd = must(target(path, TARGET_DIRECTORY | TARGET_IN_PROC, &made), "make working directory", path);
 	call(close, fd);
 }

@@ -22,7 +22,11 @@ struct self {
 	int null;         // a /dev/null that no container can reach
 	int files[FILES]; // that came with the request
 	u32 nfiles;
-	int root; // directory below which paths are looked up
+	int root; // directory below which paths are looked up: by set_root
+	struct identity {
+		u64 inode, device;
+	} root_is;
+	int root_is_proc;
 	int proc; // a procfs of the own pid namespace; -1: none yet
 	int blank; // root of the tmpfs that was mounted last: no image has put links there; -1: none
 	char blank_path[PATH_SIZE];
@@ -62,6 +66,7 @@ void close_files(void);
 long transmit(int to, const void *message, u32 size, int descriptor);
 
 // root.c
+void set_root(long fd);
 #define INSIDE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 long lookup(int dir, const char *path, u64 flags, u64 resolve);
 long target(const char *path, u32 flags, int *made);
@@ -88,6 +93,6 @@ operation op_node, op_link, op_link_new, op_streams, op_terminal, op_own_streams
 operation op_setting, op_own_setting, op_host_name, op_domain_name, op_loopback;
 operation op_death_signal, op_session, op_cgroups, op_join, op_unshare, op_keyring, op_limit, op_umask, op_personality;
 operation op_bounding, op_groups, op_user, op_capabilities, op_no_new_privileges, op_filter;
-operation op_directory, op_find, op_close, op_rest, op_ready, op_execute;
+operation op_directory, op_find, op_close, op_rest, op_more, op_ready, op_execute;
 
 #endif

@@ -57,8 +57,9 @@ long new_mount(const char *type, struct args *options, u32 mode, u32 attributes)
 
 void op_root(struct args *a)
 {
-	self.root = file(a);
-	must(call(move_mount, self.root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), "mount", "root file system");
+	int root = file(a);
+	must(call(move_mount, root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), "mount", "root file system");
+	set_root(root);
 }
 
 void op_attach(struct args *a)

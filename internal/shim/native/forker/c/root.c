@@ -42,12 +42,30 @@ u64 file_system(long fd)
 	return call(fstatfs, fd, &st) < 0 ? 0 : (u64)st.f_type;
 }
 
-static int is_root(long fd)
+static int identify(long fd, struct identity *is)
 {
-	struct statx a, b;
-	if (call(statx, fd, "", AT_EMPTY_PATH, STATX_INO, &a) < 0 || call(statx, self.root, "", AT_EMPTY_PATH, STATX_INO, &b) < 0)
-		return 1;
-	return a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
+	struct statx st;
+	if (call(statx, fd, "", AT_EMPTY_PATH, STATX_INO, &st) < 0)
+		return 0;
+	is->inode = st.stx_ino;
+	is->device = (u64)st.stx_dev_major << 32 | st.stx_dev_minor;
+	return 1;
+}
+
+// in_proc tells whether a file is a procfs's, or nothing is known of it.
+static int in_proc(long fd)
+{
+	u64 type = file_system(fd);
+	return !type || type == PROC_SUPER_MAGIC;
+}
+
+void set_root(long fd)
+{
+	u64 type = file_system(fd);
+	self.root = (int)fd;
+	if (!type || !identify(fd, &self.root_is))
+		fail("look at", "root file system", -EBADF);
+	self.root_is_proc = type == PROC_SUPER_MAGIC;
 }
 
 // A way is a path that is being resolved where a part of it is missing. The kernel
@@ -157,7 +175,7 @@ static long resolve(const char *path)
 }
 
 // make makes a directory or an empty file in dir, unless it is there, and opens it.
-static long make(int dir, const char *name, int directory)
+static long make(int dir, const char *name, int directory, int *made)
 {
 	const u64 no_links = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
 	long fd = lookup(dir, name, O_PATH, no_links);
@@ -169,6 +187,7 @@ static long make(int dir, const char *name, int directory)
 		fd = call(openat, dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0 && fd != -EEXIST)
 		return fd;
+	*made = fd >= 0;
 	if (!directory && fd >= 0)
 		call(close, fd);
 	return lookup(dir, name, O_PATH, no_links);
@@ -178,35 +197,39 @@ static long make(int dir, const char *name, int directory)
 static long make_all(int directory)
 {
 	char name[NAME_SIZE];
+	int made;
 	long dir = lookup(self.root, "", O_PATH | O_DIRECTORY, RESOLVE_IN_ROOT);
 	way.rest = way.done;
 	while (dir >= 0) {
 		long n = next(name);
 		if (n <= 0)
 			return n < 0 ? n : dir;
-		long below = make((int)dir, name, directory || *way.rest);
+		long below = make((int)dir, name, directory || *way.rest, &made);
 		call(close, dir);
 		dir = below;
 	}
 	return dir;
 }
 
-// in_proc tells whether a file is a procfs's, or nothing is known of it.
-static int in_proc(long fd)
+// may_be_in_proc is in_proc, without a question of a file that is on the device of a
+// root that is no procfs, as most are.
+static int may_be_in_proc(long fd, u64 device)
 {
-	u64 type = file_system(fd);
-	return !type || type == PROC_SUPER_MAGIC;
+	return device == self.root_is.device ? self.root_is_proc : in_proc(fd);
 }
 
 // admit refuses what nothing may be mounted on: the root itself, and the inside of
 // a procfs, where programs that ask the kernel would believe the image instead.
 static long admit(long fd, u32 flags)
 {
-	if (fd >= 0 && (is_root(fd) || (!(flags & TARGET_IN_PROC) && in_proc(fd)))) {
-		call(close, fd);
-		return -EPERM;
-	}
-	return fd;
+	struct identity is;
+	if (fd < 0)
+		return fd;
+	if (identify(fd, &is) && (is.inode != self.root_is.inode || is.device != self.root_is.device)
+	    && (flags & TARGET_IN_PROC || !may_be_in_proc(fd, is.device)))
+		return fd;
+	call(close, fd);
+	return -EPERM;
 }
 
 void forget_blank(void)
@@ -233,8 +256,8 @@ static const char *in_blank(const char *path)
 	return path;
 }
 
-// target opens what a mount goes on, and makes it if it is to. In a blank tmpfs that
-// takes two look-ups, elsewhere one or two for each name.
+// target opens what a mount goes on, and makes it if it is to. What was made in a blank
+// tmpfs is neither the root nor in a procfs.
 long target(const char *path, u32 flags, int *made)
 {
 	u64 how = flags & TARGET_NO_LINKS ? INSIDE | RESOLVE_NO_SYMLINKS : INSIDE;
@@ -242,10 +265,12 @@ long target(const char *path, u32 flags, int *made)
 	long fd;
 	*made = 0;
 	if (name) {
-		fd = lookup(self.blank, name, O_PATH, INSIDE | RESOLVE_NO_SYMLINKS);
-		if (fd == -ENOENT && flags & (TARGET_DIRECTORY | TARGET_FILE)) {
-			*made = 1;
-			fd = make(self.blank, name, !(flags & TARGET_FILE));
+		if (flags & (TARGET_DIRECTORY | TARGET_FILE)) {
+			fd = make(self.blank, name, !(flags & TARGET_FILE), made);
+			if (*made)
+				return fd;
+		} else {
+			fd = lookup(self.blank, name, O_PATH, INSIDE | RESOLVE_NO_SYMLINKS);
 		}
 		if (fd != -ELOOP)
 			return admit(fd, flags);

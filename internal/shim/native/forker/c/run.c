@@ -41,6 +41,7 @@ static operation *const operations[OPERATIONS] = {
 	[OP_EXECUTE] = op_execute,
 	[OP_PERSONALITY] = op_personality,
 	[OP_REST] = op_rest,
+	[OP_MORE] = op_more,
 	[OP_GROUPS] = op_groups,
 };
 
@@ -113,12 +114,19 @@ _Noreturn void carry_out(void)
 	run((const u8 *)ops, s.size);
 }
 
+// op_more goes on with another script, when the shim has it.
+void op_more(struct args *a)
+{
+	(void)a;
+	carry_out();
+}
+
 // op_rest goes on with another script, in a process that has all that does not depend
 // on its command. While it waits it holds nothing of what came with the first.
 void op_rest(struct args *a)
 {
 	(void)a;
-	self.root = (int)must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/");
+	set_root(must(call(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open", "/"));
 	close_files();
 	say(WORD_READY, -1);
 	carry_out();

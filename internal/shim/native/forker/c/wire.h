@@ -91,7 +91,8 @@ enum {
 	OP_EXECUTE = 37,   // count of arguments, count of variables, all of them
 	OP_PERSONALITY = 38, // persona
 	OP_REST = 39,        // say that it is ready, and go on with another script
-	OP_GROUPS = 40,      // count, groups
+	OP_MORE = 40,        // go on with another script
+	OP_GROUPS = 41,      // count, groups
 	OPERATIONS
 };
 

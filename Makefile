@@ -59,6 +59,13 @@ images: ## make the images of real servers, once a machine (part of test)
 	@hack/setup test
 	$(TEST) -timeout 10m -run '^TestSharedBase$$' ./internal/fixture
 
+# What users have without root: of many users, and of one.
+.PHONY: userns
+userns: ## run tests in a user namespace, as an ordinary user (needs root)
+	@hack/setup test
+	hack/userns ./container ./image ./network ./volume -- -test.short
+	hack/userns -single ./container ./image ./network ./volume -- -test.short
+
 # Each test waits for a server of its own, so there can be many at a time.
 .PHONY: database
 database: ## run the example with 40 databases (part of test)

@@ -52,9 +52,10 @@ type Config struct {
 
 // DefaultRoot is where an engine lives when its Config names no root:
 // /var/lib/ctor for root, else ctor in the user's data directory
-// ($XDG_DATA_HOME, ~/.local/share).
+// ($XDG_DATA_HOME, ~/.local/share). Root of a user namespace is such a user, unless
+// /var/lib is its own, as in a container.
 func DefaultRoot() string {
-	if os.Geteuid() == 0 {
+	if os.Geteuid() == 0 && host.OwnsSystem() {
 		return "/var/lib/ctor"
 	}
 	if d := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(d) {

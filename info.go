@@ -14,6 +14,7 @@ import (
 	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/shim"
 	"github.com/ctorhq/ctor/internal/spec"
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // Info is what an engine works with, and what its host lacks. Of an engine
@@ -61,13 +62,19 @@ type Info struct {
 	// sets Process.SelinuxLabel and Linux.MountLabel.
 	SELinux bool
 
+	// UserNamespace is who there is beside root where the program runs in a user
+	// namespace: "mapped", users and groups that were set aside for the one who
+	// started it, or "single", none. "" is that it runs as the host's root. Lacks
+	// says what such a namespace does without.
+	UserNamespace string
+
 	// Cgroup is how the host's cgroups are mounted: "v2"; "v1"; "hybrid", with
 	// the controllers in version 1; "" is not at all.
 	Cgroup string
 
 	// CgroupParent is the cgroup, in each hierarchy, that those of the
 	// engine's containers are in. It is made in the file system, with or
-	// without systemd.
+	// without systemd. "" is that there can be none: Lacks says why.
 	CgroupParent string
 
 	Systemd bool   // systemd is the host's process 1
@@ -97,7 +104,7 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 		Containerd: number(version.Version),
 		Cgroup:     facts.Cgroup, CgroupParent: cgroup.Parent(e.in.Root, e.in.Namespace),
 		Systemd: facts.Systemd, Kernel: facts.Kernel,
-		Seccomp: spec.Seccomp, SELinux: facts.SELinux,
+		Seccomp: spec.Seccomp, SELinux: facts.SELinux, UserNamespace: kindOf(facts.Users),
 	}
 	i.add(facts.Lacks, true)
 	if err := e.about(ctx, &i); err != nil {
@@ -111,6 +118,16 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 	}
 	i.add(facts.Lacks, false)
 	return i, nil
+}
+
+func kindOf(who userns.Map) string {
+	switch {
+	case who.Host():
+		return ""
+	case who.Single():
+		return "single"
+	}
+	return "mapped"
 }
 
 func (i *Info) add(lacks []host.Lack, fatal bool) {

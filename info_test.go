@@ -22,6 +22,7 @@ func lacks(i ctor.Info, beginning string) bool {
 }
 
 func TestInfo(t *testing.T) {
+	fixture.NeedsHost(t)
 	root := t.TempDir()
 	e := fixture.Engine(t, ctor.Config{Root: root, Namespace: "info"})
 	i, err := e.Info(t.Context())
@@ -50,6 +51,7 @@ func TestInfo(t *testing.T) {
 
 // What no caller has asked for is not lacking: here that is CRIU, and a shim.
 func TestInfoLacks(t *testing.T) {
+	fixture.NeedsHost(t)
 	dir := t.TempDir()
 	runc, err := exec.LookPath("runc")
 	require.NoError(t, err)
@@ -63,6 +65,7 @@ func TestInfoLacks(t *testing.T) {
 
 // A host without a command to run containers with makes them itself.
 func TestInfoWithoutExecutor(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Setenv("PATH", t.TempDir())
 	e := fixture.Engine(t, ctor.Config{})
 	i, err := e.Info(t.Context())

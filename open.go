@@ -30,7 +30,7 @@ import (
 // ErrLocked and the process that has it. What a program that was killed left
 // behind in it is removed first.
 //
-// It needs root; where that, or something of the host, is missing the error is
+// It needs root, of the host or of a user namespace (cmd/ctor-userns); where that, or something of the host, is missing the error is
 // ErrUnavailable and says what to do. A Config that can't be is ErrInvalid.
 func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	defer func() {
@@ -208,7 +208,11 @@ func (o *opening) sweep(ctx context.Context) error {
 // removeCgroups removes the cgroups, and kills what is in them, of all
 // containers of a namespace but those that have a shim of their own.
 func (o *opening) removeCgroups(namespace string, kept []string) error {
-	return cgroup.Remove(cgroup.Parent(o.cfg.Root, namespace), kept...)
+	parent := cgroup.Parent(o.cfg.Root, namespace)
+	if parent == "" {
+		return nil
+	}
+	return cgroup.Remove(parent, kept...)
 }
 
 // stop ends the services.

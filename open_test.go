@@ -258,6 +258,7 @@ func TestReopen(t *testing.T) {
 }
 
 func TestDefaultRoot(t *testing.T) {
+	fixture.NeedsHost(t)
 	require.Equal(t, "/var/lib/ctor", ctor.DefaultRoot())
 }
 

@@ -127,6 +127,7 @@ func TestStartHundredTimes(t *testing.T) {
 
 // What belongs to one life ends with it, and is made again for the next.
 func TestAgainAnew(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	c := start(t, busybox(t), sh("echo ready; httpd -f -p 80 -h /etc"))
 	get := func() {

@@ -29,6 +29,7 @@ func changed(t testing.TB, c *container.Container) string {
 // Nothing but what the container does is listed: not what the runtime makes to
 // mount on, in the image's directories and beside them.
 func TestChanges(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img, err := busybox(t).Derive(t.Context(), "ctor.test/changes", nil, fixture.Files(map[string]string{"srv/dir/file": "x", "srv/other": "y"}))
 	require.NoError(t, err)

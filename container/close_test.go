@@ -18,6 +18,7 @@ import (
 )
 
 func TestClose(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	e := fixture.Open(t)
 	img := fixture.Busybox(t, e)

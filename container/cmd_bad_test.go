@@ -119,6 +119,7 @@ func closedFile(t *testing.T) *os.File {
 
 // In a container that does not run there is no command, and never a wait.
 func TestCmdNotRunning(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img := busybox(t)
 	c, err := img.New(t.Context(), sh("sleep 1000"))
@@ -147,6 +148,7 @@ func TestCmdNotRunning(t *testing.T) {
 // A command in a container that is paused can be cancelled, and one in a
 // container that ends, ends.
 func TestCmdEndsWithContainer(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	c := idle(t)
 	ctx, cancel := context.WithCancel(t.Context())

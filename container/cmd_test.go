@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"fmt"
+	"github.com/ctorhq/ctor/internal/fixture"
 	"io"
 	"os"
 	"os/exec"
@@ -71,6 +72,7 @@ func TestCmdStdinFile(t *testing.T) {
 }
 
 func TestCmdTTY(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	cmd := idle(t).Command(t.Context(), "sh", "-c", "tty; id -un; cat; echo err >&2")
 	cmd.TTY, cmd.User = true, "app"

@@ -70,6 +70,7 @@ func TestKillTree(t *testing.T) {
 
 // In a container that is paused, and for the first process of one.
 func TestKillTreePaused(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img := busybox(t)
 	c := containertest.Run(t, img, sh("sleep 1000"))

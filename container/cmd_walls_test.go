@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"github.com/ctorhq/ctor/internal/fixture"
 	"io"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 // A command has the walls of the container's first process.
 func TestCmdWalls(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	const walls = `grep -E '^(Cap...|NoNewPrivs|Seccomp|Seccomp_filters|Uid|Gid|Groups):' /proc/self/status; cat /proc/self/cgroup; ulimit -c; for n in cgroup ipc mnt net pid uts; do ls -l /proc/self/ns/$n; done | grep -o '[a-z]*:\[[0-9]*'; mount -t nosuch x /mnt 2>&1`
 	img := busybox(t)
@@ -49,6 +51,7 @@ func TestCmdWalls(t *testing.T) {
 
 // Users are those of the container as it is now, and nothing in it leads out.
 func TestCmdUser(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	shell, in := io.Pipe()
 	said, out := io.Pipe()

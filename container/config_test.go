@@ -46,6 +46,7 @@ func TestArgs(t *testing.T) {
 }
 
 func TestEnv(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	img := derive(t, "env", func(c *ocispec.ImageConfig) {
 		c.Env = append(c.Env, "A=image", "B=image", "not a variable", "A=image again")

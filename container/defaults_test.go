@@ -95,6 +95,7 @@ func TestSystemCalls(t *testing.T) {
 
 // A set-uid program gives a user nothing, whatever image it comes from.
 func TestSetUID(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	for _, privileges := range []bool{false, true} {
 		cfg := serverConfig(t, container.Config{})
@@ -115,6 +116,7 @@ func TestSetUID(t *testing.T) {
 // Nobody asked for limits of memory and processors, so there are none, but for
 // one of processes. The log is bounded, the writable layer is not.
 func TestUnlimited(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	var s *specs.Spec
 	c := containertest.Run(t, busybox(t), container.Config{Args: []string{"true"}, Spec: func(spec *specs.Spec) error {

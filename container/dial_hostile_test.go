@@ -3,6 +3,7 @@ package container_test
 import (
 	"errors"
 	"fmt"
+	"github.com/ctorhq/ctor/internal/fixture"
 	"io"
 	"io/fs"
 	"net"
@@ -102,6 +103,7 @@ while true; do mv real d; mv d real; mv evil d; mv d evil; done`, dir)))
 
 // A pid that means another process is found out.
 func TestDialOtherProcess(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	c := start(t, busybox(t), sh("echo ready; sleep 1000"))
 	dial := func(pid int) error {

@@ -157,6 +157,7 @@ func TestDialContext(t *testing.T) {
 
 // From New to the end, and what it is told then.
 func TestDialAnyState(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img := busybox(t)
 	c, err := img.New(t.Context(), serverConfig(t, container.Config{Name: "dial-states"}))

@@ -110,6 +110,7 @@ func visits(t *testing.T, e *ctor.Engine, cursor ctor.Cursor, n int) {
 // Nothing is lost between a List and the events after a cursor taken before it, and
 // over the engine's close and its next Open.
 func TestEventsReopened(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	root, _ := prepared(t)
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})

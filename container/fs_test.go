@@ -70,6 +70,7 @@ func eachState(t *testing.T, img *image.Image, f func(*testing.T, container.Stat
 // What io/fs demands of a file system. /proc and /dev of one that runs can't
 // give it: they change, and hold devices.
 func TestFS(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img, err := busybox(t).Derive(t.Context(), "ctor.test/fs", nil, layer.FromFS(fstest.MapFS{
 		"srv/file":      {Data: []byte("content"), Mode: 0o640},
@@ -160,6 +161,7 @@ func tarball(t *testing.T) io.Reader {
 
 // What is written is there for the container, and stays when it ends.
 func TestFSWrite(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	eachState(t, busybox(t), func(t *testing.T, s container.State, c *container.Container) {
 		f := c.FS()
@@ -248,6 +250,7 @@ func hostile(t testing.TB) *image.Image {
 
 // Each gives an error of a clear class, and none waits.
 func TestFSBad(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	eachState(t, hostile(t), func(t *testing.T, s container.State, c *container.Container) {
 		f := c.FS()
@@ -319,6 +322,7 @@ func TestFSBad(t *testing.T) {
 // After Close, of the container or of the engine, there is a clear error, and
 // no descriptor left.
 func TestFSClosed(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	e := fixture.Open(t)
 	img := fixture.Busybox(t, e)
 	open := func() (list []string) {
@@ -372,6 +376,7 @@ func TestFSClosed(t *testing.T) {
 // Calls go on working through all that happens to a container, and end with
 // it.
 func TestFSLife(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img := busybox(t)
 	c, err := img.New(t.Context(), container.Config{Args: []string{"sleep", "1000"}})

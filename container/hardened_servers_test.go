@@ -78,6 +78,7 @@ func TestInterpretersHardened(t *testing.T) {
 
 // The host's own Python, by mounts of what it consists of.
 func TestPythonHardened(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := container.Config{Security: container.Hardened(), Args: []string{"/usr/bin/python3", "-c", `
 import json, os, sqlite3, subprocess, tempfile, threading

@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"context"
+	"github.com/ctorhq/ctor/internal/fixture"
 	"os"
 	"syscall"
 	"testing"
@@ -85,6 +86,7 @@ var attempts = map[string]string{
 
 // A hardened container can do nothing of what a program that means harm would.
 func TestHardened(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := secured("echo ready; sleep 1000", container.Hardened())
 	cfg.Limits = container.Limits{Pids: 64, Memory: 128 << 20}
@@ -106,6 +108,7 @@ func TestHardened(t *testing.T) {
 
 // What it may do all the same is bounded: forks, memory, files, output.
 func TestHardenedNuisances(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := secured("", container.Hardened())
 	cfg.Limits = container.Limits{Pids: 16, Memory: 32 << 20, CPUs: 0.5, Ulimits: map[string]container.Ulimit{"nofile": {Soft: 64}, "core": {}}}

@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"github.com/ctorhq/ctor/internal/fixture"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 // The health changes as the check says, in Info and in the events, in each life.
 func TestHealth(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	e := containertest.Engine(t)
 	for kind, of := range kinds {

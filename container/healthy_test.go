@@ -23,6 +23,7 @@ func checked(t *testing.T, healthcheck string, cfg container.Config) *container.
 }
 
 func TestHealthy(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	for name, check := range map[string]string{
 		"cmd":   `{"Healthcheck":{"Test":["CMD","grep","-q","go","/tmp/ready"],"Interval":3600000000000}}`,

@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"github.com/ctorhq/ctor/internal/fixture"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,6 +57,7 @@ func TestInitSignals(t *testing.T) {
 // A command without a path is looked for as a shell does, by any user and with a root
 // that can't be written.
 func TestInitLookup(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	cfg := container.Config{Args: []string{"id", "-u"}, Init: true, User: "1000"}
 	require.Equal(t, "1000\n", stdout(t, busybox(t), cfg))

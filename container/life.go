@@ -76,6 +76,14 @@ func (c *Container) cgroup() string {
 	return o.Linux.CgroupsPath
 }
 
+// bounded is the error of what needs a cgroup, of a container that can have none.
+func (c *Container) bounded() error {
+	if c.cgroup() != "" {
+		return nil
+	}
+	return cgroup.Absent()
+}
+
 // output is where the log of the first process is.
 func (c *Container) output() engine.Output {
 	return engine.Output{ID: c.ID(), Dir: c.e.Dir(c.ID())}

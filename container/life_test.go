@@ -52,6 +52,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestStates(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img := busybox(t)
 	c, err := img.New(t.Context(), sh("trap 'exit 7' TERM; echo ready; while true; do sleep 0.1; done"))
@@ -208,6 +209,7 @@ func TestStop(t *testing.T) {
 }
 
 func TestStopAnyState(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img := busybox(t)
 	c, err := img.New(t.Context(), sh(handler))
@@ -241,6 +243,7 @@ func TestSignal(t *testing.T) {
 // What is frozen says nothing.
 // Many may stop a container that is paused: one of them has it go on.
 func TestStopPausedAtOnce(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	c := start(t, busybox(t), sh("trap 'exit 5' TERM; echo ready; while true; do sleep 0.01; done"))
 	says(t, c, "ready")
@@ -255,6 +258,7 @@ func TestStopPausedAtOnce(t *testing.T) {
 }
 
 func TestPause(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	c := start(t, busybox(t), sh("echo ready; while true; do echo tick; sleep 0.01; done"))
 	says(t, c, "tick")

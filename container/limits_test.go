@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"github.com/ctorhq/ctor/internal/fixture"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +41,7 @@ func read(t *testing.T, path string) string {
 }
 
 func TestLimits(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh("echo ready; sleep 100")
 	cfg.Limits = container.Limits{CPUs: 0.29, Memory: 32 << 20, Pids: 17}
@@ -57,6 +59,7 @@ func TestLimits(t *testing.T) {
 
 // Swap counts as memory.
 func TestSwapLimit(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	if _, err := os.Stat("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes"); err != nil {
 		t.Skip("this host does not count swap")
@@ -68,6 +71,7 @@ func TestSwapLimit(t *testing.T) {
 }
 
 func TestMemoryHog(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh("x=0123456789abcdef; while true; do x=$x$x; done")
 	cfg.Limits.Memory = 16 << 20
@@ -84,6 +88,7 @@ func TestMemoryHog(t *testing.T) {
 
 // The container lives on.
 func TestMemoryHogBelow(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh("dd if=/dev/zero of=/dev/null bs=64M count=1; echo ready; sleep 100")
 	cfg.Limits.Memory = 16 << 20
@@ -93,6 +98,7 @@ func TestMemoryHogBelow(t *testing.T) {
 }
 
 func TestForkBomb(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh("i=0; while [ $i -lt 30 ]; do sleep 100 & i=$((i+1)); done; exit 0")
 	cfg.Limits.Pids = 10

@@ -47,6 +47,7 @@ func TestConn(t *testing.T) {
 
 // What runs in the container connects to the program.
 func TestListen(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	c, s := serving(t, container.Config{User: "app", Hostname: "db"})
 	for _, test := range []struct{ network, address, dial string }{
@@ -213,6 +214,7 @@ var listeners = []struct{ network, address string }{
 // What a killed program listened on is free for the next one, and nothing else
 // that is there.
 func TestListenAgain(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	root, _ := prepared(t)
 	shared := t.TempDir()

@@ -192,6 +192,7 @@ func field(status, name string) string {
 // A killed program's attached containers are gone soon after, without any
 // help, and the next engine finds nothing of them.
 func TestAttachedKilled(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	root, before := prepared(t)
 	h := startHelper(t, "attached", root)

@@ -47,6 +47,7 @@ func ping() error {
 
 // In a network of its own any user has any port, and may ping.
 func TestOwnNetwork(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	cfg := serverConfig(t, container.Config{User: "app"})
 	cfg.Args = []string{"sh", "-c", "timeout 1 nc -l -p 80; " + fixture.ProgramVar + "=ping /server"}
@@ -58,6 +59,7 @@ func TestOwnNetwork(t *testing.T) {
 
 // The host's network, and another container's, are left as they are.
 func TestForeignNetwork(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	const script = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start"
 	host := read(t, "/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -82,6 +84,7 @@ func TestForeignNetwork(t *testing.T) {
 // A container sees its own limits where language runtimes look for them, and
 // can change nothing there.
 func TestCgroupMount(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers")
 	memory, pids, procs := "memory/memory.limit_in_bytes", "pids/pids.max", "pids/cgroup.procs"

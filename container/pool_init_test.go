@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"bytes"
+	"github.com/ctorhq/ctor/internal/fixture"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -38,6 +39,7 @@ func TestClaimWithInit(t *testing.T) {
 
 // Instances in user namespaces of their own don't wait: a claim makes them.
 func TestClaimHardened(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	pool, err := busybox(t).Warm(t.Context(), 2, container.Config{Security: container.Hardened()})
 	require.NoError(t, err)

@@ -47,6 +47,7 @@ func claimed(t testing.TB, p *container.Pool, c container.Claim) (stdout string,
 // A claimed container sees what one sees that New has made: the same specification,
 // host name, environment, processes, limits and mounts.
 func TestClaimIsNew(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	img := busybox(t)
 	p := warm(t, img, 1, container.Config{Env: []string{"POOL=1", "BOTH=pool"}, Labels: map[string]string{"pool": "1"}, StopSignal: "USR1"})
@@ -215,6 +216,7 @@ func TestBadClaims(t *testing.T) {
 // Config.Spec has the last word on a claim's command, too. What it changes beside, or
 // what needs another executor, makes another container.
 func TestClaimWithSpec(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img := busybox(t)
 	calls := 0

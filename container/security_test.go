@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"github.com/ctorhq/ctor/internal/fixture"
 	"os"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ func readlink(t *testing.T, path string) string {
 
 // What nobody asked for must be there: Docker's walls, or higher ones.
 func TestSecurityDefaults(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	img := busybox(t)
 	status := map[string]string{}

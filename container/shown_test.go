@@ -36,6 +36,7 @@ func dataImage(t *testing.T, e *ctor.Engine, ref string) *image.Image {
 // An image is a mount that can't be written to, in whatever user namespace, and its
 // layers stay as long as the container.
 func TestImageMount(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	e := containertest.Engine(t)
 	for name, security := range map[string]container.Security{"host": {}, "own users": {UserNS: true}, "hardened": container.Hardened()} {
@@ -67,6 +68,7 @@ func TestImageMount(t *testing.T) {
 }
 
 func TestFilesMount(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	cfg := secured("head -c 7 /src/doc.go; stat -c '%u %a' /src/doc.go; (echo x >/src/doc.go) 2>/dev/null || echo refused; cat /conf/x/y", container.Hardened())
 	cfg.Mounts = []container.Mount{
@@ -79,6 +81,7 @@ func TestFilesMount(t *testing.T) {
 
 // A kept container has its images and files in the next program too.
 func TestMountsAreKept(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	root := t.TempDir()
 	e, err := ctor.Open(t.Context(), ctor.Config{Root: root})

@@ -41,7 +41,8 @@ type Stats struct {
 }
 
 // Stats reads the container's counters, from New on until it ends: then it is
-// ctor.ErrInvalid, and after Close ctor.ErrNotFound.
+// ctor.ErrInvalid, and after Close ctor.ErrNotFound. Without cgroups, as a user
+// namespace can be, it is ctor.ErrUnavailable.
 func (c *Container) Stats(ctx context.Context) (s Stats, err error) {
 	err = c.call(ctx, func(ctx context.Context) (err error) {
 		s, err = c.stats(ctx)
@@ -52,6 +53,9 @@ func (c *Container) Stats(ctx context.Context) (s Stats, err error) {
 
 func (c *Container) stats(ctx context.Context) (Stats, error) {
 	if err := c.mustLive(ctx); err != nil {
+		return Stats{}, err
+	}
+	if err := c.bounded(); err != nil {
 		return Stats{}, err
 	}
 	n, err := cgroup.At(c.cgroup()).Count()

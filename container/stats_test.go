@@ -29,6 +29,7 @@ func stats(t testing.TB, c *container.Container) container.Stats {
 }
 
 func TestStats(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh(`
 dd if=/dev/zero of=/tmp/memory bs=1M count=32 2>/dev/null
@@ -83,6 +84,7 @@ echo ready; wait`)
 }
 
 func TestStatsUnlimited(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh("echo ready; sleep 1000")
 	cfg.Limits.Pids = -1
@@ -93,6 +95,7 @@ func TestStatsUnlimited(t *testing.T) {
 }
 
 func TestStatsBlocks(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	img := busybox(t)
 	var st unix.Stat_t
@@ -114,6 +117,7 @@ func TestStatsBlocks(t *testing.T) {
 }
 
 func TestStatsThrottled(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh("while true; do true; done")
 	cfg.Limits.CPUs = 0.01
@@ -123,6 +127,7 @@ func TestStatsThrottled(t *testing.T) {
 
 // Stats says what the kernel's own files say, with either version.
 func TestStatsAreTheKernels(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh("dd if=/dev/zero of=/dev/shm/x bs=1M count=32 2>/dev/null; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo ready; sleep 1000")
 	cfg.Limits = container.Limits{Memory: 256 << 20, CPUs: 1.5}
@@ -164,6 +169,7 @@ func cgroupFileExists(t *testing.T, c *container.Container, name string) bool {
 }
 
 func TestStatsEvery(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	c := start(t, busybox(t), sh("echo ready; exec sleep 1000"))
 	var last container.Stats

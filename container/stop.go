@@ -61,11 +61,15 @@ func (c *Container) Signal(ctx context.Context, sig os.Signal) error {
 }
 
 // Pause freezes all processes of the container until Resume. A container that
-// does not run is ctor.ErrInvalid.
+// does not run is ctor.ErrInvalid. Without cgroups, as a user namespace can be, it is
+// ctor.ErrUnavailable.
 func (c *Container) Pause(ctx context.Context) error {
 	return c.tell(ctx, "pause", func(ctx context.Context, s containerd.ProcessStatus) error {
 		if s != containerd.Running {
 			return invalid("it is %s", s)
+		}
+		if err := c.bounded(); err != nil {
+			return err
 		}
 		return c.reported(events.Paused, c.first().Pause(ctx))
 	})

@@ -41,7 +41,7 @@ func (c *Container) top(ctx context.Context) ([]ProcessInfo, error) {
 	if s.Pid == 0 || s.Ended() {
 		return nil, invalid("it is %s", s.State)
 	}
-	pids, err := cgroup.Of(s.Pid).Pids()
+	pids, err := c.pids(int(s.Pid))
 	if err != nil {
 		return nil, err
 	}
@@ -54,4 +54,13 @@ func (c *Container) top(ctx context.Context) ([]ProcessInfo, error) {
 		list[i] = ProcessInfo{p.Pid, p.Host, p.Parent, p.UID, p.State, p.Threads, p.Memory, p.CPU, p.Name, p.Args}
 	}
 	return list, nil
+}
+
+// pids are those of the container's processes, of which first is the first. Without a
+// cgroup they are those of its pid namespace; what is in others below is left out.
+func (c *Container) pids(first int) ([]int, error) {
+	if c.bounded() != nil {
+		return procs.Beside(first)
+	}
+	return cgroup.Of(first).Pids()
 }

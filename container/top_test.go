@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"github.com/ctorhq/ctor/internal/fixture"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 )
 
 func TestTop(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh("sleep 1000 & echo ready; wait")
 	cfg.StopTimeout = -1

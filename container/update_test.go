@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"fmt"
+	"github.com/ctorhq/ctor/internal/fixture"
 	"os"
 	"strings"
 	"syscall"
@@ -32,6 +33,7 @@ func wholeDisk(t *testing.T) (path string, numbers string) {
 // Update changes what the kernel's own files say, of the life that runs and of the
 // next, and takes away what it does not name.
 func TestUpdate(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh("echo ready; sleep 1000")
 	cfg.Limits = container.Limits{CPUs: 0.5, Memory: 32 << 20, Pids: 20}
@@ -80,6 +82,7 @@ func TestUpdate(t *testing.T) {
 
 // What can't be had leaves the limits what they were.
 func TestUpdateRefused(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	cfg := sh("dd if=/dev/zero of=/dev/shm/x bs=1M count=24 2>/dev/null; echo ready; sleep 1000")
 	cfg.Limits = container.Limits{Memory: 64 << 20, Pids: 20, Ulimits: map[string]container.Ulimit{"nofile": {Soft: 100}}}

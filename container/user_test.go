@@ -21,6 +21,7 @@ import (
 )
 
 func TestUser(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	img := busybox(t)
 	for user, want := range map[string]string{
@@ -43,6 +44,7 @@ func TestUser(t *testing.T) {
 }
 
 func TestImageUser(t *testing.T) {
+	fixture.NeedsUsers(t)
 	t.Parallel()
 	img := derive(t, "user", func(c *ocispec.ImageConfig) { c.User = "app" })
 	require.Equal(t, "app\n", stdout(t, img, container.Config{Args: []string{"id", "-un"}}))
@@ -74,6 +76,7 @@ func passwdImage(t *testing.T, e *ctor.Engine, h tar.Header, data io.Reader) *im
 // What an image has as /etc/passwd must neither hang nor hurt the host, nor
 // show what the host has.
 func TestHostilePasswd(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	e := fixture.Open(t)
 	for name, test := range map[string]struct {
@@ -132,6 +135,7 @@ func TestPasswdOfKernel(t *testing.T) {
 // A number in passwd or group that is no uid must not become another one by
 // wrapping, or by being taken for 0.
 func TestNumbersOfPasswd(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	img, err := busybox(t).Derive(t.Context(), "ctor.test/numbers", nil, layer.FromFS(fstest.MapFS{
 		"etc/passwd": {Mode: 0o644, Data: []byte(`root:x:0:0::/root:/bin/sh

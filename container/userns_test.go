@@ -26,6 +26,7 @@ func userns(s *specs.Spec) error {
 // A container's root can be another user: it runs, owns its image's files and
 // writes to them, and the engine's root stays closed to all but the program.
 func TestUserNamespace(t *testing.T) {
+	fixture.NeedsHost(t)
 	for name, detach := range map[string]bool{"attached": false, "detached": true} {
 		t.Run(name, func(t *testing.T) {
 			root := filepath.Join(t.TempDir(), "root")

@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"fmt"
+	"github.com/ctorhq/ctor/internal/fixture"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +63,7 @@ func TestReadOnlyRoot(t *testing.T) {
 }
 
 func TestPrivileged(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	out := stdout(t, busybox(t), secured(`
 grep -E 'Seccomp:|NoNewPrivs' /proc/self/status
@@ -77,6 +79,7 @@ rmdir /sys/fs/cgroup/pids/x 2>/dev/null || rmdir /sys/fs/cgroup/x
 }
 
 func TestMaskAndUnmask(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	script := "head -c 1 /proc/interrupts | wc -c; ls /etc/ssl 2>/dev/null | wc -l; head -c 1 /etc/passwd | wc -c; [ -w /proc/sys/kernel/hostname ] && (echo box >/proc/sys/kernel/hostname) 2>/dev/null && hostname"
 	require.Equal(t, "1\n0\n0\nbox\n", stdout(t, busybox(t), secured(script, container.Security{
@@ -143,6 +146,7 @@ func TestSecurityModules(t *testing.T) {
 // Each container has users of its own, its files are its own, and what it writes to a
 // bind mount or a volume has the numbers that it would have without.
 func TestUsersOfItsOwn(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "roots"), nil, 0o600))

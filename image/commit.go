@@ -28,6 +28,8 @@ type CommitOptions struct {
 
 	// NoPause leaves a running container running, at the risk of an image of
 	// half-written files. false pauses it.
+	// Where containers can't be paused, as in a user namespace without cgroups, Commit
+	// needs it.
 	NoPause bool
 
 	// Compression says how the new layer is stored; zero is gzip.

@@ -102,6 +102,7 @@ func state(t testing.TB, c *container.Container) container.State {
 
 // A running container stands still meanwhile, and goes on, come what may.
 func TestCommitPauses(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	e := open(t)
 	base := fixture.Busybox(t, e)

@@ -99,6 +99,7 @@ func info(t testing.TB, c *container.Container) container.Info {
 
 // One that runs, is kept, has a bound of its disk, or was not started, is copied, and stays what it was.
 func TestForkOfOthers(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	e := open(t)
 	base := fixture.Busybox(t, e)
@@ -348,6 +349,7 @@ func TestForkFromOutside(t *testing.T) {
 
 // Errors are Commit's.
 func TestForkErrors(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	e := open(t)
 	c := changed(t, fixture.Busybox(t, e))

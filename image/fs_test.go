@@ -97,6 +97,7 @@ func TestFSForeign(t *testing.T) {
 
 // What an image means ill by gives an error of a clear class at once.
 func TestFSHostile(t *testing.T) {
+	fixture.NeedsHost(t)
 	t.Parallel()
 	e := open(t)
 	img := imported(t, e, rawImage(t, native, nil, tarOf(t,

@@ -157,6 +157,7 @@ func (*slow) Close() error { return nil }
 
 // What of the caller's panics within a call leaves nothing.
 func TestPanics(t *testing.T) {
+	fixture.NeedsCgroups(t)
 	t.Parallel()
 	e := open(t)
 	img := fixture.Busybox(t, e)

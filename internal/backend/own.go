@@ -14,7 +14,6 @@ import (
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/engine"
 	"github.com/ctorhq/ctor/internal/host"
-	"github.com/ctorhq/ctor/internal/rootfs"
 	"github.com/ctorhq/ctor/internal/shim/link"
 )
 
@@ -46,9 +45,8 @@ func (*Own) Gone(err error) bool { return errdefs.IsNotFound(err) || errdefs.IsU
 // this one once, has made layers with.
 func (o *Own) Reaches(snapshotter string) bool { return slices.Contains(o.Snapshotters, snapshotter) }
 
-// Drafts implements engine.Backend. In a user namespace there is no making
-// overlay's marks without overlay.
-func (*Own) Drafts(snapshotter string) bool { return snapshotter == "overlayfs" && !rootfs.Mapped() }
+// Drafts implements engine.Backend.
+func (*Own) Drafts(snapshotter string) bool { return snapshotter == "overlayfs" }
 
 // Permits implements engine.Backend. The shim has this program's capabilities.
 func (*Own) Permits(s *specs.Spec) error {
@@ -56,9 +54,15 @@ func (*Own) Permits(s *specs.Spec) error {
 		if err := cgroup.Offers(s.Linux.Resources); err != nil {
 			return err
 		}
+		if err := errors.Join(host.CheckEnds(s.Linux), host.CheckMapped(s.Linux)); err != nil {
+			return err
+		}
 	}
 	if s.Process == nil {
 		return nil
+	}
+	if err := host.CheckUser(s.Process.User); err != nil {
+		return err
 	}
 	if err := host.CheckRaised(s.Process); err != nil || s.Process.Capabilities == nil {
 		return err
@@ -80,6 +84,9 @@ func (o *Own) Clear(ctx context.Context, id, group string, err error) error {
 		if err = errgrpc.ToNative(err); o.Gone(err) {
 			err = nil
 		}
+	}
+	if group == "" {
+		return err
 	}
 	return errors.Join(err, cgroup.Remove(group)) // processes outlive a shim that was killed
 }

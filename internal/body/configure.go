@@ -79,6 +79,7 @@ func (b *Body) specify(ctx context.Context, root *rootfs.Root, made *specs.Spec)
 	if err := b.e.Backend.Permits(s); err != nil {
 		return nil, err
 	}
+	spec.Fit(s)
 	if b.plan.Command != nil {
 		return s, b.plan.Command.Replace(root, s)
 	}

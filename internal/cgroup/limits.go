@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +21,9 @@ import (
 // executed in it. What r does not name stays as it is. The rules of runc are meant: its
 // library sets what is more than a number.
 func Limit(path string, r *specs.LinuxResources, rules []specs.LinuxDeviceCgroup) error {
+	if path == "" {
+		return Offers(r)
+	}
 	if unified() {
 		made, err := resources(r)
 		if err != nil {
@@ -239,7 +243,7 @@ func (g Group) Freeze() error {
 		name, word = "cgroup.freeze", "1"
 	}
 	if dir == "" {
-		return fmt.Errorf("the container has no freezer: %w", errdefs.ErrNotImplemented)
+		return cmp.Or(Absent(), fmt.Errorf("the container has no freezer: %w", errdefs.ErrNotImplemented))
 	}
 	return cgroups.WriteFile(dir, name, word)
 }

@@ -68,7 +68,8 @@ type Fresh struct {
 
 // Begin makes a cgroup in version 2's hierarchy, where a process can begin while
 // Complete makes the rest. One that holds processes, or has others below it that do, is
-// errdefs.ErrAlreadyExists, and stays as it is.
+// errdefs.ErrAlreadyExists, and stays as it is. "" is no cgroup, here and in all that
+// follows.
 func Begin(path string) (*Fresh, error) {
 	f := &Fresh{Doors: Doors{Two: -1}, path: path}
 	return f, f.make(true)
@@ -78,6 +79,9 @@ func Begin(path string) (*Fresh, error) {
 func (f *Fresh) Complete() error { return f.make(false) }
 
 func (f *Fresh) make(two bool) error {
+	if f.path == "" {
+		return nil
+	}
 	all, err := mounted()
 	if err != nil {
 		return err
@@ -232,8 +236,11 @@ type Doors struct {
 
 // Open opens a cgroup that was made.
 func Open(path string) (d Doors, err error) {
-	all, err := mounted()
 	d.Two = -1
+	if path == "" {
+		return d, nil
+	}
+	all, err := mounted()
 	if err != nil {
 		return d, err
 	}
@@ -315,6 +322,9 @@ var Ones = sync.OnceValues(func() ([]string, error) {
 
 // Drop removes a cgroup whose processes have ended.
 func Drop(path string) error {
+	if path == "" {
+		return nil
+	}
 	all, err := mounted()
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/containerd/errdefs"
@@ -36,7 +37,7 @@ func (m *Meter) Read() (Counters, error) {
 	m.found = false
 	c := count(m.read, unified())
 	if !m.found {
-		return Counters{}, errNone
+		return Counters{}, cmp.Or(Absent(), errNone)
 	}
 	return c, nil
 }

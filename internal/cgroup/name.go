@@ -9,8 +9,11 @@ import (
 
 // Parent is the cgroup, in every hierarchy, under which an engine keeps
 // those of its containers. It differs from engine to engine: two may have
-// containers of one name.
+// containers of one name. "" is that there can be none.
 func Parent(root, namespace string) string {
+	if Absent() != nil {
+		return ""
+	}
 	h := sha256.Sum256([]byte(root + "\x00" + namespace))
 	return parentPrefix + hex.EncodeToString(h[:parentBytes])
 }

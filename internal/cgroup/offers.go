@@ -15,7 +15,16 @@ func Offers(r *specs.LinuxResources) error {
 	if r == nil {
 		return nil
 	}
+	if err := Absent(); err != nil {
+		if what := bounds(r); what != "" {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return nil
+	}
 	var needs []need
+	if p := r.Pids; p != nil && value(p.Limit) > 0 && !CountsProcesses() {
+		needs = append(needs, need{true, "pids", "limits of processes"})
+	}
 	if c := r.CPU; c != nil {
 		needs = append(needs, need{c.Quota != nil || c.Shares != nil, "cpu", "limits of CPUs"}, need{c.Cpus != "" || c.Mems != "", "cpuset", "sets of CPUs"})
 	}

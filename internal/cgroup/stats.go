@@ -18,6 +18,9 @@ func counted() ([]cgroup1.Subsystem, error) {
 
 // Stats reads the counters, in containerd's types.
 func (g Group) Stats() (any, error) {
+	if err := Absent(); err != nil {
+		return nil, err
+	}
 	if unified() {
 		if g[""] == "" {
 			return nil, errNone

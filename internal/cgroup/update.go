@@ -16,6 +16,9 @@ import (
 // Update changes the limits of a cgroup that holds processes. A rate of 0 is no rate
 // any more. Devices are no limits: they stay.
 func Update(path string, r *specs.LinuxResources) error {
+	if path == "" {
+		return Absent()
+	}
 	made, err := resources(r)
 	if err != nil {
 		return err

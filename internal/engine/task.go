@@ -30,9 +30,13 @@ func (p taskPart) Remove(ctx context.Context, c containers.Container) error {
 // none.
 func (taskPart) Orphans(context.Context) ([]string, error) { return nil, nil }
 
-// Cgroup is the cgroup of a container, in every hierarchy.
+// Cgroup is the cgroup of a container, in every hierarchy; "" is that it has none.
 func (e *Engine) Cgroup(id string) string {
-	return filepath.Join(cgroup.Parent(e.Root, e.Namespace), id)
+	parent := cgroup.Parent(e.Root, e.Namespace)
+	if parent == "" {
+		return ""
+	}
+	return filepath.Join(parent, id)
 }
 
 // Expect tells of a container that is about to be made, in namespaces of its own.

@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"os/exec"
@@ -55,7 +56,7 @@ func Provide(program string) string {
 // CheckRoot says what is missing to open an engine.
 func CheckRoot() error {
 	if uid := os.Geteuid(); uid != 0 {
-		return fmt.Errorf("an engine in this process needs root, and this is user %d (%w): run the program with sudo", uid, errdefs.ErrUnavailable)
+		return needsRoot(os.DirFS("/"), uid)
 	}
 	if uid, gid := os.Getuid(), os.Getgid(); uid != 0 || gid != os.Getegid() {
 		return fmt.Errorf("this program is root's by its set-uid or set-gid bit, and was started by user %d: its shim, the program executed again, would do anything for that user (%w): "+
@@ -69,6 +70,18 @@ func CheckRoot() error {
 		return fmt.Errorf("this root may not mount, it lacks CAP_SYS_ADMIN (%w): if this is a container, start it with --privileged", errdefs.ErrUnavailable)
 	}
 	return nil
+}
+
+// needsRoot tells a user how to have an engine.
+func needsRoot(root fs.FS, uid int) error {
+	const needs = "an engine in this process needs root, and this is user"
+	if why := forbidsUserNS(root, uid); why != "" {
+		what, command, _ := strings.Cut(why, ": ")
+		return fmt.Errorf("%s %d, who could be root in a user namespace, but %s (%w): run the program with sudo, or %s, and run it with ctor-userns",
+			needs, uid, what, errdefs.ErrUnavailable, command)
+	}
+	return fmt.Errorf("%s %d (%w): run the program with sudo, or as root of a user namespace: "+
+		"go install github.com/ctorhq/ctor/cmd/ctor-userns@latest && ctor-userns PROGRAM", needs, uid, errdefs.ErrUnavailable)
 }
 
 // mayMount reads the effective capabilities from a status.

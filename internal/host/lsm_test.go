@@ -12,15 +12,15 @@ import (
 func TestLSM(t *testing.T) {
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 	files := host(t, "systemd")
-	f := survey(files)
+	f := survey(files, nil)
 	require.False(t, f.AppArmor)
 	require.False(t, f.SELinux)
 	files["sys/module/apparmor/parameters/enabled"] = file("N\n")
-	require.False(t, survey(files).AppArmor)
+	require.False(t, survey(files, nil).AppArmor)
 	files["sys/module/apparmor/parameters/enabled"] = file("Y\n")
-	require.True(t, survey(files).AppArmor)
+	require.True(t, survey(files, nil).AppArmor)
 	files["sys/fs/selinux/enforce"] = file("0")
-	require.True(t, survey(files).SELinux)
+	require.True(t, survey(files, nil).SELinux)
 
 	_, err := hasProfile(files, "ctor-default")
 	require.ErrorIs(t, err, fs.ErrNotExist)

@@ -9,6 +9,9 @@ import (
 	"syscall"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // CheckOwn refuses a directory in which others could have put something: it must
@@ -64,7 +67,7 @@ func CheckWay(dir string) error {
 		if err != nil {
 			return nil // as above
 		}
-		if o := owner(info); o != 0 && o != os.Geteuid() {
+		if o := owner(info); o != 0 && o != os.Geteuid() && !outside(o) {
 			return fmt.Errorf("it is reached by %s, which belongs to user %d, who can make it lead elsewhere (%w): choose another Config.Root", at, o, errdefs.ErrUnavailable)
 		}
 		if info.Mode().Type() == fs.ModeSymlink {
@@ -87,6 +90,21 @@ func CheckWay(dir string) error {
 		at = filepath.Join(at, next)
 	}
 }
+
+// outside tells whether an owner may be the host's root, to a program in a user
+// namespace without that. Every user who is not in there has the same number: the
+// namespace's root can't tell them apart, and has to believe the host that the way to
+// its own directory is the host's.
+func outside(owner int) bool { return owner == overflowUID && !userns.Own().Host() }
+
+// OwnsSystem tells whether this program, which is root, may keep its files where
+// root's are: in a user namespace that may be the host's.
+func OwnsSystem() bool {
+	return userns.Own().Host() || unix.Access("/var/lib", unix.W_OK) == nil
+}
+
+// overflowUID is the kernel's number for users who have none in a namespace.
+const overflowUID = 65534
 
 // maxLinks is how many links the kernel follows on the way to one file.
 const maxLinks = 40

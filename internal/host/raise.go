@@ -8,13 +8,16 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // CheckRaised says which resource limit a process is to have, or which place with the
 // OOM killer, that this process may not give it.
 func CheckRaised(p *specs.Process) error {
 	status, _ := os.ReadFile("/proc/thread-self/status")
-	if caps(status, "CapEff")&(1<<unix.CAP_SYS_RESOURCE) != 0 {
+	// In a user namespace the capability counts for what belongs to that, which limits do not.
+	if userns.Own().Host() && caps(status, "CapEff")&(1<<unix.CAP_SYS_RESOURCE) != 0 {
 		return nil
 	}
 	const mend = "start the program with CAP_SYS_RESOURCE, as systemd and docker run --cap-add SYS_RESOURCE do"

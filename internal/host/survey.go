@@ -13,6 +13,7 @@ import (
 
 	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/mountinfo"
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // Facts are what a host offers to containers.
@@ -24,6 +25,9 @@ type Facts struct {
 	AppArmor    bool     // it is on
 	SELinux     bool     // likewise
 	Lacks       []Lack
+
+	// Users are who there is: of the host, or of a user namespace.
+	Users userns.Map
 
 	boxed bool // the root of version 2's hierarchy is not the host's
 }
@@ -43,7 +47,7 @@ type Lack struct {
 }
 
 // Survey finds out what this host offers.
-func Survey() Facts { return survey(os.DirFS("/")) }
+func Survey() Facts { return survey(os.DirFS("/"), cgroup.Absent()) }
 
 // Check gives the first lack that keeps containers from running.
 func (f Facts) Check() error {
@@ -57,17 +61,42 @@ func (f Facts) Check() error {
 }
 
 // survey reads the files that root holds: those of this host, or recorded ones
-// of another.
-func survey(root fs.FS) Facts {
-	f := Facts{Kernel: "unknown"}
+// of another. bare says why no cgroups can be made on it.
+func survey(root fs.FS, bare error) Facts {
+	f := Facts{Kernel: "unknown", Users: usersOf(root)}
 	if b, err := fs.ReadFile(root, "proc/sys/kernel/osrelease"); err == nil {
 		f.Kernel = strings.TrimSpace(string(b))
 	}
 	f.Systemd = has(root, "run/systemd/system") // sd_booted(3)
 	f.AppArmor, f.SELinux = appArmor(root), seLinux(root)
 	f.checkKernel(root)
-	f.checkCgroups(root)
+	f.checkCgroups(root, bare)
+	f.checkUsers()
 	return f
+}
+
+// usersOf reads who there is. A kernel without user namespaces has everybody.
+func usersOf(root fs.FS) userns.Map {
+	read := func(name string) []byte {
+		b, _ := fs.ReadFile(root, "proc/thread-self/"+name)
+		return b
+	}
+	if users := read("uid_map"); users != nil {
+		return userns.Parse(users, read("gid_map"), read("setgroups"))
+	}
+	return userns.Everyone
+}
+
+// checkUsers says what a user namespace does without.
+func (f *Facts) checkUsers() {
+	if f.Users.Host() {
+		return
+	}
+	if f.Users.Single() {
+		f.add(false, "root is the only user of this user namespace, so images' files are root's, whoever they belonged to, and no process is another user's: "+
+			"apt-get install uidmap, and ctor-userns PROGRAM")
+	}
+	f.add(false, "a user namespace has no device nodes of its own, so images' are left out, and containers have the host's that its user may open: sudo PROGRAM")
 }
 
 func has(root fs.FS, name string) bool {
@@ -112,10 +141,11 @@ func older(release string, major, minor int) bool {
 }
 
 // checkCgroups finds the hierarchies and what is wrong with them.
-func (f *Facts) checkCgroups(root fs.FS) {
+func (f *Facts) checkCgroups(root fs.FS, bare error) {
 	b, _ := fs.ReadFile(root, "proc/thread-self/mountinfo")
 	one, two := false, ""
 	all := mountinfo.Parse(b)
+	var used []mountinfo.Mount
 	for _, m := range all {
 		switch {
 		case !mountinfo.Below(m.At, cgroup.Root) || mountinfo.Hidden(m, all):
@@ -123,10 +153,10 @@ func (f *Facts) checkCgroups(root fs.FS) {
 			names := slices.DeleteFunc(strings.Split(m.Options, ","), notController)
 			one = one || len(names) > 0
 			f.Controllers = append(f.Controllers, names...)
-			f.checkWritable(m)
+			used = append(used, m)
 		case m.Kind == "cgroup2":
 			two = m.At
-			f.checkWritable(m)
+			used = append(used, m)
 		}
 	}
 	switch {
@@ -136,10 +166,23 @@ func (f *Facts) checkCgroups(root fs.FS) {
 		f.Cgroup = V1
 	case two == cgroup.Root:
 		f.Cgroup = V2
-		f.checkUnified(root)
-	default:
+	}
+	if bare != nil {
+		f.Controllers = nil
+		what, command, _ := strings.Cut(bare.Error(), ": ")
+		what = strings.TrimSuffix(what, " ("+errdefs.ErrUnavailable.Error()+")")
+		f.add(false, "%s, so containers have no limits, not even of processes, no Stats, no Pause, and nothing is known of kills for want of memory: %s", what, command)
+		return
+	}
+	if f.Cgroup == "" {
 		f.add(true, "no cgroups are mounted, which bound what containers use: mount -t cgroup2 cgroup2 %s", cgroup.Root)
 		return
+	}
+	for _, m := range used {
+		f.checkWritable(m)
+	}
+	if f.Cgroup == V2 {
+		f.checkUnified(root)
 	}
 	slices.Sort(f.Controllers)
 	f.Controllers = slices.Compact(f.Controllers)
@@ -198,6 +241,6 @@ func (f *Facts) checkControllers() {
 		case f.boxed:
 			cure = fmt.Sprintf("on the host, in the cgroup above this container's: echo +%s >cgroup.subtree_control", n.name)
 		}
-		f.add(n.fatal, "there is no cgroup controller %s, so %s: %s", n.name, n.without, cure)
+		f.add(n.fatal && f.Users.Host(), "there is no cgroup controller %s, so %s: %s", n.name, n.without, cure)
 	}
 }

@@ -38,7 +38,7 @@ func TestSurvey(t *testing.T) {
 		"hybrid":  {Cgroup: Hybrid, Systemd: true},
 		"legacy":  {Cgroup: V1, Systemd: true},
 	} {
-		f := survey(host(t, name))
+		f := survey(host(t, name), nil)
 		require.Equal(t, want.Cgroup, f.Cgroup, name)
 		require.Equal(t, want.Systemd, f.Systemd, name)
 		require.Equal(t, "6.1.0-50-cloud-amd64", f.Kernel, name)
@@ -57,7 +57,7 @@ func TestSurvey(t *testing.T) {
 // the way.
 func TestSurveyBoxed(t *testing.T) {
 	files := host(t, "boxed")
-	f := survey(files)
+	f := survey(files, nil)
 	require.Equal(t, V2, f.Cgroup)
 	require.Equal(t, []string{"processes are in /sys/fs/cgroup itself, this container's own cgroup, so that it can't bound any below it: " +
 		"mkdir -p /sys/fs/cgroup/init && xargs -rn1 </sys/fs/cgroup/cgroup.procs >/sys/fs/cgroup/init/cgroup.procs"}, sentences(f))
@@ -66,10 +66,10 @@ func TestSurveyBoxed(t *testing.T) {
 	require.ErrorContains(t, err, "any below it (unavailable): mkdir -p /sys/fs/cgroup/init && xargs")
 
 	delete(files, "sys/fs/cgroup/cgroup.procs")
-	require.Empty(t, survey(files).Lacks, "they have moved")
+	require.Empty(t, survey(files, nil).Lacks, "they have moved")
 	files = host(t, "boxed")
 	files["sys/fs/cgroup/cgroup.subtree_control"] = files["sys/fs/cgroup/cgroup.controllers"]
-	require.Empty(t, survey(files).Lacks, "somebody else has handed them on")
+	require.Empty(t, survey(files, nil).Lacks, "somebody else has handed them on")
 }
 
 func TestSurveyLacks(t *testing.T) {
@@ -103,7 +103,7 @@ func TestSurveyLacks(t *testing.T) {
 	} {
 		files := host(t, c.of)
 		c.change(files)
-		f := survey(files)
+		f := survey(files, nil)
 		require.Equal(t, []Lack{{c.want, c.fatal}}, f.Lacks, name)
 		require.Equal(t, c.fatal, f.Check() != nil, name)
 	}
@@ -113,14 +113,14 @@ func TestSurveyLacks(t *testing.T) {
 func TestSurveyReadOnly(t *testing.T) {
 	files := host(t, "bare")
 	files["proc/thread-self/mountinfo"].Data = recorded(t, "docker")
-	f := survey(files)
+	f := survey(files, nil)
 	require.Equal(t, V1, f.Cgroup)
 	require.ErrorContains(t, f.Check(), "cgroups can't be made in /sys/fs/cgroup/cpu, which is mounted read-only (unavailable): mount -o remount,rw /sys/fs/cgroup/cpu")
 }
 
 // What can't be read must not stop anybody by a guess.
 func TestSurveyUnreadable(t *testing.T) {
-	f := survey(fstest.MapFS{"proc/sys/kernel/osrelease": {Mode: fs.ModeDir}})
+	f := survey(fstest.MapFS{"proc/sys/kernel/osrelease": {Mode: fs.ModeDir}}, nil)
 	require.Equal(t, "unknown", f.Kernel)
 	require.False(t, older("unknown", 5, 4))
 	require.False(t, older("5.4", 5, 4))

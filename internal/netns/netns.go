@@ -18,9 +18,12 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // control is what package net calls with a new socket, before it does anything
@@ -45,11 +48,33 @@ type journey func() error
 func to(process *os.File) journey {
 	return func() error {
 		raw, err := process.SyscallConn()
-		if err == nil && raw.Control(func(fd uintptr) { err = setns(int(fd)) }) != nil {
+		if err == nil && raw.Control(func(fd uintptr) { err = enter(int(fd)) }) != nil {
 			err = os.ErrClosed
 		}
 		return err
 	}
+}
+
+// enter goes to the namespace of a process, or to the one that a file is. A user
+// namespace may have no right to enter the one that it is in.
+func enter(fd int) error {
+	err := setns(fd)
+	if errors.Is(err, unix.EPERM) && !userns.Own().Host() && isOwn(fd) {
+		return nil
+	}
+	return err
+}
+
+func isOwn(fd int) bool {
+	path := fmt.Sprintf("/proc/self/fd/%d", fd)
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	for line := range strings.Lines(string(info)) {
+		if pid, ok := strings.CutPrefix(line, "Pid:"); ok {
+			path = "/proc/" + strings.TrimSpace(pid) + "/ns/net"
+		}
+	}
+	var there, home unix.Stat_t
+	return err == nil && unix.Stat(path, &there) == nil && unix.Stat("/proc/self/ns/net", &home) == nil && there.Ino == home.Ino && there.Dev == home.Dev
 }
 
 // visits bounds how many threads are away at a time. A visit is short, and more
@@ -118,12 +143,16 @@ func (v *visitor) enter(there journey) (err error) {
 }
 
 // leave takes the thread home and unlocks it. When it fails the thread stays
-// locked, and ends with its goroutine.
+// locked, and ends with its goroutine. In a user namespace that is no failure: home
+// is a namespace of the host's, in which the program has no rights.
 func (v *visitor) leave() error {
 	v.away = false
 	err := setns(v.home)
 	unix.Close(v.home)
 	<-visits
+	if errors.Is(err, unix.EPERM) && !userns.Own().Host() {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("back to the program's own namespace: %w", err)
 	}

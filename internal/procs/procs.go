@@ -42,6 +42,29 @@ func Of(pids []int) (list []Process, err error) {
 	return list, nil
 }
 
+// Beside gives the pids of the processes in a process's pid namespace.
+func Beside(pid int) (list []int, err error) {
+	namespace := func(pid string) (string, error) { return os.Readlink(filepath.Join("/proc", pid, "ns/pid")) }
+	own, err := namespace(strconv.Itoa(pid))
+	if err != nil {
+		return nil, err
+	}
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range dirs {
+		n, err := strconv.Atoi(d.Name())
+		if err != nil {
+			continue
+		}
+		if is, err := namespace(d.Name()); err == nil && is == own { // else it is gone, or others'
+			list = append(list, n)
+		}
+	}
+	return list, nil
+}
+
 // ticks is how long a tick is of the times in /proc: the kernel's USER_HZ is 100 on
 // every architecture that Go has.
 const ticks = time.Second / 100

@@ -10,6 +10,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // ErrBelow is the error of a draft that can't be made, or joined, since what its
@@ -47,6 +49,9 @@ func NewDraft(ctx context.Context, dir string, layer io.Reader) (*Draft, error) 
 	defer t.close()
 	d := &Draft{dir: dir, through: map[string]uint64{}}
 	t.low, t.marks, t.draft = unseen, trustedMarks, d
+	if !userns.Own().Host() {
+		t.marks = userMarks
+	}
 	if err := t.apply(ctx, layer); err != nil {
 		return nil, err
 	}
@@ -117,6 +122,9 @@ func (d *Draft) Join(ctx context.Context, below []string) error {
 	defer up.Close()
 	if len(d.through)+len(d.marks) > 0 {
 		m := mount.Mount{Type: "overlay", Source: "overlay", Options: []string{lowerOption(below)}}
+		if !userns.Own().Host() {
+			m.Options = append(m.Options, "userxattr")
+		}
 		low, err := Open([]mount.Mount{m}, d.dir)
 		if err != nil {
 			return err

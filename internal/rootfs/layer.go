@@ -15,6 +15,8 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // Applies tells whether mounts are what Apply takes: one that is written to, of a
@@ -281,7 +283,7 @@ func (l *layerer) add(n node, hdr *tar.Header, content io.Reader) error {
 		dev := unix.Mkdev(uint32(hdr.Devmajor), uint32(hdr.Devminor))
 		err = l.put(p, base, n, func() (handle, error) { return n.make(int(p.up), base, dev) })
 	}
-	if err == unix.EPERM && (kind == unix.S_IFCHR || kind == unix.S_IFBLK) && Mapped() {
+	if err == unix.EPERM && (kind == unix.S_IFCHR || kind == unix.S_IFBLK) && !userns.Own().Host() {
 		return nil // a user namespace has no devices, but as a container gets them
 	}
 	if err == nil {

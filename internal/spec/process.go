@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/ctorhq/ctor/internal/host"
 	"github.com/ctorhq/ctor/internal/rootfs"
 )
 
@@ -69,6 +70,9 @@ func (c Command) process(at Place, first *specs.Process) (*specs.Process, error)
 	var err error
 	if c.User != "" {
 		if p.User, home, err = User(at.Root, c.User); err != nil {
+			return nil, err
+		}
+		if err := host.CheckUser(p.User); err != nil {
 			return nil, err
 		}
 	}

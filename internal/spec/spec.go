@@ -27,6 +27,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/cgroup"
 )
 
 // Options are the caller's wishes. Zero values mean what the image says.
@@ -43,7 +45,7 @@ type Options struct {
 	Fixed      Fixed
 	User       specs.User // resolved
 	Home       string     // of the user
-	Cgroup     string     // path of the container's own
+	Cgroup     string     // path of the container's own; "": it has none, nor a default that needs one
 	Files      string     // host directory for hosts and hostname
 	Security   Security
 	Users      Users        // of its own, with Security.UserNS
@@ -84,6 +86,9 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	}
 	s.Linux.CgroupsPath = o.Cgroup
 	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	if o.Limits.Pids == 0 && (o.Cgroup == "" || !cgroup.CountsProcesses()) {
+		o.Limits.Pids = -1
+	}
 	if err := o.Limits.apply(s.Linux.Resources); err != nil {
 		return nil, err
 	}
@@ -96,7 +101,9 @@ func New(ctx context.Context, image ocispec.ImageConfig, o Options) (*specs.Spec
 	}
 	// Not containerd's tmpfs on /run: images keep things there.
 	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/run" })
-	s.Mounts = append(s.Mounts, cgroupMounts()...)
+	if o.Cgroup != "" {
+		s.Mounts = append(s.Mounts, cgroupMounts()...)
+	}
 	network(s.Linux, o)
 	if err := o.Security.apply(s, o.Users); err != nil {
 		return nil, err
@@ -142,7 +149,7 @@ func network(l *specs.Linux, o Options) {
 	case o.ShareNet != "":
 		l.Namespaces[slices.IndexFunc(l.Namespaces, isNetwork)].Path = o.ShareNet
 	default:
-		l.Sysctl = maps.Clone(ownNetwork)
+		l.Sysctl = maps.Clone(ownNetwork())
 	}
 }
 

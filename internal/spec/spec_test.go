@@ -76,7 +76,7 @@ func TestLimits(t *testing.T) {
 		_, err := write(t, image, spec.Options{Limits: l})
 		require.ErrorIs(t, err, errdefs.ErrInvalidArgument, "%+v", l)
 	}
-	s, err := write(t, image, spec.Options{})
+	s, err := write(t, image, spec.Options{Cgroup: "/parent/x"})
 	require.NoError(t, err)
 	require.Nil(t, s.Linux.Resources.CPU)
 	require.Nil(t, s.Linux.Resources.Memory)

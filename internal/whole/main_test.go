@@ -30,6 +30,7 @@ var helpers = map[string]func(args []string) error{
 	"dirty":   helpDirty,
 	"lacking": helpLacking,
 	"scarce":  helpScarce,
+	"nested":  helpNested,
 
 	"mirror":   helpMirror,
 	"download": helpDownload,

@@ -150,7 +150,18 @@ func (c *container) call(ctx context.Context, verb func(context.Context, *runc.R
 		LogFormat: runc.JSON,
 		// Or it would go on to make a container when the shim has been killed.
 		PdeathSignal: unix.SIGKILL,
+		Rootless:     rootless(),
 	}))
+}
+
+// rootless has the command do without cgroups where none can be made; nil leaves it to
+// the command, which takes root of a user namespace for any root.
+func rootless() *bool {
+	if cgroup.Absent() == nil {
+		return nil
+	}
+	without := true
+	return &without
 }
 
 // file names a file for one call.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ctorhq/ctor/internal/cgroup"
 	"github.com/ctorhq/ctor/internal/shim/task"
 )
 
@@ -33,7 +34,7 @@ func beyond(b task.Bundle) string {
 		return "a container that is to be checkpointed"
 	case hasHooks(s.Hooks):
 		return "hooks"
-	case !filepath.IsAbs(s.Linux.CgroupsPath) || filepath.Clean(s.Linux.CgroupsPath) == "/":
+	case !filepath.IsAbs(s.Linux.CgroupsPath) && cgroup.Absent() == nil, filepath.Clean(s.Linux.CgroupsPath) == "/":
 		return "a cgroup without a path of its own"
 	}
 	for _, what := range []string{beyondLinux(s.Linux), beyondNamespaces(s.Linux.Namespaces), beyondNames(s), beyondProcess(s.Process)} {

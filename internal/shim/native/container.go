@@ -20,6 +20,7 @@ import (
 	"github.com/ctorhq/ctor/internal/shim/native/forker"
 	"github.com/ctorhq/ctor/internal/shim/seccomp"
 	"github.com/ctorhq/ctor/internal/shim/task"
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // container is one that the executor has made.
@@ -150,6 +151,18 @@ func orEnded(err error) error {
 // everything are the namespaces that a process is moved to.
 const everything = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP
 
+// apart are the namespaces of the container that the shim is not in. Of the host's own a
+// user namespace may join none, so there the configuration tells which they are.
+func (c *container) apart() (kinds uint32) {
+	if userns.Own().Host() {
+		return everything
+	}
+	for _, n := range c.spec.Linux.Namespaces {
+		kinds |= namespaces[n.Type] & everything
+	}
+	return kinds
+}
+
 // writeExec makes a script of a further process's configuration.
 func (c *container) writeExec(s *forker.Script, doors cgroup.Doors, configured *specs.Process, stdio task.Stdio) error {
 	env, err := environ(configured, c.root)
@@ -160,7 +173,7 @@ func (c *container) writeExec(s *forker.Script, doors cgroup.Doors, configured *
 	s.DeathSignal()
 	s.Session()
 	s.JoinCgroups(doors.Lists)
-	s.Join(c.pidfd, everything)
+	s.Join(c.pidfd, c.apart())
 	p.streams(s, stdio)
 	if err := p.settings(s); err != nil {
 		return err

@@ -26,7 +26,7 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_
 	if err := ctx.Err(); err != nil {
 		return nil, none, err
 	}
-	c := &container{executor: e, id: b.ID, spec: b.Spec, group: filepath.Clean(b.Spec.Linux.CgroupsPath), root: -1, pidfd: -1}
+	c := &container{executor: e, id: b.ID, spec: b.Spec, group: ownCgroup(b.Spec), root: -1, pidfd: -1}
 	var script forker.Script
 	defer script.Close()
 	spaces, err := openSpaces(&script, b.Spec.Linux.Namespaces)
@@ -70,6 +70,14 @@ func (e *Executor) create(ctx context.Context, b task.Bundle, io *task.Stdio) (_
 	}
 	c.waiting, c.parked = child, io == nil
 	return c, task.Process{Pid: child.Pid, Console: terminal}, nil
+}
+
+// ownCgroup is the path of a container's; "" is that it has none, where none can be made.
+func ownCgroup(s *specs.Spec) string {
+	if cgroup.Absent() != nil {
+		return ""
+	}
+	return filepath.Clean(s.Linux.CgroupsPath)
 }
 
 // prepare bounds the cgroup, and makes the script of the process that is in it.

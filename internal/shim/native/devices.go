@@ -9,6 +9,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 // usual are the devices of every container, as runc has them.
@@ -101,6 +103,9 @@ func (l *layout) node(d specs.LinuxDevice) error {
 	}
 	if path.Clean("/"+d.Path) == "/dev/ptmx" {
 		return nil
+	}
+	if kind != unix.S_IFIFO && !userns.Own().Host() {
+		return l.borrow(d)
 	}
 	mode := fs.FileMode(0o666)
 	if d.FileMode != nil {

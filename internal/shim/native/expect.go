@@ -34,6 +34,9 @@ func (e *Executor) Expect(group string, root []mount.Mount) error {
 	if len(root) != 1 || root[0].Type != "overlay" {
 		return fmt.Errorf("a root file system that is no overlay: %w", errdefs.ErrNotImplemented)
 	}
+	if group == "" { // what is expected goes by it
+		return fmt.Errorf("a container without a cgroup: %w", errdefs.ErrNotImplemented)
+	}
 	group = filepath.Clean(group)
 	b, err := e.begin(context.Background(), group, forker.Order{Namespaces: usualSpaces, Pids: -1}, true, func() (int, error) {
 		return e.openSettled(root[0], nil)

@@ -15,6 +15,7 @@ import (
 	"github.com/ctorhq/ctor/internal/shim/native/forker"
 	"github.com/ctorhq/ctor/internal/shim/seccomp"
 	"github.com/ctorhq/ctor/internal/shim/task"
+	"github.com/ctorhq/ctor/internal/userns"
 )
 
 var resources = map[string]int{
@@ -125,7 +126,11 @@ func (p process) finish(s *forker.Script) {
 		mask = *p.User.Umask
 	}
 	s.Umask(mask)
-	s.User(p.User.UID, p.User.GID, p.User.AdditionalGids)
+	// In a user namespace it may be forbidden to leave groups, which keep some from files.
+	if userns.Own().Setgroups {
+		s.Groups(p.User.AdditionalGids)
+	}
+	s.User(p.User.UID, p.User.GID)
 	s.Find(value(p.env, "PATH"), p.Args[0])
 	if p.NoNewPrivileges {
 		s.Capabilities(c)

@@ -213,7 +213,7 @@ func TestRubbish(t *testing.T) {
 		"a string's end":     {opMask, 0, 0, 0, 1, 0, 0, 0, 'x'},
 		"too few numbers":    {opNode, 0, 0, 0, 4, 0, 0, 0, 1, 1, 1, 1},
 		"no such descriptor": {opRoot, 0, 0, 0, 4, 0, 0, 0, 200, 0, 0, 0},
-		"too many groups":    {opUser, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 127},
+		"too many groups":    {opGroups, 0, 0, 0, 4, 0, 0, 0, 255, 255, 255, 127},
 		"too many steps":     {opFilter, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0},
 		"too many lists":     {opCgroups, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255},
 	} {
@@ -275,7 +275,7 @@ func TestNobodyListens(t *testing.T) {
 	for name, first := range map[string]func(*Script){
 		"":           func(*Script) {},
 		"the signal": func(s *Script) { s.DeathSignal() },
-		"the user":   func(s *Script) { s.User(0, 0, nil) },
+		"the user":   func(s *Script) { s.User(0, 0) },
 	} {
 		var hold, did [2]int
 		require.NoError(t, unix.Pipe2(hold[:], unix.O_CLOEXEC))

@@ -126,15 +126,16 @@ var tolerated = map[int][]unix.Errno{
 	unix.SYS_CLOSE_RANGE: {unix.ENOENT, unix.EINVAL, unix.EACCES, unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.EEXIST},
 	unix.SYS_OPEN_TREE:   {unix.ENOENT, unix.EINVAL, unix.EACCES, unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.EEXIST},
 	unix.SYS_FACCESSAT2:  {unix.ENOENT, unix.EINVAL, unix.EACCES, unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.EEXIST},
+	unix.SYS_PIDFD_OPEN:  {unix.ENOENT, unix.EINVAL, unix.EACCES, unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.EEXIST},
 
 	// The container lacks what is to be hidden, or has no /dev/null: the forker's is
 	// used. What has no type is not what is looked for.
 	unix.SYS_OPENAT2: nil, unix.SYS_STATX: nil,
 	// The empty directory is made in two ways.
 	unix.SYS_FSOPEN: nil, unix.SYS_FSCONFIG: nil, unix.SYS_FSMOUNT: nil,
-	unix.SYS_UNLINKAT:  nil,           // the link that is made next fails
-	unix.SYS_CHDIR:     nil,           // the directory is made, and entered
-	unix.SYS_MKNODAT:   {unix.EEXIST}, // what is there stays
+	unix.SYS_UNLINKAT:  nil,                       // the link that is made next fails
+	unix.SYS_CHDIR:     nil,                       // the directory is made, and entered
+	unix.SYS_MKNODAT:   {unix.EEXIST, unix.EPERM}, // what is there stays; the host's null is shown
 	unix.SYS_SYMLINKAT: {unix.EEXIST},
 	unix.SYS_KEYCTL:    {unix.ENOSYS},            // a kernel without keyrings
 	unix.SYS_FCHOWN:    {unix.EPERM, unix.EROFS}, // a stream that can't be given away
@@ -166,6 +167,8 @@ func TestEveryCallFails(t *testing.T) {
 					}
 				case "unfit":
 					require.True(t, strings.HasPrefix(o.told, "hello:") || o.failed == unix.SYS_SENDMSG, what)
+				case "refused":
+					require.Contains(t, []int{unix.SYS_SETNS, unix.SYS_CLONE3}, o.failed, what)
 				case "left":
 					require.Contains(t, []int{unix.SYS_RECVMSG, unix.SYS_SENDMSG}, o.failed, what)
 				default:
@@ -206,7 +209,7 @@ func FuzzOperations(f *testing.F) {
 		}
 		f.Add(names[name][:len(names[name])/2], uint32(0), uint32(0))
 	}
-	for operation := range uint32(opRest + 2) { // each alone, with nothing and with much
+	for operation := range uint32(opGroups + 2) { // each alone, with nothing and with much
 		head := binary.LittleEndian.AppendUint32(nil, operation)
 		f.Add(append(slices.Clone(head), 0, 0, 0, 0), uint32(0), uint32(0))
 		f.Add(append(append(slices.Clone(head), 64, 0, 0, 0), strings.Repeat("\x01\x00\x00\x00/a/../b\x00", 8)...), operation, uint32(0))
@@ -218,7 +221,7 @@ func FuzzOperations(f *testing.F) {
 		}
 		o := h.run(t, int(fail%2048), unix.EIO, world, true, operations)
 		switch o.how {
-		case "executed", "left", "unfit":
+		case "executed", "left", "unfit", "refused":
 		case "ended":
 			if o.failed < 0 && o.told == "-" {
 				t.Fatalf("no error was told: %+v", o)

@@ -118,10 +118,11 @@ func (s *Script) OwnStreams(uid uint32) { s.add(opOwnStreams, uid) }
 // Bounding drops all capabilities but these from the bounding set.
 func (s *Script) Bounding(keep uint64) { s.add(opBounding, keep) }
 
+// Groups gives it the further groups that it is in, in place of those that it has.
+func (s *Script) Groups(groups []uint32) { s.add(opGroups, uint32(len(groups)), groups) }
+
 // User makes it a user's.
-func (s *Script) User(uid, gid uint32, groups []uint32) {
-	s.add(opUser, uid, gid, uint32(len(groups)), groups)
-}
+func (s *Script) User(uid, gid uint32) { s.add(opUser, uid, gid) }
 
 // Capabilities are sets, a bit for each.
 type Capabilities struct{ Bounding, Effective, Permitted, Inheritable, Ambient uint64 }

@@ -55,6 +55,7 @@ const (
 	opPersonality
 	opRest
 	opMore
+	opGroups
 )
 
 // Target says how the target of a mount is looked up, in the container's root.

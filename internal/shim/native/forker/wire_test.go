@@ -27,7 +27,7 @@ func TestWire(t *testing.T) {
 		"OP_LIMIT": opLimit, "OP_STREAMS": opStreams, "OP_TERMINAL": opTerminal, "OP_OWN_STREAMS": opOwnStreams,
 		"OP_BOUNDING": opBounding, "OP_USER": opUser, "OP_CAPABILITIES": opCapabilities,
 		"OP_NO_NEW_PRIVILEGES": opNoNewPrivileges, "OP_FILTER": opFilter, "OP_DIRECTORY": opDirectory, "OP_FIND": opFind,
-		"OP_UMASK": opUmask, "OP_CLOSE": opClose, "OP_READY": opReady, "OP_EXECUTE": opExecute, "OP_PERSONALITY": opPersonality, "OP_REST": opRest, "OP_MORE": opMore,
+		"OP_UMASK": opUmask, "OP_CLOSE": opClose, "OP_READY": opReady, "OP_EXECUTE": opExecute, "OP_PERSONALITY": opPersonality, "OP_REST": opRest, "OP_MORE": opMore, "OP_GROUPS": opGroups,
 		"TARGET_DIRECTORY": int(Directory), "TARGET_FILE": int(File), "TARGET_NO_LINKS": int(NoLinks),
 		"TARGET_MODE": int(Mode), "TARGET_IN_PROC": int(InProc), "TARGET_KEEP": int(Keep),
 	}, theirs)

@@ -20,7 +20,6 @@ struct self {
 	int forker;       // connection with the shim
 	int conversation; // likewise, of a new process
 	int null;         // a /dev/null that no container can reach
-	int me;           // a pidfd of the forker
 	int files[FILES]; // that came with the request
 	u32 nfiles;
 	int root; // directory below which paths are looked up: by set_root
@@ -93,7 +92,7 @@ operation op_root, op_attach, op_mount, op_change, op_read_only, op_mask, op_rea
 operation op_node, op_link, op_link_new, op_streams, op_terminal, op_own_streams;
 operation op_setting, op_own_setting, op_host_name, op_domain_name, op_loopback;
 operation op_death_signal, op_session, op_cgroups, op_join, op_unshare, op_keyring, op_limit, op_umask, op_personality;
-operation op_bounding, op_user, op_capabilities, op_no_new_privileges, op_filter;
+operation op_bounding, op_groups, op_user, op_capabilities, op_no_new_privileges, op_filter;
 operation op_directory, op_find, op_close, op_rest, op_more, op_ready, op_execute;
 
 #endif

@@ -88,14 +88,19 @@ void op_bounding(struct args *a)
 	}
 }
 
+void op_groups(struct args *a)
+{
+	u32 count = number(a);
+	if (count > (u64)(a->end - a->at) / sizeof(u32))
+		fail("set groups: there are fewer", 0, -EINVAL);
+	must(call(setgroups, count, a->at), "set groups", 0);
+}
+
 // op_user changes the user. The capabilities that it may have stay permitted until
 // they are set.
 void op_user(struct args *a)
 {
-	u32 uid = number(a), gid = number(a), count = number(a);
-	if (count > (u64)(a->end - a->at) / sizeof(u32))
-		fail("set groups: there are fewer", 0, -EINVAL);
-	must(call(setgroups, count, a->at), "set groups", 0);
+	u32 uid = number(a), gid = number(a);
 	must(call(setresgid, gid, gid, gid), "set group", 0);
 	must(call(prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities", 0);
 	must(call(setresuid, uid, uid, uid), "set user", 0);

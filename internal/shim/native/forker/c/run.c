@@ -42,6 +42,7 @@ static operation *const operations[OPERATIONS] = {
 	[OP_PERSONALITY] = op_personality,
 	[OP_REST] = op_rest,
 	[OP_MORE] = op_more,
+	[OP_GROUPS] = op_groups,
 };
 
 u32 number(struct args *a)

@@ -79,7 +79,7 @@ enum {
 	OP_TERMINAL = 25,    // rows, columns, whether it is /dev/console as well
 	OP_OWN_STREAMS = 26, // uid
 	OP_BOUNDING = 27,    // capabilities u64
-	OP_USER = 28,        // uid, gid, count, groups
+	OP_USER = 28,        // uid, gid
 	OP_CAPABILITIES = 29, // effective, permitted, inheritable, ambient: u64 each
 	OP_NO_NEW_PRIVILEGES = 30,
 	OP_FILTER = 31,    // flags, whether it needs CAP_SYS_ADMIN, count, instructions as two numbers
@@ -92,6 +92,7 @@ enum {
 	OP_PERSONALITY = 38, // persona
 	OP_REST = 39,        // say that it is ready, and go on with another script
 	OP_MORE = 40,        // go on with another script
+	OP_GROUPS = 41,      // count, groups
 	OPERATIONS
 };
 

@@ -25,10 +25,11 @@ func boxed(t *testing.T) (*os.File, *exec.Cmd) {
 	if os.Geteuid() != 0 {
 		t.Skip("it needs root")
 	}
-	fd := -1
 	cmd := exec.Command("sleep", "1000")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, PidFD: &fd}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	require.NoError(t, cmd.Start())
+	fd, err := unix.PidfdOpen(cmd.Process.Pid, 0) // cmd's own would not wait any more, once this one is not to block
+	require.NoError(t, err)
 	f := os.NewFile(uintptr(fd), "pidfd")
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); f.Close() })
 	return f, cmd
@@ -84,7 +85,7 @@ func TestPorterFails(t *testing.T) {
 		require.Error(t, Start(t.Context(), first, "c-bad", []byte(policy), t.TempDir()))
 	}
 	require.NoError(t, cmd.Process.Kill())
-	_ = cmd.Wait()
+	require.ErrorContains(t, cmd.Wait(), "killed")
 	require.Error(t, Start(t.Context(), first, "c-bad", []byte(`{"public":true}`), t.TempDir()), "it has ended")
 	require.Eventually(t, func() bool { return len(porters(t, "c-bad")) == 0 }, 30*time.Second, 5*time.Millisecond)
 }

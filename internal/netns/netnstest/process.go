@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // Process starts a process in a network namespace of its own, where nothing is
@@ -17,12 +18,13 @@ func Process(t testing.TB) (pidfd *os.File, end func()) {
 	if os.Geteuid() != 0 {
 		t.Skip("it needs root")
 	}
-	fd := -1
 	cmd := exec.Command("cat")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, PidFD: &fd, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
+	fd, err := unix.PidfdOpen(cmd.Process.Pid, 0) // cmd's own would not wait any more, once this one is not to block
+	require.NoError(t, err)
 	pidfd = os.NewFile(uintptr(fd), "pidfd")
 	end = func() { stdin.Close(); _ = cmd.Wait() }
 	t.Cleanup(func() { end(); pidfd.Close() })

@@ -109,17 +109,11 @@ func (l *Links) remove(m *lan.Member) {
 	l.members[slices.Index(l.members, m)] = nil
 }
 
-// numbered are the members by the numbers of their interfaces.
-func (l *Links) numbered() map[int]*lan.Member {
+// numbered are the members by the numbers of their interfaces; nil: one is free.
+func (l *Links) numbered() []*lan.Member {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := map[int]*lan.Member{}
-	for i, m := range l.members {
-		if m != nil {
-			all[i] = m
-		}
-	}
-	return all
+	return slices.Clone(l.members)
 }
 
 func interfaceName(number int) string { return fmt.Sprintf("eth%d", number) }
@@ -151,12 +145,15 @@ func (l *Links) Begin(pid int) (err error) {
 	}
 	// The way out and the links don't need each other, and each waits for the kernel.
 	var both errgroup.Group
-	if len(members) > 0 || dial != nil {
+	if len(l.all()) > 0 || dial != nil {
 		both.Go(func() error { return l.openWay(process) })
 	}
 	undo.Push(l.closeWay)
 	both.Go(func() error {
-		for i, m := range members {
+		for i, m := range members { // in their order, which is that of the kernel's lists
+			if m == nil {
+				continue
+			}
 			if err := m.Plug(process, interfaceName(i)); err != nil {
 				return err
 			}

@@ -82,6 +82,6 @@ func TestNotRoot(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
-	require.Equal(t, "open engine: an engine in this process needs root, and this is user 65534 (unavailable): run the program with sudo\n", string(out))
+	require.Equal(t, "open engine: an engine in this process needs root, and this is user 65534 (unavailable): run the program with sudo, or as root of a user namespace: go install github.com/ctorhq/ctor/cmd/ctor-userns@latest && ctor-userns PROGRAM\n", string(out))
 	require.NoDirExists(t, filepath.Join(dir, "root"))
 }

@@ -24,33 +24,41 @@ const deathLimit = 15 * time.Second
 // A process whose parent has ended is found by its session, which the root must
 // lead. So a daemon, which has left both, is not found.
 func KillDescendants(root int) error {
-	t := tree{root: root, found: map[int]uint64{}}
-	// A stopped process starts no others. So a look that finds nothing new has
-	// found them all.
-	end := time.Now().Add(deathLimit)
-	for more := true; more; {
+	t := tree{root: root, found: map[int]uint64{}, began: time.Now()}
+	// A stopped process starts no others, and one that is being stopped may still finish
+	// a fork that it was in. So what a look finds after all that were found had stopped is
+	// all of them.
+	end := t.began.Add(deathLimit)
+	for settled := false; ; {
 		if time.Now().After(end) {
 			return errors.Join(fmt.Errorf("process %d: its descendants multiply faster than they can be stopped", root), t.signal(unix.SIGKILL))
 		}
-		var err error
-		if more, err = t.stop(); err != nil {
+		more, still, err := t.stop()
+		switch {
+		case err != nil:
 			return errors.Join(err, t.signal(unix.SIGKILL))
+		case settled && !more:
+			return t.signal(unix.SIGKILL)
+		case !more && !still: // they need a turn on a processor
+			time.Sleep(time.Millisecond)
 		}
+		settled = still && !more
 	}
-	return t.signal(unix.SIGKILL)
 }
 
 // tree is a process, and what of its descendants was found.
 type tree struct {
 	root  int
 	found map[int]uint64 // their births, by pid
+	began time.Time
 }
 
-// stop looks for descendants, stops them, and tells whether there were any.
-func (t *tree) stop() (more bool, err error) {
+// stop looks for descendants, stops them, and tells whether there were more, and whether
+// those that were found before, and the root, stood still.
+func (t *tree) stop() (more, still bool, err error) {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	all := map[int]relatives{}
 	for _, d := range dirs {
@@ -60,6 +68,11 @@ func (t *tree) stop() (more bool, err error) {
 			}
 		}
 	}
+	r, ok := relativesOf(t.root)
+	still = !ok || t.still(r)
+	for pid, r := range all {
+		still = still && (!t.has(pid, r) || t.still(r))
+	}
 	for again := true; again; {
 		again = false
 		for pid, r := range all {
@@ -68,12 +81,19 @@ func (t *tree) stop() (more bool, err error) {
 			}
 			t.found[pid] = r.born
 			if err := t.tell(pid, unix.SIGSTOP); err != nil {
-				return false, err
+				return false, false, err
 			}
 			again, more = true, true
 		}
 	}
-	return more, nil
+	return more, still, nil
+}
+
+// still tells whether a process has stopped or ended. One that does not for a while, and
+// sleeps where no signal wakes it, is in a container that is paused, as a rule.
+func (t *tree) still(r relatives) bool {
+	const pause = 100 * time.Millisecond
+	return bytes.IndexByte([]byte("TtZX"), r.state) >= 0 || r.state == 'D' && time.Since(t.began) > pause
 }
 
 func (t *tree) has(pid int, r relatives) bool {
@@ -106,10 +126,11 @@ func (t *tree) tell(pid int, sig unix.Signal) error {
 	return nil
 }
 
-// relatives are a process's parent and session.
+// relatives are a process's parent and session, and how it is.
 type relatives struct {
 	parent, session int
 	born            uint64 // in clock ticks since the host's start
+	state           byte
 }
 
 // relativesOf reads proc_pid_stat(5); false means that there is no such process.
@@ -126,5 +147,5 @@ func relativesOf(pid int) (relatives, bool) {
 	parent, err1 := strconv.Atoi(string(f[1]))
 	session, err2 := strconv.Atoi(string(f[3]))
 	born, err3 := strconv.ParseUint(string(f[19]), 10, 64)
-	return relatives{parent, session, born}, errors.Join(err1, err2, err3) == nil
+	return relatives{parent, session, born, f[0][0]}, errors.Join(err1, err2, err3) == nil
 }

@@ -166,19 +166,29 @@ func (s *Seen) Pid(context.Context) (int, error) {
 // Status implements Life. It asks the runtime only whether a process that runs
 // is paused.
 func (s *Seen) Status(ctx context.Context) (Status, error) {
-	select {
-	case <-s.exited:
+	if s.hasExited() {
 		return Status{State: containerd.Stopped, Exit: s.exit}, nil
-	default:
 	}
 	if s.started.Load() == nil {
 		return Status{State: containerd.Created, Pid: int(s.pid.Load())}, nil
 	}
 	st, err := s.process.Status(ctx)
-	if s.w.Gone(err) {
-		return stopped(), nil
+	switch {
+	case !s.w.Gone(err):
+		return st, err
+	case s.hasExited(): // meanwhile, and the runtime has let go of it
+		return Status{State: containerd.Stopped, Exit: s.exit}, nil
 	}
-	return st, err
+	return stopped(), nil
+}
+
+func (s *Seen) hasExited() bool {
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 // Exited implements Life. What has ended is told even to a ctx that has.

@@ -54,10 +54,12 @@ func socket(t *testing.T, uid int) *os.File {
 		fds, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		require.NoError(t, err)
 	})
-	for _, fd := range fds {
-		t.Cleanup(func() { unix.Close(fd) })
-	}
-	return os.NewFile(uintptr(fds[1]), "socket")
+	f := os.NewFile(uintptr(fds[1]), "socket") // the one owner of its number
+	t.Cleanup(func() {
+		unix.Close(fds[0])
+		f.Close()
+	})
+	return f
 }
 
 // as runs f on a thread of another effective user, who makes files, too.

@@ -135,8 +135,8 @@ func (o order) plan() (p body.Plan, err error) {
 	return p, nil
 }
 
-// begin makes the first process of a body, and what this program has of it. A nil give
-// is that the process is not there yet; else it is parked, and gets its command by it.
+// begin makes the first process of a body, and what this program has of it. If the
+// process is parked already, give gives it its command; a nil give has a new one made.
 func (o order) begin(ctx, own context.Context, b *body.Body, give create) (*Container, error) {
 	c := o.container(b)
 	if give == nil {

@@ -90,8 +90,8 @@ func (c *Container) afterEnd(l life.Life) {
 	}
 }
 
-// onlyDaemonEnded tells of a wait that ended with the containerd that runs, and not
-// with the container: that goes on, and what is to be done after its end is not done.
+// onlyDaemonEnded tells whether a wait ended because its containerd did. The container
+// itself goes on then, and nothing is done that comes after a container's end.
 func (c *Container) onlyDaemonEnded() bool {
 	if c.e.Backend.Sole() {
 		return false

@@ -390,7 +390,8 @@ func children(ctx context.Context, cs content.Store, d ocispec.Descriptor) ([]oc
 	return list, nil
 }
 
-// arrived is children for what comes from outside: none of it is this engine's fork.
+// arrived gives what children gives, of something that comes from outside: that may have
+// no layer of a fork, which means a directory of this engine's.
 func arrived(ctx context.Context, cs content.Store, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	list, err := children(ctx, cs, d)
 	if err == nil && slices.ContainsFunc(list, packing.IsFork) {

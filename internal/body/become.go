@@ -36,8 +36,8 @@ func (b *Body) Become(ctx context.Context, p Plan, finish Finish) error {
 	})
 }
 
-// reconfigure writes the configuration anew, as Make would. What is there already has to
-// be as the new one says.
+// reconfigure writes the configuration that Make would write now. It must ask for nothing
+// that was made in another way before.
 func (b *Body) reconfigure(ctx context.Context) error {
 	was, made := b.options, b.spec
 	o, p := &b.options, b.plan.Wanted

@@ -32,8 +32,8 @@ func (i *imageRoot) Close() error {
 	return i.root.Close()
 }
 
-// nameless makes a volume that has no name. Nothing half made of it is seen: it goes
-// with a container that is not made.
+// nameless makes a volume without a name. If that fails the container is not made either,
+// and what there is of the volume is removed with it.
 func nameless(dir string, fill func(*rootfs.Root) error) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return err

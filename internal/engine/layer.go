@@ -51,20 +51,32 @@ func (layerPart) String() string { return "writable layer" }
 // is out of reach.
 func (p layerPart) Remove(ctx context.Context, c containers.Container) error {
 	for _, name := range p.of(c) {
-		if err := p.e.Client.SnapshotService(name).Remove(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
+		sn := p.e.Client.SnapshotService(name)
+		if err := sn.Remove(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
-		for n := 0; ; n++ {
-			err := p.e.Client.SnapshotService(name).Remove(ctx, ViewKey(c.ID, n))
-			if errdefs.IsNotFound(err) {
-				break
-			}
-			if err != nil {
-				return err
-			}
+		if err := removeViews(ctx, sn, c.ID); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// removeViews removes what a container has of the images that it has mounted. Most have
+// none, and to look takes no turn with those that write.
+func removeViews(ctx context.Context, sn snapshots.Snapshotter, id string) error {
+	for n := 0; ; n++ {
+		_, err := sn.Stat(ctx, ViewKey(id, n))
+		if err == nil {
+			err = sn.Remove(ctx, ViewKey(id, n))
+		}
+		if errdefs.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // quotaPart is the bound of a container's disk that the kernel keeps.

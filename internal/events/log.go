@@ -93,8 +93,8 @@ func (l *Log) Add(e Event) {
 	}
 }
 
-// save writes the events that the files have not, if the disk has not failed within
-// rest. It is called with mu held.
+// save writes the events that are in memory alone, unless the disk has failed less than
+// rest ago. It is called with mu held.
 func (l *Log) save(rest time.Duration) {
 	if l.failed == nil || time.Since(l.tried) >= rest {
 		l.failed = nil
@@ -149,8 +149,8 @@ var ErrClosed = errors.New("event log is closed")
 
 // After gives the events after the one of a number, and goes on with those that come,
 // until ctx ends, which is its last error. An error that is a *Missed stands for
-// events that were dropped; those after it follow. A number that the log has not come
-// to is from before the host went down, with the end of the log: that is a *Missed too.
+// events that were dropped; those after it follow. A number higher than the log's last is
+// of an event that was lost when the host went down: it gives a *Missed as well.
 func (l *Log) After(ctx context.Context, number uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if last := l.Last(); number > last {

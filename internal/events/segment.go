@@ -15,9 +15,9 @@ import (
 )
 
 // The log is in segments: files that are called after their first event, with one
-// event a line. There are so many at most, of so many bytes; then the oldest goes. For
-// each event that the disk has not taken there is a zero at the end of the newest: their
-// numbers are never those of other events, and their readers are told.
+// event a line. There are so many at most, of so many bytes; then the oldest goes. The
+// newest ends with a zero byte for each event that could not be written to the disk. So
+// no later event gets such an event's number, and readers are told that they missed it.
 const (
 	segments    = 4
 	segmentSize = 4 << 20

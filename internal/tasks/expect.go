@@ -31,8 +31,9 @@ func (s *Service) Expect(ctx context.Context, id, cgroup string, root []*types.M
 	}
 	x := &expectation{shim: c, told: make(chan struct{})}
 	s.expected[k] = x
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit) // Create waits for it
 	s.ending.Go(func() {
+		defer cancel()
 		defer close(x.told)
 		// An error means that Create does all of it.
 		_, _ = c.Expect(ctx, &taskapi.CreateTaskRequest{ID: id, Rootfs: root, Options: &anypb.Any{Value: []byte(cgroup)}})
